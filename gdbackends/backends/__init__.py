@@ -1,0 +1,107 @@
+"""What a backend is, which ones there are, and get_backend(): a backend from its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.objectives import Array, Objective
+
+Step: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
+"""step(carry, x, *data) -> (carry, outputs): x is a tuple, one element of each of the arrays stepped over."""
+
+DTYPES = ("float64", "float32")
+
+_TABLE = {
+    "numpy": ("numpy", "gdbackends.backends.numpy_backend", "NumpyBackend"),
+    "jax": ("jax", "gdbackends.backends.jax_backend", "JaxBackend"),
+    "torch": ("torch", "gdbackends.backends.torch_backend", "TorchBackend"),
+}
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One framework on one device in one precision: how to place arrays, differentiate, and repeat a step."""
+
+    @property
+    def name(self) -> str:
+        """The framework: "numpy", "jax", "torch"."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The device, in the framework's words: "cpu", "cuda:0"."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of every floating result: "float64" or "float32"."""
+        ...
+
+    def asarray(self, array: Array) -> Array:
+        """Copy a NumPy array to the device: numbers in `dtype`, integers (row numbers) as integers."""
+        ...
+
+    def to_numpy(self, array: Array) -> Array:
+        """Copy an array of the backend's to a fresh, writable NumPy array."""
+        ...
+
+    def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return f(theta, X, y) -> (loss, gradient), on the backend's arrays."""
+        ...
+
+    def repeat(
+        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return step's last carry, and its outputs stacked, in NumPy: `lax.scan` over the NumPy arrays xs."""
+        ...
+
+    def synchronize(self, array: Array) -> None:
+        """Wait until the array has been computed."""
+        ...
+
+
+def get_backend(name: str, device: str | None = None, dtype: str = "float64") -> Backend:
+    """Return the backend of that name.
+
+    Args:
+        name: "numpy", "jax" or "torch".
+        device: "cpu" (NumPy has no other); JAX "gpu", PyTorch "cuda" or "cuda:0"; None means "cpu".
+        dtype: "float64" or "float32".
+
+    Raises:
+        MissingBackendError: the framework is not installed; the text holds the line to type.
+        InputError: no such backend, device or dtype.
+    """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputTypeError(f"backend must be a name ({', '.join(_TABLE)}), got {type(name).__name__}")
+    if name not in _TABLE:
+        raise InputError(f"backend must be one of {', '.join(_TABLE)}, got {name!r}")
+    package, module, kind = _TABLE[name]
+    if find_spec(package) is None:
+        raise MissingBackendError(
+            f"backend {name!r} needs the package {package}, which is not installed; run: pip install 'gdbackends[{name}]'"
+        )
+    backend: Any = getattr(import_module(module), kind)
+    return backend(dtype=dtype) if device is None else backend(device=device, dtype=dtype)
+
+
+def check_place(backend: Backend, devices: Sequence[str]) -> None:
+    """Refuse a dtype, or a device that is not among those at hand."""
+    if backend.dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
+    if backend.device not in devices:
+        raise InputError(f"device {backend.device!r} is not at hand for {backend.name}; it has {', '.join(devices)}")
+
+
+def installed() -> tuple[str, ...]:
+    """Return the names of the backends whose frameworks are installed; nothing is imported."""
+    return tuple(name for name, (package, _, _) in _TABLE.items() if find_spec(package) is not None)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all backends, installed or not."""
+    return tuple(_TABLE)

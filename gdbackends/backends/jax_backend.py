@@ -1,0 +1,144 @@
+"""The JAX backend: differentiates the loss with jax.value_and_grad and compiles the whole loop of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gdbackends.backends import Step, check_place
+from gdbackends.objectives import Array, Objective
+
+_BLOCK = 1 << 20
+"""Elements of the arrays that one compiled call steps over; the count of steps in it is an argument."""
+
+
+class FeatureMajor(NamedTuple):
+    """A matrix X stored as its transpose: inside a compiled loop `stored.T` is free, and X is read in one pass."""
+
+    stored: Array
+
+
+@dataclass(frozen=True)
+class JaxBackend:
+    """JAX, compiled.
+
+    Attributes:
+        device: "cpu", or "gpu" (also "cuda", "gpu:0", "cuda:0", ...).
+        dtype: "float64" or "float32"; the global switch jax_enable_x64 is neither read nor changed.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float64"
+    name: str = "jax"
+
+    def __post_init__(self) -> None:
+        """Refuse a device that is not there, or another dtype."""
+        check_place(self, devices=tuple(_devices()))
+
+    def asarray(self, array: Array) -> Array:
+        """Copy; a matrix of numbers becomes a FeatureMajor."""
+        with _settings(self.dtype):
+            device = _devices()[self.device]
+            if array.dtype.kind == "i":
+                return jax.device_put(np.array(array), device)
+            stored = jax.device_put(np.array(array.T, self.dtype, order="C"), device)
+            return FeatureMajor(stored) if array.ndim == 2 else stored
+
+    def to_numpy(self, array: Array) -> Array:
+        """Copy."""
+        return np.array(array.stored).T if isinstance(array, FeatureMajor) else np.array(array)
+
+    def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return the compiled jax.value_and_grad of the loss.
+
+        It is kept for the next call with an equal objective, if equality is by value, as for a frozen dataclass:
+        an object that may be changed in place would be remembered as it was.
+        """
+        try:
+            by_value = type(objective).__hash__ is not object.__hash__ and hash(objective) is not None
+        except TypeError:
+            by_value = False
+        return (_value_and_grad if by_value else _value_and_grad.__wrapped__)(objective, self.dtype)
+
+    def repeat(
+        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Run blocks of steps, each one compiled loop. Its shapes are the same whatever the number of steps."""
+        width = max(carry.size, *(column[0].size for column in xs))
+        block = max(1, min(8192, _BLOCK // width))
+        pieces: list[list[Array]] = []
+        with _settings(self.dtype):
+            for start in range(0, len(xs[0]), block):
+                part = [column[start : start + block] for column in xs]
+                count = len(part[0])
+                padded = [np.concatenate((p, np.zeros((block - count, *p.shape[1:]), p.dtype))) for p in part]
+                carry, outputs = _loop(step)(carry, padded, tuple(data), count)
+                pieces.append([np.array(output)[:count] for output in outputs])
+        return carry, tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
+
+    def synchronize(self, array: Array) -> None:
+        """Wait for the array."""
+        jax.block_until_ready(array)
+
+
+def _devices() -> dict[str, jax.Device]:
+    """Return the devices at hand by name: "gpu" and "cuda" mean the same."""
+    found = {"cpu": jax.devices("cpu")[0]}
+    try:
+        gpus = jax.devices("gpu")
+    except RuntimeError:  # what JAX raises when there is none
+        return found
+    for name in ("gpu", "cuda"):
+        found |= {name: gpus[0]} | {f"{name}:{i}": gpu for i, gpu in enumerate(gpus)}
+    return found
+
+
+@contextmanager
+def _settings(dtype: str) -> Iterator[None]:
+    """Allow 64-bit numbers or not, and multiply in full precision (a GPU's default is TF32), in this thread alone."""
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+        yield
+
+
+def _rows(array: Array) -> Array:
+    return array.stored.T if isinstance(array, FeatureMajor) else array
+
+
+@lru_cache(maxsize=64)
+def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Array, Array]]:
+    differentiated = jax.value_and_grad(objective.loss)
+    compiled = jax.jit(lambda theta, data: differentiated(theta, *map(_rows, data)))
+
+    def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
+        with _settings(dtype):
+            return compiled(theta, data)
+
+    return value_and_grad
+
+
+@lru_cache(maxsize=64)
+def _loop(step: Step) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
+    """Return the compiled loop of a step; like `lax.scan`, but the count of steps is not part of the program."""
+
+    @jax.jit
+    def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
+        def at(k: Array | int, carry: Array) -> tuple[Array, tuple[Array, ...]]:
+            return step(carry, tuple(x[k] for x in xs), *map(_rows, data))
+
+        def body(k: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
+            carry, columns = state
+            carry, output = at(k, carry)
+            return carry, tuple(column.at[k].set(o) for column, o in zip(columns, output, strict=True))
+
+        columns = tuple(jnp.zeros((len(xs[0]), *o.shape), o.dtype) for o in jax.eval_shape(at, 0, carry)[1])
+        return lax.fori_loop(0, count, body, (carry, columns))
+
+    return loop

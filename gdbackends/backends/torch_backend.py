@@ -1,0 +1,89 @@
+"""The PyTorch backend: differentiates the loss by reverse-mode autograd, eagerly, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gdbackends.backends import Step, check_place
+from gdbackends.objectives import Array, Objective
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """PyTorch, eager.
+
+    Attributes:
+        device: "cpu", "cuda" or "cuda:0", "cuda:1", ...
+        dtype: "float64" or "float32".
+    """
+
+    device: str = "cpu"
+    dtype: str = "float64"
+    name: str = "torch"
+
+    def __post_init__(self) -> None:
+        """Refuse a device that is not there, or another dtype."""
+        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        check_place(self, devices=("cpu", *(["cuda"] if gpus else []), *gpus))
+
+    def asarray(self, array: Array) -> Array:
+        """Copy; a matrix of numbers is laid feature-major."""
+        with torch.inference_mode(False):
+            if array.dtype.kind == "i":
+                return torch.from_numpy(np.array(array)).to(self.device)
+            return (
+                torch.from_numpy(np.array(array.T, self.dtype, order="C"))
+                .to(self.device)
+                .permute(*range(array.ndim)[::-1])
+            )
+
+    def to_numpy(self, array: Array) -> Array:
+        """Copy."""
+        return np.array(array.detach().cpu())
+
+    def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return a function that runs the loss and then autograd's backward pass."""
+
+        def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
+            if not torch.is_grad_enabled():  # the caller's no_grad or inference_mode
+                with _autograd_in_full_precision():
+                    return value_and_grad(theta, *data)
+            leaf = theta.detach().requires_grad_()
+            value = objective.loss(leaf, *data)
+            (gradient,) = torch.autograd.grad(value, leaf)
+            return value.detach(), gradient
+
+        return value_and_grad
+
+    def repeat(
+        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Loop; the outputs stay on the device until the end, so that no step waits for the one before."""
+        outputs: list[tuple[Array, ...]] = []
+        with _autograd_in_full_precision():
+            for x in zip(*(torch.from_numpy(np.array(column)).to(self.device).unbind() for column in xs), strict=True):
+                carry, output = step(carry, x, *data)
+                outputs.append(output)
+            return carry, tuple(self.to_numpy(torch.stack(column)) for column in zip(*outputs, strict=True))
+
+    def synchronize(self, array: Array) -> None:
+        """Wait for the device's queue."""
+        if array.is_cuda:
+            torch.cuda.synchronize(array.device)
+
+
+@contextmanager
+def _autograd_in_full_precision() -> Iterator[None]:
+    """Record gradients whatever the caller's mode, multiply float32 as float32 (no TF32, no bfloat16), and restore."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

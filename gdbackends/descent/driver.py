@@ -1,0 +1,150 @@
+"""fit(): gradient descent, written once; every backend makes the same steps on the same rows at the same rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gdbackends.backends import Backend, get_backend
+from gdbackends.descent.pieces import Piece, pieces
+from gdbackends.descent.problem import Problem, prepare
+from gdbackends.descent.rates import LearningRate, learning_rates
+from gdbackends.descent.result import Check, Fit, Stop
+from gdbackends.descent.stopping import checked_tolerance, largest_loss, note, verdict
+from gdbackends.objectives import Array, LinearRegression, Objective
+
+
+def fit(
+    X: Any,
+    y: Any,
+    *,
+    backend: str | Backend,
+    objective: Objective = LinearRegression(),  # noqa: B008 - frozen
+    learning_rate: LearningRate = "auto",
+    steps: int = 1000,
+    batch_size: int | None = None,
+    standardize: bool = True,
+    tolerance: float | None = None,
+    seed: int = 0,
+    theta0: Any = None,
+    record_path: bool = False,
+    on_check: Callable[[Check], None] | None = None,
+) -> Fit:
+    """Fit theta by gradient descent.
+
+    Args:
+        X: (n, d), features.
+        y: (n,), target.
+        backend: a Backend, or the name of one (on the CPU, in float64).
+        objective: what to minimise, over theta (d + 1,).
+        learning_rate: a number; a schedule, any function of the step (gdbackends.schedules has some); or
+            "auto": for all rows the rate that converges fastest; for batches one stable for every batch,
+            decaying as inverse time.
+        steps: the most steps to make.
+        batch_size: rows a step: None all, 1 stochastic. Every epoch visits all rows once, in an order drawn from
+            `seed`, the same on every backend; the last batch of an epoch may be short.
+        standardize: descend in features of mean 0 and standard deviation 1 (a constant one is centred only); the
+            penalty is then on their coefficients. theta comes back in the data's own units.
+        tolerance: stop when the norm of the gradient over all rows has fallen to this part of its first value;
+            None means 1e-12 (float32: 1e-5); 0 makes all steps. Tested after 1, 2, 4, 8, ... steps (epochs, for
+            batches), at the same ones on every backend.
+        seed: of the order of rows.
+        theta0: (d + 1,), the start, in the data's own units; None means 0 in those descended in.
+        record_path: keep theta at every step.
+        on_check: called with a Check at every test.
+
+    Raises:
+        InputError: a ValueError of one line; InputTypeError, also a TypeError, for a wrong type.
+    """
+    backend = get_backend(backend) if isinstance(backend, str) else backend
+    problem = prepare(X, y, backend, objective, batch_size, standardize, seed, theta0)
+    rates = learning_rates(problem, learning_rate, steps)
+    fitted = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
+    return replace(fitted, note=note(problem, fitted.stop, rates, automatic=learning_rate == "auto"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of gradient descent, the same for every framework: theta - rate * gradient."""
+
+    value_and_grad: Callable[..., tuple[Array, Array]]
+    record_path: bool = False
+
+    def __call__(self, theta: Array, x: tuple[Array, ...], X: Array, y: Array) -> tuple[Array, tuple[Array, ...]]:
+        """Return the next theta, and (the loss before the step,), with theta before it when recorded.
+
+        x is (rate,) for all rows, or (rate, rows) for a batch.
+        """
+        rate, *rows = x
+        if rows:
+            X, y = X[rows[0]], y[rows[0]]
+        loss, gradient = self.value_and_grad(theta, X, y)
+        return theta - rate * gradient, (loss, theta) if self.record_path else (loss,)
+
+
+def descend(
+    problem: Problem,
+    rates: Array,
+    *,
+    tolerance: float | None = 0.0,
+    record_path: bool = False,
+    on_check: Callable[[Check], None] | None = None,
+) -> Fit:
+    """Make the steps of a prepared problem: the driver's loop. The arguments are those of `fit`."""
+    backend, tolerance = problem.backend, checked_tolerance(problem, tolerance)
+    value_and_grad = backend.value_and_grad(problem.objective)
+    step, theta, steps = Step(value_and_grad, record_path), backend.asarray(problem.theta0), 0
+    columns: list[tuple[Array, ...]] = []
+
+    def look() -> tuple[Check, Array]:
+        loss, gradient = (backend.to_numpy(a).astype(np.float64) for a in value_and_grad(theta, *problem.data))
+        return Check(steps, float(loss), float(np.linalg.norm(gradient))), gradient
+
+    with np.errstate(all="ignore"):  # NumPy alone would warn while it diverges
+        last, gradient = look()
+        first, limit = last, largest_loss(problem, last.loss)
+        stop = verdict(problem, problem.theta0, gradient, last, first, tolerance)
+        for piece, checked in pieces(problem, rates):
+            if stop is not None:
+                break
+            theta, outputs, stop = _advance(problem, step, theta, piece, limit)
+            columns.append(outputs)
+            steps += len(outputs[0])
+            if (checked and (tolerance or on_check)) or stop is not None or steps == len(rates):
+                last, gradient = look()
+                stop = stop or verdict(problem, backend.to_numpy(theta), gradient, last, first, tolerance)
+                if on_check is not None:
+                    on_check(last)
+    losses, *before = (np.concatenate(column) for column in zip(*columns, strict=True)) if columns else [np.zeros(0)]
+    trail = _in_data_units(problem, np.concatenate((*before, backend.to_numpy(theta)[None])))
+    return Fit(
+        theta=trail[-1].copy(),
+        loss=last.loss,
+        losses=losses.astype(backend.dtype),
+        steps=steps,
+        stop=stop or Stop.STEPS,
+        gradient_norm=last.gradient_norm,
+        learning_rate=float(rates[0]),
+        path=trail if record_path else None,
+    )
+
+
+def _advance(
+    problem: Problem, step: Step, theta: Array, piece: Piece, limit: float
+) -> tuple[Array, tuple[Array, ...], Stop | None]:
+    """Make a piece's steps; where a loss passes the limit, only those before it."""
+    after, outputs = problem.backend.repeat(step, theta, piece, problem.data)
+    sound = outputs[0] <= limit  # NaN is not
+    if sound.all():
+        return after, outputs, None
+    count = int(np.argmin(sound))
+    if count == 0:
+        return theta, tuple(output[:0] for output in outputs), Stop.DIVERGED
+    return *problem.backend.repeat(step, theta, tuple(x[:count] for x in piece), problem.data), Stop.DIVERGED
+
+
+def _in_data_units(problem: Problem, theta: Array) -> Array:
+    return problem.scaling.to_data_units(theta.astype(np.float64)).astype(problem.backend.dtype)

@@ -1,0 +1,82 @@
+"""A descent made ready: the data checked, scaled, rounded once and placed on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdbackends.backends import Backend
+from gdbackends.datasets import checked_arrays
+from gdbackends.errors import InputError, InputTypeError, whole_number
+from gdbackends.objectives import Array, LinearRegression, Objective
+from gdbackends.scaling import Scaling, identity, standardization
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What the driver runs.
+
+    Attributes:
+        backend: what runs it.
+        objective: what is descended, over `X`.
+        scaling: from the data's units to those descended in.
+        X: the scaled features (n, d) in NumPy, in the backend's dtype, with what the objective adds to them.
+        y: (n,).
+        data: X and y on the backend.
+        theta0: (d + 1,), the start, scaled.
+        batch_size: rows a step, or None for all.
+        seed: of the order of rows.
+    """
+
+    backend: Backend
+    objective: Objective
+    scaling: Scaling
+    X: Array
+    y: Array
+    data: tuple[Array, Array]
+    theta0: Array
+    batch_size: int | None = None
+    seed: int = 0
+
+    @property
+    def batches(self) -> list[int]:
+        """The sizes of an epoch's batches; the last may be short."""
+        rows, size = self.y.size, self.batch_size or self.y.size
+        return [size] * (rows // size) + [rows % size] * (rows % size > 0)
+
+
+def prepare(
+    X: Any,
+    y: Any,
+    backend: Backend,
+    objective: Objective = LinearRegression(),  # noqa: B008 - frozen
+    batch_size: int | None = None,
+    standardize: bool = True,
+    seed: int = 0,
+    theta0: Any = None,
+) -> Problem:
+    """Check, scale, round and place; the arguments are those of `fit`."""
+    for given, kind in ((backend, Backend), (objective, Objective)):
+        if not isinstance(given, kind):
+            raise InputTypeError(f"{kind.__name__.lower()} must be a {kind.__name__}, got {given!r}; see its docstring")
+    X, y = checked_arrays(X, y)
+    if batch_size is not None and not 1 <= whole_number("batch_size", batch_size) <= y.size:
+        raise InputError(f"batch_size must be from 1 to the number of rows, {y.size}, got {batch_size}")
+    if whole_number("seed", seed) < 0:
+        raise InputError(f"seed must be at least 0, got {seed}")
+    start = np.zeros(X.shape[1] + 1) if theta0 is None else np.array(theta0, np.float64)
+    if start.shape != (X.shape[1] + 1,) or not np.isfinite(start).all():
+        raise InputError(f"theta0 must be {X.shape[1] + 1} finite numbers, the intercept last, got {theta0!r}")
+    scaling = standardization(X) if standardize else identity(X.shape[1])
+    X, y = (scaling.apply(X) if standardize else X).astype(backend.dtype), y.astype(backend.dtype)
+    if not (np.isfinite(X).all() and np.isfinite(y).all()):
+        raise InputError(
+            f"the data must be within the range of {backend.dtype}, they exceed it; divide them by a constant"
+        )
+    if isinstance(objective, LinearRegression):
+        objective, X = objective.prepare(X)
+    data = backend.asarray(X), backend.asarray(y)
+    start = scaling.from_data_units(start).astype(backend.dtype)
+    return Problem(backend, objective, scaling, X, y, data, start, batch_size, seed)

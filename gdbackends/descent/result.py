@@ -1,0 +1,80 @@
+"""What a descent gives back: Fit, why it stopped, and what was seen on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from gdbackends.datasets import checked_arrays
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+
+
+class Stop(Enum):
+    """Why a fit ended; the value is the sentence to show."""
+
+    CONVERGED = "The gradient has fallen to the tolerance."
+    FLOOR = "The gradient is within its own rounding error; further steps would move by noise."
+    STEPS = "The number of steps was reached."
+    DIVERGED = "The loss grew beyond 1e6 times its first value, or out of the range of numbers."
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was seen over all rows after so many steps: the loss, and the 2-norm of its gradient."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A finished descent, in NumPy arrays of the dtype asked for, in the data's own units.
+
+    Attributes:
+        theta: (d + 1,), the coefficients and, last, the intercept.
+        loss: the cost at theta over all rows, as descended (of the scaled features, with the penalty).
+        losses: (steps,), losses[k] is the cost before step k, of step k's rows.
+        steps: the number of steps made.
+        stop: why it ended.
+        gradient_norm: the 2-norm of the gradient at theta, in the coordinates that were descended.
+        learning_rate: the rate of the first step.
+        path: (steps + 1, d + 1), theta before each step and at the end, when recorded.
+        note: what to do about it, when something should be done.
+    """
+
+    theta: Array
+    loss: float
+    losses: Array = field(repr=False)
+    steps: int
+    stop: Stop
+    gradient_norm: float
+    learning_rate: float
+    path: Array | None = field(default=None, repr=False)
+    note: str = ""
+
+    @property
+    def coef(self) -> Array:
+        """The d coefficients."""
+        return self.theta[:-1].copy()
+
+    @property
+    def intercept(self) -> float:
+        """The intercept."""
+        return float(self.theta[-1])
+
+    @property
+    def message(self) -> str:
+        """Why it ended, and what to do about it."""
+        return f"{self.stop.value} {self.note}".strip()
+
+    def predict(self, X: Any) -> Array:
+        """Return the predictions (n,) of a linear model, for X (n, d)."""
+        X, _ = checked_arrays(X, np.zeros(np.shape(X)[:1]))
+        if X.shape[1] != self.theta.size - 1:
+            raise InputError(f"X must have the {self.theta.size - 1} features of the fit, got {X.shape[1]}")
+        return X.astype(self.theta.dtype) @ self.theta[:-1] + self.theta[-1]

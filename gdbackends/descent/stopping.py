@@ -1,0 +1,67 @@
+"""When to stop, and what to say of it."""
+
+from __future__ import annotations
+
+from math import inf, isfinite, nan
+from numbers import Real
+
+import numpy as np
+
+from gdbackends import rounding
+from gdbackends.descent.problem import Problem
+from gdbackends.descent.result import Check, Stop
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+from gdbackends.spectrum import Curved, batch_curvature, spectrum
+
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+_DIVERGED = 1e6
+
+
+def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
+    """Return the tolerance, the dtype's own for None."""
+    if tolerance is None:
+        return TOLERANCE[problem.backend.dtype]
+    if not isinstance(tolerance, Real) or not 0 <= tolerance < inf:
+        raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
+    return float(tolerance)
+
+
+def largest_loss(problem: Problem, first: float) -> float:
+    """Return the loss beyond which the fit has diverged, NaN (which no loss is below) if the first is not finite.
+
+    A batch may lose n / size times what all rows do without any divergence.
+    """
+    if not isfinite(first):
+        return nan
+    largest = float(np.finfo(problem.backend.dtype).max)
+    return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), largest) if first else largest
+
+
+def verdict(problem: Problem, theta: Array, gradient: Array, now: Check, first: Check, tolerance: float) -> Stop | None:
+    """Judge a check over all rows: theta and the gradient in NumPy; None means go on."""
+    if not now.loss <= largest_loss(problem, first.loss):
+        return Stop.DIVERGED
+    if tolerance and now.gradient_norm <= tolerance * first.gradient_norm:
+        return Stop.CONVERGED
+    if tolerance and rounding.has_bound(problem.objective):
+        bound = rounding.evaluate(problem.objective, theta, problem.X, problem.y, problem.backend.dtype).gradient_bound
+        if (np.abs(gradient) <= bound).all():
+            return Stop.FLOOR
+    return None
+
+
+def note(problem: Problem, stop: Stop, rates: Array, automatic: bool) -> str:
+    """Say what to do, where the rate is to blame for how a fit ended."""
+    if automatic or stop not in (Stop.DIVERGED, Stop.STEPS):
+        return ""
+    largest = float(rates.max())
+    if not isinstance(problem.objective, Curved):
+        return f"Try a learning rate below {largest:.6g}." if stop is Stop.DIVERGED else ""
+    if len(problem.batches) > 1:
+        stable = 2 / batch_curvature(problem.objective, problem.X, min(problem.batches))
+        text = f"For these data every rate up to {stable:.6g} is stable for every batch; {largest:.6g} was used."
+        return text if stop is Stop.DIVERGED else ""
+    stable = spectrum(problem.objective, problem.X, problem.theta0.size).largest_stable_rate
+    text = f"For these data the largest stable rate is {stable:.6g}; {largest:.6g} was used."
+    return text if stop is Stop.DIVERGED or float(rates.min()) > stable else ""

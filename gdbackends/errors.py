@@ -1,0 +1,24 @@
+"""The errors that a user's mistake can raise: each one line, what was wrong, what was got, what to do."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the text says what, what was got and what to do."""
+
+
+class InputTypeError(InputError, TypeError):
+    """Something the user gave has the wrong type."""
+
+
+class MissingBackendError(InputError, ImportError):
+    """A backend's framework is not installed; the text holds the line to type."""
+
+
+def whole_number(name: str, value: object) -> int:
+    """Return value as an int; refuse what is not a whole number (True and 1.0 are not)."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputTypeError(f"{name} must be a whole number, got {value!r}")
+    return int(value)

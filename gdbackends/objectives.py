@@ -1,0 +1,211 @@
+"""The mathematics, written once: row losses beside their derivatives, and the linear model that carries them.
+
+Shapes, for the whole package: X is (n, d), n rows and d features; y is (n,); theta is flat, (d + 1,), the
+weights w first and the intercept b last. Arrays may be of any library of the Python array API standard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from gdbackends.errors import InputError
+
+Array: TypeAlias = Any
+"""An array of NumPy, JAX, PyTorch or any other library of the array API standard."""
+
+Convention: TypeAlias = Literal["mean", "half", "sum"]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What can be minimised: a scalar loss, and its gradient derived by hand.
+
+    The loss must be a mean over rows (plus, perhaps, a function of theta alone), written with operators and
+    the functions of theta's own array namespace, so that JAX and PyTorch can differentiate it.
+    """
+
+    def loss(self, theta: Array, X: Array, y: Array) -> Array:
+        """Return the scalar cost at theta."""
+        ...
+
+    def gradient(self, theta: Array, X: Array, y: Array) -> Array:
+        """Return the derivative of the cost with respect to theta, of theta's shape."""
+        ...
+
+
+class RowLoss(Protocol):
+    """The loss of one row, phi(z, y), for a prediction z and a target y, elementwise over rows."""
+
+    @property
+    def lipschitz(self) -> float:
+        """The constant K by which phi' can change: |phi'(a, y) - phi'(b, y)| <= K |a - b|."""
+        ...
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return phi(z, y)."""
+        ...
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return phi'(z, y), the derivative with respect to z."""
+        ...
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """The squared error of a row.
+
+    With r = z - y, phi = r^2. Power rule: d(r^2)/dr = 2 r^(2-1) = 2 r; and dr/dz = 1, so phi' = 2 (z - y).
+    """
+
+    lipschitz: float = field(default=2.0, init=False)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return (z - y)^2."""
+        r = z - y
+        return r * r
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return 2 (z - y)."""
+        return 2 * (z - y)
+
+
+@dataclass(frozen=True)
+class LinearRegression:
+    """The mean of a row loss over the predictions z = X w + b, plus `l2 * w.w`.
+
+    Chain rule, once: dz_i/dw = x_i and dz_i/db = 1, so the gradient of mean(phi(z_i, y_i)) is
+    (X^T phi' / n, sum(phi') / n): with a column of ones in X for the intercept, X^T phi' / n.
+
+    Attributes:
+        convention: "mean" (1/n), "half" (1/2n, so that the factor 2 of the power rule goes away) or "sum"
+            (n times the mean). The penalty is the same in all three.
+        l2: the weight of the penalty w.w, which never touches the intercept.
+        row_loss: the loss of one row.
+        total: "sum" only: the rows (the weight) of the whole, where X is a part of it; None means X is the
+            whole. A part's value is `total` times its mean, so that the row-weighted mean of the parts
+            is the value of the whole in every convention.
+        ones: X already holds the column of ones as its last, (n, d + 1); then z = X theta, one product.
+
+    >>> import numpy as np
+    >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0])
+    >>> objective, theta = LinearRegression(), np.array([1.0, 0.0])  # w = 1, b = 0: residuals -1, -2, -3
+    >>> float(objective.loss(theta, X, y))  # (1 + 4 + 9) / 3
+    4.666666666666666
+    >>> objective.gradient(theta, X, y)  # 2 (-1 - 4 - 9) / 3 and 2 (-1 - 2 - 3) / 3
+    array([-9.33333333, -4.        ])
+    """
+
+    convention: Convention = "mean"
+    l2: float = 0.0
+    row_loss: RowLoss = field(default_factory=SquaredError)
+    total: float | None = None
+    ones: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown convention and a penalty that is no number >= 0."""
+        if self.convention not in ("mean", "half", "sum"):
+            raise InputError(f"convention must be 'mean', 'half' or 'sum', got {self.convention!r}")
+        if not (isfinite(self.l2) and self.l2 >= 0):
+            raise InputError(f"l2 must be a finite number of at least 0, got {self.l2!r}")
+
+    def predict(self, theta: Array, X: Array) -> Array:
+        """Return z = X w + b, of shape (n,)."""
+        # w @ X.T, not X @ w: X lies feature-major (backends), and this order is the one XLA reads in one pass.
+        return theta @ X.T if self.ones else theta[:-1] @ X.T + theta[-1]
+
+    def loss(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> Array:
+        """Return the scalar cost; `weights` (n,), >= 0, make it the row-weighted mean."""
+        z = self._predict_rows(theta, X, y)
+        return self._value(z, theta, y, weights, self._row_scale(y, weights))
+
+    def gradient(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> Array:
+        """Return the gradient of the cost, of shape (d + 1,), derived by hand."""
+        z = self._predict_rows(theta, X, y)
+        return self._gradient(z, theta, X, y, weights, self._row_scale(y, weights))
+
+    def value_and_gradient(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
+        """Return the cost and its gradient, with the prediction computed once."""
+        z, scale = self._predict_rows(theta, X, y), self._row_scale(y, weights)
+        return self._value(z, theta, y, weights, scale), self._gradient(z, theta, X, y, weights, scale)
+
+    def prepare(self, X: Array) -> tuple[LinearRegression, Array]:
+        """Return the same objective over X (NumPy) with its column of ones, able to be run on parts of X.
+
+        One product with a column of ones takes 0.7 of the time of a product and an intercept (100 x 1, NumPy
+        and PyTorch), and memory for one more feature.
+        """
+        total = float(X.shape[0]) if self.total is None else self.total
+        return replace(self, total=total, ones=True), self._design(X)
+
+    def curvature(self, V: Array, X: Array) -> Array:
+        """Return H V for V of shape (d + 1, m): H bounds the Hessian, and is it where phi' is linear.
+
+        H = scale K (X 1)^T (X 1) / n + 2 l2 on the weights, K the Lipschitz constant of phi'. NumPy.
+        """
+        design = self._design(X)
+        product = self.scale(X.shape[0]) / X.shape[0] * self.row_loss.lipschitz * (design.T @ (design @ V))
+        product[:-1] += 2 * self.l2 * V[:-1]
+        return product
+
+    def row_curvature(self, X: Array) -> Array:
+        """Return the bound scale K |(x_i 1)|^2 + 2 l2 on the largest eigenvalue of each row's Hessian, (n,). NumPy."""
+        design = self._design(X)
+        return self.scale(1) * self.row_loss.lipschitz * np.vecdot(design, design) + 2 * self.l2
+
+    def scale(self, weight: Any) -> Any:
+        """Return the factor between a mean over that many rows (over that weight) and the cost."""
+        if self.convention == "sum":
+            return weight if self.total is None else self.total
+        return 1.0 if self.convention == "mean" else 0.5
+
+    def _design(self, X: Array) -> Array:
+        """Return X (NumPy) with its column of ones."""
+        return X if self.ones else np.concatenate((X, np.ones((X.shape[0], 1), X.dtype)), axis=1)
+
+    def _predict_rows(self, theta: Array, X: Array, y: Array) -> Array:
+        z = self.predict(theta, X)
+        if y.shape != z.shape:  # a y of shape (n, 1) would broadcast to (n, n), wrongly and alike everywhere
+            raise InputError(f"y must have shape {tuple(z.shape)}, a number a row, got {tuple(y.shape)}; try y.ravel()")
+        return z
+
+    def _value(self, z: Array, theta: Array, y: Array, weights: Array | None, scale: Any) -> Array:
+        phi = self.row_loss.value(z, y)
+        value = scale * _namespace(theta).sum(phi if weights is None else weights * phi)
+        return value + self.l2 * (theta[:-1] @ theta[:-1]) if self.l2 else value
+
+    def _gradient(self, z: Array, theta: Array, X: Array, y: Array, weights: Array | None, scale: Any) -> Array:
+        slope = self.row_loss.derivative(z, y)
+        slope = slope if weights is None else weights * slope
+        gradient = scale * self._pull_back(slope, X)
+        if self.l2:
+            xp = _namespace(theta)
+            gradient = gradient + xp.concat((2 * self.l2 * theta[:-1], xp.zeros_like(theta[-1:])))
+        return gradient
+
+    def _pull_back(self, slope: Array, X: Array) -> Array:
+        """Return X^T slope, the chain rule through `predict`."""
+        if self.ones:
+            return slope @ X
+        xp = _namespace(slope)
+        return xp.concat((slope @ X, xp.sum(slope, keepdims=True)))
+
+    def _row_scale(self, y: Array, weights: Array | None) -> Any:
+        """Return what multiplies a sum over rows (of weight times phi) to make the cost."""
+        weight = y.shape[0] if weights is None else _namespace(weights).sum(weights)
+        return self.scale(weight) / weight
+
+
+_namespaces: dict[type, Any] = {}
+
+
+def _namespace(array: Array) -> Any:
+    """Return the array's namespace, looked up once a type: the look-up takes 1 us, a small step 7 us."""
+    kind = type(array)
+    if kind not in _namespaces:
+        _namespaces[kind] = array_namespace(array)
+    return _namespaces[kind]

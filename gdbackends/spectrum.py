@@ -1,0 +1,98 @@
+"""The Hessian's eigenvalues, and what they decide: the best rate, the largest stable one, the conditioning.
+
+On a quadratic with eigenvalues l_min..l_max a step of gradient descent multiplies the error along each
+eigenvector by 1 - rate l. The rate 2 / (l_min + l_max) shrinks the slowest fastest; above 2 / l_max one grows
+(Nocedal and Wright, Numerical Optimization, section 3.3; Polyak, Introduction to Optimization, section 1.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from gdbackends.objectives import Array
+
+_DENSE = 2000
+"""Parameters up to which all eigenvalues are computed; above, the largest alone, by power iteration."""
+
+
+@runtime_checkable
+class Curved(Protocol):
+    """An objective that knows its Hessian, or a bound on it."""
+
+    def curvature(self, V: Array, X: Array) -> Array:
+        """Return H V, for V of shape (parameters, m)."""
+        ...
+
+    def row_curvature(self, X: Array) -> Array:
+        """Return the largest eigenvalue of each row's own Hessian, (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The ends of the Hessian's spectrum.
+
+    Attributes:
+        largest: l_max.
+        smallest: the smallest eigenvalue that is not zero within rounding, or None where only l_max is known.
+        singular: some eigenvalue is zero within rounding (more features than rows, collinear or constant
+            columns): the minimum is not unique.
+    """
+
+    largest: float
+    smallest: float | None
+    singular: bool
+
+    @property
+    def best_rate(self) -> float:
+        """The constant rate that converges fastest: 2 / (l_min + l_max), or 1 / l_max with l_min unknown."""
+        return 1 / self.largest if self.smallest is None else 2 / (self.smallest + self.largest)
+
+    @property
+    def largest_stable_rate(self) -> float:
+        """The constant rate above which the fit diverges: 2 / l_max."""
+        return 2 / self.largest
+
+    @property
+    def condition(self) -> float | None:
+        """l_max / l_min over the eigenvalues that are not zero."""
+        return None if self.smallest is None else self.largest / self.smallest
+
+
+def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
+    """Return the spectrum of the objective's Hessian over X, in float64, for theta of that many parameters.
+
+    An eigenvalue at or below parameters * eps * l_max counts as zero: it is what rounding leaves of one.
+    """
+    X = np.asarray(X, np.float64)
+    if parameters > _DENSE:
+        return Spectrum(_power_iteration(objective, X, parameters), None, singular=X.shape[0] < parameters)
+    eigenvalues = np.linalg.eigvalsh(objective.curvature(np.eye(parameters), X))
+    largest = float(eigenvalues[-1])
+    nonzero = eigenvalues[eigenvalues > parameters * np.finfo(np.float64).eps * largest]
+    return Spectrum(largest, float(nonzero[0]), singular=nonzero.size < parameters)
+
+
+def batch_curvature(objective: Curved, X: Array, rows: int) -> float:
+    """Return a bound on l_max of every batch of that many rows: the mean of the largest row curvatures.
+
+    The Hessian of a batch is the mean of its rows', and the norm of a mean is at most the mean of the norms.
+    """
+    return float(np.sort(objective.row_curvature(np.asarray(X, np.float64)))[-rows:].mean())
+
+
+def _power_iteration(objective: Curved, X: Array, parameters: int, steps: int = 200) -> float:
+    """Return l_max, from below; a random start is orthogonal to no eigenvector."""
+    v = np.random.default_rng(0).normal(size=(parameters, 1))
+    largest = 0.0
+    for _ in range(steps):
+        v = v / np.linalg.norm(v)
+        image = objective.curvature(v, X)
+        previous, largest = largest, float(np.linalg.norm(image))
+        if largest - previous <= 1e-6 * largest:
+            break
+        v = image
+    return largest
