@@ -1,11 +1,40 @@
 """One linear regression, three frameworks, one driver: hand-derived NumPy gradients, JAX and PyTorch, compared."""
 
-from gdbackends.backends import Backend, get_backend
-from gdbackends.datasets import Dataset
-from gdbackends.descent import Fit, fit
-from gdbackends.objectives import LinearRegression
-from gdbackends.reading import read
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gdbackends.backends import Backend, get_backend
+    from gdbackends.comparison import Comparison, compare
+    from gdbackends.datasets import Dataset
+    from gdbackends.descent import Fit, fit
+    from gdbackends.objectives import LinearRegression
+    from gdbackends.reading import read
 
 __version__ = "0.1.0"
 
-__all__ = ["Backend", "Dataset", "Fit", "LinearRegression", "fit", "get_backend", "read"]
+__all__ = ["Backend", "Comparison", "Dataset", "Fit", "LinearRegression", "compare", "fit", "get_backend", "read"]
+
+_ROOMS = {
+    "Backend": "backends",
+    "Comparison": "comparison",
+    "Dataset": "datasets",
+    "Fit": "descent",
+    "LinearRegression": "objectives",
+    "compare": "comparison",
+    "fit": "descent",
+    "get_backend": "backends",
+    "read": "reading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import gdbackends` alone loads nothing, NumPy included."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'gdbackends' has no attribute {name!r}; its names are {', '.join(__all__)}")
+    value = globals()[name] = getattr(import_module(f"gdbackends.{_ROOMS[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -157,6 +157,19 @@ class LinearRegression:
         design = self._design(X)
         return self.scale(1) * self.row_loss.lipschitz * np.vecdot(design, design) + 2 * self.l2
 
+    def minimum(self, X: Array, y: Array, start: Array) -> Array:
+        """Return theta (d + 1,) of least cost for squared errors, the nearest to start where there are several. NumPy.
+
+        Linear least squares by orthogonal factorisation, the penalty as further rows: it does not descend.
+        """
+        if not isinstance(self.row_loss, SquaredError):
+            raise InputError(f"only squared errors have a closed minimum, got {self.row_loss!r}; use fit")
+        design = self._design(np.asarray(X, np.float64))
+        penalty = np.sqrt(self.l2 * X.shape[0] / self.scale(X.shape[0])) * np.eye(design.shape[1])[:-1]
+        rows = np.concatenate((design, penalty)) if self.l2 else design
+        residual = np.concatenate((y - design @ start, -penalty @ start)) if self.l2 else y - design @ start
+        return start + np.linalg.lstsq(rows, residual)[0]
+
     def scale(self, weight: Any) -> Any:
         """Return the factor between a mean over that many rows (over that weight) and the cost."""
         if self.convention == "sum":

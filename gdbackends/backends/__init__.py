@@ -76,17 +76,24 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64") ->
         MissingBackendError: the framework is not installed; the text holds the line to type.
         InputError: no such backend, device or dtype.
     """
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputTypeError(f"backend must be a name ({', '.join(_TABLE)}), got {type(name).__name__}")
-    if name not in _TABLE:
-        raise InputError(f"backend must be one of {', '.join(_TABLE)}, got {name!r}")
-    package, module, kind = _TABLE[name]
-    if find_spec(package) is None:
-        raise MissingBackendError(
-            f"backend {name!r} needs the package {package}, which is not installed; run: pip install 'gdbackends[{name}]'"
-        )
+    check_installed(name)
+    _, module, kind = _TABLE[name]
     backend: Any = getattr(import_module(module), kind)
     return backend(dtype=dtype) if device is None else backend(device=device, dtype=dtype)
+
+
+def check_installed(name: str) -> None:
+    """Refuse what is no backend's name, and a backend whose framework is not installed; nothing is imported."""
+    if not isinstance(name, str):
+        raise InputTypeError(f"backend must be a name, one of {', '.join(_TABLE)}, got {name!r}")
+    if name not in _TABLE:
+        raise InputError(f"backend must be one of {', '.join(_TABLE)}, got {name!r}")
+    package = _TABLE[name][0]
+    if find_spec(package) is None:
+        raise MissingBackendError(
+            f"backend {name!r} needs the package {package}, which is not installed; "
+            f"run: pip install 'gdbackends[{name}]'"
+        )
 
 
 def check_place(backend: Backend, devices: Sequence[str]) -> None:

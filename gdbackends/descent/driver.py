@@ -61,9 +61,28 @@ def fit(
     """
     backend = get_backend(backend) if isinstance(backend, str) else backend
     problem = prepare(X, y, backend, objective, batch_size, standardize, seed, theta0)
+    return fit_prepared(problem, learning_rate, steps, tolerance, record_path=record_path, on_check=on_check)
+
+
+def fit_prepared(
+    problem: Problem,
+    learning_rate: LearningRate = "auto",
+    steps: int = 1000,
+    tolerance: float | None = None,
+    *,
+    record_path: bool = False,
+    on_check: Callable[[Check], None] | None = None,
+) -> Fit:
+    """Fit a prepared problem; the arguments are those of `fit`."""
     rates = learning_rates(problem, learning_rate, steps)
     fitted = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
     return replace(fitted, note=note(problem, fitted.stop, rates, automatic=learning_rate == "auto"))
+
+
+def check_settings(problem: Problem, learning_rate: LearningRate, steps: int, tolerance: float | None) -> None:
+    """Refuse what `fit_prepared` would refuse."""
+    learning_rates(problem, learning_rate, steps)
+    checked_tolerance(problem, tolerance)
 
 
 @dataclass(frozen=True)

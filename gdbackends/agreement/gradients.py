@@ -1,0 +1,103 @@
+"""Gradients at several points, component by component, against the bound of their rounding.
+
+No tolerance can judge: at the minimum three correct float32 gradients differ by several times their own size. Two
+evaluations A and B agree when |A - B| <= bound(A) + bound(B) in the loss and in every component of the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gdbackends.agreement.exact import exact_value_and_gradient
+from gdbackends.backends import Backend
+from gdbackends.descent import Problem
+from gdbackends.objectives import Array
+from gdbackends.rounding import Evaluation, evaluate, unit_roundoff
+
+VISIBLE = 1e-6
+"""The relative error of one component that a float64 check must be able to see, for a verdict at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Losses (m,) and gradients (m, d + 1) at m points, in float64, as a backend computed them."""
+
+    losses: Array
+    gradients: Array
+
+
+def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
+    """Return points (count + 2, d + 1) in the problem's dtype: the start, random ones as large as the minimum, it.
+
+    Args:
+        problem: the problem.
+        minimum: (d + 1,), the parameters of least cost.
+        count: the number of random ones.
+    """
+    size = max(float(np.abs(minimum).max()), float(np.abs(problem.y).mean()), float(np.finfo(problem.y.dtype).eps))
+    random = np.random.default_rng(problem.seed).normal(size=(count, minimum.size)) * size
+    return np.concatenate((problem.theta0[None], random, minimum[None])).astype(problem.backend.dtype)
+
+
+def values(backend: Backend, problem: Problem, points: Array) -> Values:
+    """Evaluate the problem's objective on a backend, in that backend's dtype; the points are NumPy arrays."""
+    value_and_grad = backend.value_and_grad(problem.objective)
+    data = backend.asarray(problem.X), backend.asarray(problem.y)
+    with np.errstate(all="ignore"):
+        pairs = [[backend.to_numpy(a) for a in value_and_grad(backend.asarray(point), *data)] for point in points]
+    return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
+
+
+def exact_values(problem: Problem, points: Array) -> Values:
+    """Evaluate exactly; the results are then the nearest float64 numbers."""
+    pairs = [exact_value_and_gradient(problem.objective, point, problem.X, problem.y) for point in points]
+    return Values(np.array([float(f) for f, _ in pairs]), np.array([[float(g) for g in row] for _, row in pairs]))
+
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """How far apart two evaluations of one objective on the same data may lie, at each of several points.
+
+    Attributes:
+        evaluations: one a point.
+        blind: the sums are so long in this precision that no bound on them means anything (n u >= 0.1).
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    blind: bool
+
+    def ratio(self, a: Values, b: Values, voters: int = 2) -> float:
+        """Return the largest difference over what is allowed; at most 1 means agreement. NaN never agrees.
+
+        Args:
+            a: one backend's values.
+            b: another's, or the exact ones.
+            voters: how many of the two are rounded: 1 when b is exact.
+        """
+        worst = 0.0
+        for k, at in enumerate(self.evaluations):
+            difference = np.append(np.abs(a.gradients[k] - b.gradients[k]), abs(a.losses[k] - b.losses[k]))
+            allowed = voters * np.append(at.gradient_bound, at.loss_bound)
+            with np.errstate(all="ignore"):
+                share = np.where(difference == 0, 0.0, difference / allowed)
+            worst = max(worst, float(np.where(np.isnan(share), np.inf, share).max()))
+        return worst
+
+    def sensitivity(self, voters: int = 2) -> float:
+        """Return the smallest relative error that would have been seen in whichever component hides it best.
+
+        A component whose gradient is exactly 0 at every point (of a column of zeros) can hide none.
+        """
+        gradients = np.abs([at.gradient for at in self.evaluations])
+        bounds = voters * np.array([at.gradient_bound for at in self.evaluations])
+        with np.errstate(all="ignore"):
+            share = np.where(bounds == 0, 0.0, bounds / gradients)
+        return float(share.min(axis=0).max())
+
+
+def yardstick(problem: Problem, points: Array, dtype: str) -> Yardstick:
+    """Return the yardstick for evaluations of the problem in `dtype`."""
+    evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
+    return Yardstick(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)

@@ -1,0 +1,64 @@
+"""The entry point: finds the command, and turns a user's mistake into one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from gdbackends.errors import InputError
+
+_COMMANDS = {
+    "compare": ("gdbackends.cli.compare_command", "Fit on every backend, prove that they agree, time them."),
+    "fit": ("gdbackends.cli.fit_command", "Fit on one backend."),
+}
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one."""
+        return import_module(_COMMANDS[cmd_name][0]).command if cmd_name in _COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gdbackends", prog_name="gdbackends")
+def group() -> None:
+    """One linear regression by hand-derived NumPy gradients, by JAX and by PyTorch: do they agree, and how fast?"""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 fine, 1 the answer is bad, 2 bad use or input, 130 interrupted."""
+    try:
+        sys.exit(group.main(prog_name="gdbackends", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except InputError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough; keep Python from flushing into it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _fail(text: str) -> None:
+    """Print one line: names and cells of a file may hold anything, so what does not print is escaped."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split("\n")))
+    click.echo(f"gdbackends: {line}", err=True)
+    sys.exit(2)

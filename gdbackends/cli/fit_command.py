@@ -1,0 +1,89 @@
+"""`gdbackends fit`: one fit, on one backend."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from gdbackends.backends import get_backend
+from gdbackends.cli.options import (
+    console,
+    dataset,
+    environment_line,
+    fit_options,
+    fit_settings,
+    number,
+    print_json,
+    printable,
+)
+from gdbackends.comparison.result import finite
+from gdbackends.datasets import Dataset
+from gdbackends.descent import Check, Fit, Stop, fit
+from gdbackends.measurement.environment import environment
+
+
+@click.command("fit")
+@fit_options
+@click.option("--backend", default="numpy", show_default=True, help="numpy, jax or torch.")
+@click.pass_context
+def command(ctx: click.Context, source: str | None, target: str | None, features: str | None, **options: Any) -> None:
+    """Fit SOURCE (a CSV file; without it, 15 heights and weights) on one backend.
+
+    Exit code: 0 fine; 1 the fit diverged; 2 bad use or input.
+    """
+    settings = fit_settings(options)
+    backend = get_backend(options["backend"], settings.pop("device"), settings.pop("dtype"))
+    data = dataset(source, target, features)
+    quiet = not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        bar = progress.add_task("steps", total=settings["steps"])
+
+        def on_check(check: Check) -> None:
+            progress.update(bar, completed=check.step)
+
+        fitted = fit(data.X, data.y, backend=backend, on_check=None if quiet else on_check, **settings)
+    if options["as_json"]:
+        print_json(_document(data, fitted, backend.name, backend.device, backend.dtype))
+    else:
+        _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype)
+    ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
+
+
+def _document(data: Dataset, fitted: Fit, backend: str, device: str, dtype: str) -> dict[str, Any]:
+    return finite(
+        {
+            "schema": 1,
+            "backend": backend,
+            "device": device,
+            "dtype": dtype,
+            "dataset": {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target},
+            "coefficients": dict(zip(data.names, fitted.coef.tolist(), strict=True)),
+            "intercept": fitted.intercept,
+            "loss": fitted.loss,
+            "steps": fitted.steps,
+            "stop": fitted.stop.name,
+            "message": fitted.message,
+            "learning_rate": fitted.learning_rate,
+            "environment": environment(),
+        }
+    )
+
+
+def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:
+    terminal, table = console(), Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
+    terminal.print(f"{printable(data.name)}: {data.y.size:,} rows, predicting {printable(data.target)}, {where}")
+    for name, value in zip(data.names, fitted.coef, strict=True):
+        table.add_row(Text(printable(name)), number(value))
+    for name, value in (("intercept", fitted.intercept), ("loss", fitted.loss)):
+        table.add_row(name, number(value))
+    table.add_row("steps", f"{fitted.steps:,}")
+    table.add_row("learning rate", number(fitted.learning_rate))
+    terminal.print(table)
+    terminal.print(fitted.message)
+    terminal.print(environment_line(environment(), dtype), style="dim")

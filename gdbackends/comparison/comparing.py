@@ -1,0 +1,98 @@
+"""compare(): observes every backend, has them judged, and gathers what is to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from gdbackends.backends import check_installed, installed, names
+from gdbackends.comparison.judging import Case, judge, lay_out, verdict
+from gdbackends.comparison.observation import Observation, observe
+from gdbackends.comparison.result import Comparison, Settings
+from gdbackends.datasets import Dataset, women
+from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.measurement.environment import environment
+from gdbackends.measurement.runner import Crashed, in_fresh_process
+
+
+def compare(
+    data: Dataset | None = None, *, backends: Sequence[str] | None = None, isolate: bool = False, **settings: Any
+) -> Comparison:
+    """Fit the same data on several backends, prove that they agree, and time them.
+
+    Args:
+        data: the table; None means the bundled heights and weights.
+        backends: names of backends; None means every one installed.
+        isolate: run each backend in a process of its own, as the command line does. In one process they slow each
+            other down, and the times compare less well.
+        **settings: the fields of `Settings`: the arguments of `fit`, and `device` and `dtype`.
+
+    Raises:
+        InputError: as `fit` and `get_backend` do.
+    """
+    data, chosen, wanted = data or women(), _settings(settings), _names(backends)
+    case = lay_out(data, chosen)
+    run = partial(in_fresh_process, observe) if isolate else observe
+    observed: dict[str, Observation | None] = {}
+    for name in wanted:
+        try:
+            observed[name] = run(name, data.X, data.y, chosen, case.points, case.proof)
+        except Crashed:
+            observed[name] = None
+    rows = judge(case, observed)
+    word, sentence = verdict(case, rows)
+    return Comparison(
+        verdict=word,
+        sentence=sentence,
+        rows=rows,
+        exact=case.exact,
+        exact_loss=case.exact_loss,
+        spectrum=case.ends,
+        sensitivity=case.wide.sensitivity(min(len(rows), 2)),
+        trajectory_sensitivity=case.proof.sensitivity if len(rows) > 1 else None,
+        proof_steps=len(case.proof.rates),
+        dataset={"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target},
+        settings=chosen,
+        environment=environment(),
+        isolated=isolate,
+        notes=tuple(_notes(case, chosen, wanted, isolate, insisted=backends is not None)),
+    )
+
+
+def _settings(settings: dict[str, Any]) -> Settings:
+    known = [field.name for field in fields(Settings)]
+    for name in settings:
+        if name not in known:
+            raise InputTypeError(f"compare has no setting {name!r}; it takes {', '.join(known)}")
+    return Settings(**settings)
+
+
+def _names(backends: Sequence[str] | None) -> tuple[str, ...]:
+    if backends is None:
+        return installed()
+    if isinstance(backends, str) or not backends:
+        raise InputError(f"backends must be a list of at least one of {', '.join(names())}, got {backends!r}")
+    for name in backends:
+        check_installed(name)
+    return tuple(dict.fromkeys(backends))
+
+
+def _notes(case: Case, settings: Settings, wanted: tuple[str, ...], isolate: bool, insisted: bool) -> list[str]:
+    notes: list[str] = []
+    for name in () if insisted else names():
+        try:
+            check_installed(name)
+        except MissingBackendError as error:
+            notes.append(f"{name} is left out: {error}.")
+    if settings.device not in (None, "cpu") and "numpy" in wanted:
+        notes.append("numpy stays on the CPU.")
+    if case.ends.singular:
+        notes.append(
+            "The least squares have no single answer (collinear or constant features, or more features than rows); "
+            "the exact one shown is the nearest to the start."
+        )
+    if not isolate and len(wanted) > 1:
+        notes.append("All backends ran in one process, where they slow each other down.")
+    return notes

@@ -1,0 +1,58 @@
+"""What one backend computes and how long it takes; it runs in a process of its own, and judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gdbackends.agreement.gradients import Values, values
+from gdbackends.agreement.trajectory import Proof, trajectory
+from gdbackends.backends import get_backend
+from gdbackends.comparison.result import Settings
+from gdbackends.descent import Fit, descend, fit_prepared, prepare
+from gdbackends.measurement.timing import marginal_step, seconds
+from gdbackends.objectives import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What one backend computed, not yet judged.
+
+    Attributes:
+        device: where it ran.
+        fit: the fit asked for.
+        values: at the probe points, in the dtype asked for.
+        values_in_float64: at the probe points, in float64.
+        path: of the proof run.
+        first_call_s: seconds of the first descent of one step.
+        step_s: seconds that one more step takes.
+    """
+
+    device: str
+    fit: Fit
+    values: Values
+    values_in_float64: Values
+    path: Array
+    first_call_s: float
+    step_s: float
+
+
+def observe(name: str, X: Array, y: Array, settings: Settings, points: Array, proof: Proof) -> Observation:
+    """Fit, evaluate at the points, make the proof run, and time."""
+    device = None if name == "numpy" else settings.device
+    backend = get_backend(name, device, settings.dtype)
+    problem = prepare(X, y, backend, settings.objective, settings.batch_size, settings.standardize, settings.seed)
+    steady = proof.rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
+    first_call = seconds(lambda: descend(problem, np.broadcast_to(steady, (1,))))
+    fitted = fit_prepared(problem, settings.learning_rate, settings.steps, settings.tolerance)
+    wide, computed = get_backend(name, device, "float64"), values(backend, problem, points)
+    return Observation(
+        device=backend.device,
+        fit=fitted,
+        values=computed,
+        values_in_float64=computed if wide == backend else values(wide, problem, points),
+        path=trajectory(problem, proof),
+        first_call_s=first_call,
+        step_s=marginal_step(lambda k: descend(problem, np.broadcast_to(steady, (k,)))),
+    )

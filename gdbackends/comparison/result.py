@@ -1,0 +1,154 @@
+"""What compare() gives back: Comparison."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any, Literal, TypeAlias
+
+from gdbackends.descent import Fit
+from gdbackends.objectives import Array, LinearRegression
+from gdbackends.spectrum import Spectrum
+
+Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
+Status: TypeAlias = Literal["ok", "disagrees", "diverged", "crashed"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every backend is to fit, as the arguments of `fit`; `device` is for those that can leave the CPU."""
+
+    device: str | None = None
+    dtype: str = "float64"
+    objective: LinearRegression = field(default_factory=LinearRegression)
+    learning_rate: float | str = "auto"
+    steps: int = 1000
+    batch_size: int | None = None
+    standardize: bool = True
+    tolerance: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One backend.
+
+    Attributes:
+        backend: its name.
+        device: where it ran.
+        status: "ok"; "disagrees" with most of the others; "diverged"; "crashed".
+        fit: what it fitted; None if it crashed.
+        gradient_ratio: the largest difference of its gradients (and losses) from any other backend's over what
+            rounding allows: at most 1 is agreement.
+        trajectory_ratio: the same of its proof run; None with no other backend.
+        first_call_s: seconds of the first descent of one step, compiling included; None unless the status is ok.
+        step_s: seconds that one more step takes; None unless the status is ok.
+    """
+
+    backend: str
+    device: str
+    status: Status
+    fit: Fit | None = None
+    gradient_ratio: float | None = None
+    trajectory_ratio: float | None = None
+    first_call_s: float | None = None
+    step_s: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The fits side by side.
+
+    Attributes:
+        verdict: "agree", "disagree", "inconclusive" or "diverged".
+        sentence: the verdict in words, with its figures.
+        rows: one a backend.
+        exact: theta (d + 1,) of the least squares, computed without descending, in the data's own units.
+        exact_loss: the cost there.
+        spectrum: of the Hessian that was descended: the best and the largest stable rate.
+        sensitivity: the smallest relative error of a gradient's component that would have been seen, in float64.
+        trajectory_sensitivity: the smallest relative difference of a parameter that would have been seen.
+        proof_steps: the steps of the proof run.
+        dataset: the data's name, target, features and number of rows.
+        settings: as given.
+        environment: versions, processor, cores.
+        isolated: every backend ran in a process of its own; in one process they slow each other down.
+        notes: what else should be said.
+    """
+
+    verdict: Verdict
+    sentence: str
+    rows: tuple[Row, ...]
+    exact: Array
+    exact_loss: float
+    spectrum: Spectrum
+    sensitivity: float
+    trajectory_sensitivity: float | None
+    proof_steps: int
+    dataset: dict[str, Any]
+    settings: Settings
+    environment: dict[str, str | int | None]
+    isolated: bool
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the verdict in words."""
+        return " ".join((self.sentence, *self.notes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `gdbackends compare --json` prints: schema 1; a number that is not finite is None."""
+        features = self.dataset["features"]
+
+        def row(r: Row) -> dict[str, Any]:
+            fitted = r.fit
+            return {
+                "backend": r.backend,
+                "device": r.device,
+                "dtype": self.settings.dtype,
+                "status": r.status,
+                "coefficients": dict(zip(features, fitted.coef.tolist(), strict=True)) if fitted else None,
+                "intercept": fitted.intercept if fitted else None,
+                "loss": fitted.loss if fitted else None,
+                "steps": fitted.steps if fitted else None,
+                "stop": fitted.stop.name if fitted else None,
+                "message": fitted.message if fitted else None,
+                "gradient_ratio": r.gradient_ratio,
+                "trajectory_ratio": r.trajectory_ratio,
+                "first_call_s": r.first_call_s,
+                "step_s": r.step_s,
+            }
+
+        return finite(
+            {
+                "schema": 1,
+                "verdict": self.verdict,
+                "sentence": self.sentence,
+                "notes": list(self.notes),
+                "dataset": self.dataset,
+                "settings": asdict(self.settings),
+                "environment": self.environment,
+                "isolated": self.isolated,
+                "rates": {
+                    "used": next((r.fit.learning_rate for r in self.rows if r.fit), None),
+                    "best": self.spectrum.best_rate,
+                    "largest_stable": self.spectrum.largest_stable_rate,
+                },
+                "exact": {
+                    "coefficients": dict(zip(features, self.exact[:-1].tolist(), strict=True)),
+                    "intercept": float(self.exact[-1]),
+                    "loss": self.exact_loss,
+                },
+                "sensitivity": {"gradient": self.sensitivity, "trajectory": self.trajectory_sensitivity},
+                "proof_steps": self.proof_steps,
+                "backends": [row(r) for r in self.rows],
+            }
+        )
+
+
+def finite(value: Any) -> Any:
+    """Return the same tree with None for each number that is not finite, as JSON has none."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -1,0 +1,1 @@
+"""Honest timing: the only clock, fresh processes, and what machine it was."""
