@@ -71,13 +71,9 @@ def _checked(values: Any, name: str) -> Array:
     try:
         array = np.asarray(values)
     except ValueError:
-        raise InputError(
-            f"{name} must be an array of numbers, got rows of different lengths; give each as many"
-        ) from None
+        raise InputError(f"{name} must be an array of numbers, got rows of different lengths") from None
     if array.dtype.kind not in "fiub":
-        raise InputTypeError(
-            f"{name} must hold real numbers, got dtype {array.dtype}; convert with {name}.astype(float)"
-        )
+        raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; try {name}.astype(float)")
     array = np.array(array, np.float64)
     finite = np.isfinite(array)
     if not finite.all():

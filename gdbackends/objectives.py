@@ -213,12 +213,12 @@ class LinearRegression:
         return self.scale(weight) / weight
 
 
-_namespaces: dict[type, Any] = {}
+_namespaces: dict[type[Any], Any] = {}
 
 
 def _namespace(array: Array) -> Any:
     """Return the array's namespace, looked up once a type: the look-up takes 1 us, a small step 7 us."""
-    kind = type(array)
+    kind: type[Any] = type(array)
     if kind not in _namespaces:
         _namespaces[kind] = array_namespace(array)
     return _namespaces[kind]

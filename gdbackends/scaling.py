@@ -41,10 +41,13 @@ def standardization(X: Array) -> Scaling:
     Constant is judged by the values: the computed deviation of a constant column may be a rounding error.
     """
     constant = X.min(0) == X.max(0)
-    center = np.where(constant, X[0], X.mean(0))
-    largest = np.where(constant, 1.0, np.abs(X - center).max(0))
-    deviation = largest * np.sqrt(np.square((X - center) / largest).mean(0))  # no square overflows
-    return Scaling(center, np.where(constant, 1.0, deviation))
+    center = X.mean(0)
+    center[constant] = X[0, constant]
+    largest = np.abs(X - center).max(0)
+    largest[constant] = 1.0
+    spread = largest * np.sqrt(np.square((X - center) / largest).mean(0))  # no square overflows
+    spread[constant] = 1.0
+    return Scaling(center, spread)
 
 
 def identity(features: int) -> Scaling:

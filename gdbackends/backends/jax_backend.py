@@ -1,12 +1,16 @@
 """The JAX backend: differentiates the loss with jax.value_and_grad and compiles the whole loop of steps."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+# JAX's own annotations are partial.
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +93,7 @@ class JaxBackend:
         jax.block_until_ready(array)
 
 
-def _devices() -> dict[str, jax.Device]:
+def _devices() -> dict[str, Any]:
     """Return the devices at hand by name: "gpu" and "cuda" mean the same."""
     found = {"cpu": jax.devices("cpu")[0]}
     try:
@@ -102,7 +106,7 @@ def _devices() -> dict[str, jax.Device]:
 
 
 @contextmanager
-def _settings(dtype: str) -> Iterator[None]:
+def _settings(dtype: str) -> Generator[None]:
     """Allow 64-bit numbers or not, and multiply in full precision (a GPU's default is TF32), in this thread alone."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield

@@ -1,8 +1,11 @@
 """The PyTorch backend: differentiates the loss by reverse-mode autograd, eagerly, on the CPU or a GPU."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# PyTorch's own annotations are partial.
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -36,11 +39,8 @@ class TorchBackend:
         with torch.inference_mode(False):
             if array.dtype.kind == "i":
                 return torch.from_numpy(np.array(array)).to(self.device)
-            return (
-                torch.from_numpy(np.array(array.T, self.dtype, order="C"))
-                .to(self.device)
-                .permute(*range(array.ndim)[::-1])
-            )
+            stored = torch.from_numpy(np.array(array.T, self.dtype, order="C")).to(self.device)
+            return stored.T if array.ndim == 2 else stored
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
@@ -78,7 +78,7 @@ class TorchBackend:
 
 
 @contextmanager
-def _autograd_in_full_precision() -> Iterator[None]:
+def _autograd_in_full_precision() -> Generator[None]:
     """Record gradients whatever the caller's mode, multiply float32 as float32 (no TF32, no bfloat16), and restore."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

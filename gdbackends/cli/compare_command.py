@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from gdbackends.cli.options import (
     split,
 )
 from gdbackends.comparison import Comparison, Row, compare
+from gdbackends.descent import Fit
 
 _SHOWN = 12
 _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "diverged": "bold red"}
@@ -63,35 +65,35 @@ def _show(comparison: Comparison) -> None:
 def _table(comparison: Comparison) -> Table:
     """Return backends side by side: a line for each coefficient, however many there are."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
-    for row in comparison.rows:
-        table.add_column(row.backend, justify="right")
-    table.add_column("exact", justify="right")
+    for j, title in enumerate(("", *(row.backend for row in comparison.rows), "exact")):
+        table.add_column(title, justify="right" if j else "left")
+    for name, show, exact in _lines(comparison):
+        table.add_row(*map(Text, (name, *map(show, comparison.rows), exact)))
+    return table
+
+
+def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[Row], str], str]]:
+    """Yield for each line its name, what it shows of a backend, and of the exact answer."""
+
+    def fitted(show: Callable[[Fit], str]) -> Callable[[Row], str]:
+        return lambda row: show(row.fit) if row.fit else "-"
+
     features, exact = comparison.dataset["features"], comparison.exact
     numpy_step = next((row.step_s for row in comparison.rows if row.backend == "numpy"), None)
-
-    def line(name: str, cells: list[str], last: str = "") -> None:
-        table.add_row(*map(Text, (name, *cells, last)))
-
-    def each(show: Any) -> list[str]:
-        return [show(row) for row in comparison.rows]
-
-    line("device", each(lambda row: row.device or "-"))
+    yield "device", lambda row: row.device, ""
     for j, feature in enumerate(features[:_SHOWN]):
-        cells = each(lambda row, j=j: number(row.fit.theta[j]) if row.fit else "-")
-        line(printable(feature, 24), cells, number(exact[j]))
+        yield printable(feature, 24), fitted(lambda fit, j=j: number(fit.theta[j])), number(exact[j])
     if len(features) > _SHOWN:
-        line(f"{len(features) - _SHOWN} more (--json)", each(lambda row: "..."), "...")
-    line("intercept", each(lambda row: number(row.fit.intercept) if row.fit else "-"), number(exact[-1]))
-    line("loss", each(lambda row: number(row.fit.loss) if row.fit else "-"), number(comparison.exact_loss))
-    line("steps", each(lambda row: f"{row.fit.steps:,}" if row.fit else "-"))
-    line("stopped", each(lambda row: row.fit.stop.name.lower() if row.fit else row.status))
-    line("gradient", each(lambda row: _judged(row.gradient_ratio)))
-    line("trajectory", each(lambda row: _judged(row.trajectory_ratio)))
-    line("first call", each(lambda row: duration(row.first_call_s)))
-    line("a step", each(lambda row: duration(row.step_s)))
-    line("speed", each(lambda row: _speed(row, numpy_step)))
-    return table
+        yield f"{len(features) - _SHOWN} more (--json)", fitted(lambda fit: "..."), "..."
+    yield "intercept", fitted(lambda fit: number(fit.intercept)), number(exact[-1])
+    yield "loss", fitted(lambda fit: number(fit.loss)), number(comparison.exact_loss)
+    yield "steps", fitted(lambda fit: f"{fit.steps:,}"), ""
+    yield "stopped", lambda row: row.fit.stop.name.lower() if row.fit else row.status, ""
+    yield "gradient", lambda row: _judged(row.gradient_ratio), ""
+    yield "trajectory", lambda row: _judged(row.trajectory_ratio), ""
+    yield "first call", lambda row: duration(row.first_call_s), ""
+    yield "a step", lambda row: duration(row.step_s), ""
+    yield "speed", lambda row: _speed(row, numpy_step), ""
 
 
 def _judged(ratio: float | None) -> str:

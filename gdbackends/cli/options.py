@@ -61,7 +61,9 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         rate = rate if rate == "auto" else float(rate)
     except ValueError:
         raise InputError(f"--learning-rate must be a number or auto, got {rate!r}") from None
-    return {"learning_rate": rate, "standardize": not options["no_standardize"]} | {name: options[name] for name in names}
+    return {"learning_rate": rate, "standardize": not options["no_standardize"]} | {
+        name: options[name] for name in names
+    }
 
 
 def split(option: str, text: str) -> list[str]:

@@ -53,6 +53,7 @@ def lay_out(data: Dataset, settings: Settings) -> Case:
     check_settings(problem, settings.learning_rate, settings.steps, settings.tolerance)
     unrounded = prepare(data.X, data.y, get_backend("numpy"), *arguments)
     exact, minimum = _minimum(unrounded), _minimum(problem)
+    assert isinstance(problem.objective, LinearRegression)
     ends, points = spectrum(problem.objective, problem.X, minimum.size), probe_points(problem, minimum)
     return Case(
         problem=problem,

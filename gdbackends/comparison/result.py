@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from gdbackends.descent import Fit
 from gdbackends.objectives import Array, LinearRegression
@@ -148,7 +148,7 @@ class Comparison:
 def finite(value: Any) -> Any:
     """Return the same tree with None for each number that is not finite, as JSON has none."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [finite(item) for item in value]
+        return [finite(item) for item in cast("list[Any]", value)]
     return None if isinstance(value, float) and not isfinite(value) else value

@@ -5,4 +5,16 @@ from gdbackends.descent.problem import Problem, prepare
 from gdbackends.descent.rates import learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
 
-__all__ = ["Check", "Fit", "Problem", "Step", "Stop", "check_settings", "descend", "fit", "fit_prepared", "learning_rates", "prepare"]
+__all__ = [
+    "Check",
+    "Fit",
+    "Problem",
+    "Step",
+    "Stop",
+    "check_settings",
+    "descend",
+    "fit",
+    "fit_prepared",
+    "learning_rates",
+    "prepare",
+]

@@ -25,8 +25,9 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
         return _scheduled(learning_rate, steps, dtype)
     if learning_rate == "auto":
         rates = _automatic(problem, steps)
-        rounded = rates.astype(dtype)
-        return np.where(rounded > rates, np.nextafter(rounded, dtype.type(0)), rounded)
+        rounded: Array = rates.astype(dtype)
+        rounded[rounded > rates] = np.nextafter(rounded[rounded > rates], dtype.type(0))
+        return rounded
     if not isinstance(learning_rate, Real) or isinstance(learning_rate, bool):
         raise InputTypeError(f"learning_rate must be a number, a function of the step or 'auto', got {learning_rate!r}")
     with np.errstate(over="ignore"):

@@ -25,9 +25,13 @@ def marginal_step(run: Callable[[int], object], *, least: float = 0.02, rounds: 
         rounds: pairs of runs.
         most: the most steps k.
     """
+
+    def timed(steps: int) -> float:
+        return seconds(lambda: run(steps))
+
     k = 1
     run(k)  # compiles
-    while seconds(lambda: run(k)) < least and k < most:
+    while timed(k) < least and k < most:
         k *= 2
     run(3 * k)
-    return median((seconds(lambda: run(3 * k)) - seconds(lambda: run(k))) / (2 * k) for _ in range(rounds))
+    return median((timed(3 * k) - timed(k)) / (2 * k) for _ in range(rounds))

@@ -1,0 +1,42 @@
+# Everything runs in a virtual environment of the project's own, made at the first use.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test check bench ratios bounds clean
+
+demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
+	$(BIN)/gdbackends compare
+
+test: $(VENV)/dev.stamp  ## set up, and pass the tests
+	$(BIN)/python -m pytest --require-backends=numpy,jax,torch
+
+check: $(VENV)/dev.stamp  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
+	for backend in numpy jax torch; do \
+	  $(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-group-by=group --backend=$$backend || exit 1; done
+
+ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
+	$(BIN)/python benchmarks/handwritten.py
+
+bounds: $(VENV)/dev.stamp  ## 10,000 random cases in each precision against the rounding bounds
+	$(BIN)/python benchmarks/bounds.py
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[all]'
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	touch $@
