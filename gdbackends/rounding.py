@@ -58,8 +58,8 @@ def evaluate(objective: object, theta: Array, X: Array, y: Array, dtype: str, *,
     With e_i = gamma_{d+2} (|X||theta|)_i + u |r_i|, how far a computed residual may lie from r_i, and K the
     Lipschitz constant of phi', the change of phi_i is at most c_i = |phi'_i| e_i + K/2 e_i^2, and
 
-        |gradient error| <= scale/n |X|^T (K e + gamma_{n+4} (|phi'| + K e)) + the penalty's + underflow
-        |loss error|     <= scale/n sum(gamma_{n+4} (phi + c) + c)           + the penalty's + underflow
+        |gradient error| <= |X|^T (K e + gamma_{n+4} (|phi'| + K e)) / divisor + the penalty's + underflow
+        |loss error|     <= sum(gamma_{n+4} (phi + c) + c) / divisor           + the penalty's + underflow
 
     X with its column of ones. Underflow: XLA flushes subnormal numbers to zero, so the smallest normal number
     times the count of operations is added, except where a column of zeros makes the gradient exact.
@@ -93,10 +93,10 @@ def evaluate(objective: object, theta: Array, X: Array, y: Array, dtype: str, *,
         gradient += slope @ block
         bound += (K * error + total * steepness) @ absolute
         column_sums += absolute.sum(0)
-    scale, tiny = objective.scale(rows) / rows, float(np.finfo(dtype).smallest_normal)
-    underflow = tiny * max(1.0, scale * rows) * ((2 + (4 * theta.size + 2) / rows) * column_sums + 2 * rows + 2)
-    bound = scale * bound + np.where(column_sums > 0, underflow, 0.0)
-    loss, gradient, loss_bound = scale * loss, scale * gradient, scale * loss_bound + float(underflow[-1])
+    divisor, tiny = objective.divisor(rows), float(np.finfo(dtype).smallest_normal)
+    underflow = tiny * max(1.0, rows / divisor) * ((2 + (4 * theta.size + 2) / rows) * column_sums + 2 * rows + 2)
+    bound = bound / divisor + np.where(column_sums > 0, underflow, 0.0)
+    loss, gradient, loss_bound = loss / divisor, gradient / divisor, loss_bound / divisor + float(underflow[-1])
     if objective.l2:
         weights = np.append(theta[:-1], 0.0)
         penalty = objective.l2 * float(weights @ weights)

@@ -35,9 +35,9 @@ def exact_value_and_gradient(
     (t, t_unit), (x, x_unit), (target, y_unit) = (_integers(a) for a in (theta, design, y))
     unit = min(t_unit * x_unit, y_unit)  # both are powers of two, so both are whole multiples of the smaller
     residual = (x @ t) * int(t_unit * x_unit / unit) - target * int(y_unit / unit)
-    scale = Fraction(objective.scale(rows)) / rows
-    loss = scale * unit**2 * int(residual @ residual)
-    slopes = [2 * scale * unit * x_unit * int(g) for g in residual @ x]
+    divisor = Fraction(objective.divisor(rows))
+    loss = unit**2 * int(residual @ residual) / divisor
+    slopes = [2 * unit * x_unit * int(g) / divisor for g in residual @ x]
     weights = [Fraction(float(w)) for w in theta[:-1]]
     l2 = Fraction(objective.l2)
     gradient = (*(g + 2 * l2 * w for g, w in zip(slopes, weights, strict=False)), slopes[-1])

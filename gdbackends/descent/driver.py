@@ -97,11 +97,10 @@ class Step:
 
         x is (rate,) for all rows, or (rate, rows) for a batch.
         """
-        rate, *rows = x
-        if rows:
-            X, y = X[rows[0]], y[rows[0]]
+        if len(x) == 2:
+            X, y = X[x[1]], y[x[1]]
         loss, gradient = self.value_and_grad(theta, X, y)
-        return theta - rate * gradient, (loss, theta) if self.record_path else (loss,)
+        return theta - x[0] * gradient, (loss, theta) if self.record_path else (loss,)
 
 
 def descend(
