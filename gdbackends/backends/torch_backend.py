@@ -44,7 +44,7 @@ class TorchBackend:
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
-        return np.array(array.detach().cpu())
+        return np.array(array.detach().cpu().numpy())
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return a function that runs the loss and then autograd's backward pass."""

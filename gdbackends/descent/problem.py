@@ -70,7 +70,8 @@ def prepare(
     if start.shape != (X.shape[1] + 1,) or not np.isfinite(start).all():
         raise InputError(f"theta0 must be {X.shape[1] + 1} finite numbers, the intercept last, got {theta0!r}")
     scaling = standardization(X) if standardize else identity(X.shape[1])
-    X, y = (scaling.apply(X) if standardize else X).astype(backend.dtype), y.astype(backend.dtype)
+    with np.errstate(over="ignore"):
+        X, y = (scaling.apply(X) if standardize else X).astype(backend.dtype), y.astype(backend.dtype)
     if not (np.isfinite(X).all() and np.isfinite(y).all()):
         raise InputError(
             f"the data must be within the range of {backend.dtype}, they exceed it; divide them by a constant"

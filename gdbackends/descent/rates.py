@@ -49,8 +49,8 @@ def _scheduled(schedule: Schedule, steps: int, dtype: np.dtype[np.floating]) -> 
 def _automatic(problem: Problem, steps: int) -> Array:
     """Return the best constant rate for all rows; for batches the largest safe one, decaying as inverse time.
 
-    For batches: 1 / (L + l_min k), L a bound on the curvature of every batch; it tends to the 1 / (l_min k) of
-    stochastic approximation (Bottou, Curtis and Nocedal, SIAM Review 60 (2018), section 4.2).
+    For batches: 1 / (L + l_min k / 2), L a bound on the curvature of every batch; it tends to the 2 / (l_min k) of
+    Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), under which the start is forgotten as 1 / k^2, not 1 / k.
     """
     if not isinstance(problem.objective, Curved):
         raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
@@ -58,4 +58,4 @@ def _automatic(problem: Problem, steps: int) -> Array:
     if len(problem.batches) == 1:
         return np.broadcast_to(ends.best_rate, (steps,))
     safe = batch_curvature(problem.objective, problem.X, min(problem.batches))
-    return 1 / (safe + (ends.smallest or 0.0) * np.arange(steps))
+    return 1 / (safe + (ends.smallest or 0.0) / 2 * np.arange(steps))

@@ -1,0 +1,68 @@
+"""The backend fixture: every backend in both precisions; one that is required and missing fails, never skips."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, names
+from gdbackends.errors import MissingBackendError
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-backends", default="", help="comma-separated; fail, not skip, when one is missing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = set(filter(None, config.getoption("--require-backends").split(","))) - set(names())
+    if unknown:
+        raise pytest.UsageError(f"--require-backends: no such backend: {', '.join(sorted(unknown))}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A GPU test runs where a GPU is; nothing else is ever skipped for it."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not _gpu():
+            item.add_marker(pytest.mark.skip(reason="no GPU here"))
+
+
+def _gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture
+def require(request: pytest.FixtureRequest):
+    """Return require(name): skips where the backend is not installed, fails where it is required."""
+
+    def require(name: str) -> None:
+        try:
+            check_installed(name)
+        except MissingBackendError as error:
+            if name in request.config.getoption("--require-backends").split(","):
+                pytest.fail(f"{name} is required: {error}")
+            pytest.skip(str(error))
+
+    return require
+
+
+@pytest.fixture(params=[f"{name}-{dtype}" for name in names() for dtype in DTYPES])
+def backend(request: pytest.FixtureRequest, require) -> Backend:
+    name, dtype = request.param.split("-")
+    require(name)
+    return get_backend(name, dtype=dtype)
+
+
+@pytest.fixture(params=names())
+def backend64(request: pytest.FixtureRequest, require) -> Backend:
+    require(request.param)
+    return get_backend(request.param)
+
+
+@pytest.fixture
+def table() -> tuple[np.ndarray, np.ndarray]:
+    """A well-conditioned table of 40 rows and 3 features."""
+    generator = np.random.default_rng(7)
+    X = generator.normal(size=(40, 3)) * [1.0, 5.0, 0.2] + [0.0, 30.0, -4.0]
+    return X, X @ [2.0, -1.0, 7.0] + 3.0 + generator.normal(size=40)

@@ -1,0 +1,225 @@
+"""The contract that every backend keeps, in both precisions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gdbackends import LinearRegression, get_backend
+from gdbackends.agreement.exact import exact_value_and_gradient
+from gdbackends.backends import Backend, installed, names
+from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.rounding import evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class Quartic:
+    """A user's own objective: the mean of the fourth power of the residual."""
+
+    def loss(self, theta, X, y):
+        return ((X @ theta[:-1] + theta[-1] - y) ** 4).mean()
+
+    def gradient(self, theta, X, y):
+        slope = 4 * (X @ theta[:-1] + theta[-1] - y) ** 3 / y.shape[0]
+        return np.append(slope @ X, slope.sum())
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """Return a copy whose buffer is 64-byte aligned, which JAX would share rather than copy."""
+    raw = np.empty(array.nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    out = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    out[...] = array
+    return out
+
+
+def sample(dtype: str, n: int = 30, d: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return tuple(generator.normal(size=s).astype(dtype) for s in (d + 1, (n, d), n))
+
+
+def test_it_is_a_backend(backend: Backend) -> None:
+    assert isinstance(backend, Backend)
+    assert backend.name in names()
+    assert backend.device == "cpu"
+    assert backend == get_backend(backend.name, "cpu", backend.dtype)
+    assert hash(backend) == hash(get_backend(backend.name, "cpu", backend.dtype))
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 3), (1, 1), (4, 1), (1, 4)])
+def test_arrays_are_copied_in_and_out(backend: Backend, shape: tuple[int, ...]) -> None:
+    original = aligned(np.random.default_rng(0).normal(size=shape).astype(backend.dtype))
+    kept, native = original.copy(), backend.asarray(original)
+    original[...] = -1
+    out = backend.to_numpy(native)
+    assert out.dtype == backend.dtype
+    assert out.shape == shape
+    assert (out == kept).all()
+    out[...] = -2  # fresh and writable
+    assert (backend.to_numpy(native) == kept).all()
+
+
+def test_numbers_are_rounded_to_the_dtype_and_row_numbers_stay_whole(backend: Backend) -> None:
+    assert backend.to_numpy(backend.asarray(np.array([1 / 3]))).dtype == backend.dtype
+    assert backend.to_numpy(backend.asarray(np.array([[2, 1]]))).dtype.kind == "i"
+
+
+@pytest.mark.parametrize("convention", ["mean", "half", "sum"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_value_and_grad_is_right_within_rounding(backend: Backend, convention: str, prepared: bool) -> None:
+    for seed in range(20):
+        theta, X, y = sample(backend.dtype, seed=seed)
+        objective = LinearRegression(convention, l2=0.25)
+        if prepared:
+            objective, X = objective.prepare(X)
+        value, gradient = backend.value_and_grad(objective)(*map(backend.asarray, (theta, X, y)))
+        backend.synchronize(gradient)
+        value, gradient = backend.to_numpy(value), backend.to_numpy(gradient)
+        assert value.dtype == gradient.dtype == backend.dtype
+        assert value.shape == ()
+        assert gradient.shape == theta.shape
+        exact_value, exact = exact_value_and_gradient(objective, theta, X, y)
+        at = evaluate(objective, theta, X, y, backend.dtype)
+        assert abs(float(value) - float(exact_value)) <= at.loss_bound
+        assert (np.abs(gradient.astype(float) - np.array(exact, float)) <= at.gradient_bound).all()
+
+
+def test_an_objective_of_the_users_own(backend: Backend) -> None:
+    theta, X, y = sample(backend.dtype)
+    value, gradient = backend.value_and_grad(Quartic())(*map(backend.asarray, (theta, X, y)))
+    rtol = 1e-12 if backend.dtype == "float64" else 1e-4
+    np.testing.assert_allclose(backend.to_numpy(value), Quartic().loss(theta, X, y), rtol=rtol)
+    np.testing.assert_allclose(backend.to_numpy(gradient), Quartic().gradient(theta, X, y), rtol=rtol, atol=rtol)
+
+
+def test_an_objective_changed_in_place_is_not_remembered_as_it_was(backend: Backend) -> None:
+    class Mutable:
+        def __init__(self) -> None:
+            self.factor = 1.0
+
+        def loss(self, theta, X, y):
+            return self.factor * LinearRegression().loss(theta, X, y)
+
+        def gradient(self, theta, X, y):
+            return self.factor * LinearRegression().gradient(theta, X, y)
+
+    theta, X, y = map(backend.asarray, sample(backend.dtype))
+    objective = Mutable()
+    first, _ = backend.value_and_grad(objective)(theta, X, y)
+    objective.factor = 2.0
+    second, _ = backend.value_and_grad(objective)(theta, X, y)
+    assert float(second) == 2 * float(first)
+
+
+def step(carry, x, data):
+    value, rows = x
+    return carry + value * data[rows].sum(), (carry.sum(), carry)
+
+
+@pytest.mark.parametrize("length", [1, 2, 33])
+def test_repeat_is_a_scan(backend: Backend, length: int) -> None:
+    values = np.linspace(0, 1, length).astype(backend.dtype)
+    rows = np.random.default_rng(0).integers(0, 6, size=(length, 2))
+    data, carry = np.arange(6.0).astype(backend.dtype), np.zeros(3, backend.dtype)
+    end, (sums, path) = backend.repeat(step, backend.asarray(carry), (values, rows), (backend.asarray(data),))
+    expected = [carry]
+    for value, chosen in zip(values, rows, strict=True):
+        expected.append(expected[-1] + value * data[chosen].sum())
+    rtol = 1e-12 if backend.dtype == "float64" else 1e-5
+    np.testing.assert_allclose(backend.to_numpy(end), expected[-1], rtol=rtol)
+    np.testing.assert_allclose(path, expected[:-1], rtol=rtol)
+    np.testing.assert_allclose(sums, np.sum(expected[:-1], axis=1), rtol=rtol)
+    assert isinstance(path, np.ndarray)
+    assert path.dtype == backend.dtype
+    path[...] = 0  # writable
+
+
+def test_more_steps_than_one_compiled_block(backend: Backend) -> None:
+    ones = np.ones(20_000, backend.dtype)
+    end, (before,) = backend.repeat(lambda c, x: (c + x[0], (c,)), backend.asarray(np.zeros(1)), (ones,), ())
+    assert float(backend.to_numpy(end)[0]) == 20_000
+    assert (before[:, 0] == np.arange(20_000)).all()
+
+
+def test_pytorch_modes_of_the_caller_are_overruled_and_restored(require) -> None:
+    require("torch")
+    import torch
+
+    from gdbackends.backends.torch_backend import TorchBackend
+
+    before = torch.get_float32_matmul_precision()
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            backend = TorchBackend(dtype="float32")
+            theta, X, y = map(backend.asarray, sample("float32"))
+            _, gradient = backend.value_and_grad(LinearRegression())(theta, X, y)
+            assert gradient.shape == (4,)
+            assert not torch.is_grad_enabled()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        seen = []
+
+        def spy(carry, x):
+            seen.append(torch.get_float32_matmul_precision())
+            return carry, (carry,)
+
+        TorchBackend().repeat(spy, torch.zeros(1), (np.ones(1),), ())
+        assert seen == ["highest"]
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("switch", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_jax_x64_switch_is_neither_read_nor_changed(require, switch: bool, dtype: str) -> None:
+    require("jax")
+    import jax
+
+    from gdbackends.backends.jax_backend import JaxBackend
+
+    with jax.enable_x64(switch):
+        backend = JaxBackend(dtype=dtype)
+        value, gradient = backend.value_and_grad(LinearRegression())(*map(backend.asarray, sample(dtype)))
+        assert value.dtype == gradient.dtype == dtype
+        assert jax.config.jax_enable_x64 is switch
+    assert jax.config.jax_enable_x64 is False
+
+
+def test_names_devices_and_dtypes_that_are_not() -> None:
+    with pytest.raises(InputError, match="backend must be one of numpy, jax, torch, got 'nunpy'"):
+        get_backend("nunpy")
+    with pytest.raises(InputError, match="got ''"):
+        get_backend("")
+    with pytest.raises(InputTypeError, match="got 3"):
+        get_backend(3)  # pyright: ignore[reportArgumentType]
+    for name in installed():
+        with pytest.raises(InputError, match=f"device 'tpu:7' is not at hand for {name}; it has cpu"):
+            get_backend(name, device="tpu:7")
+        with pytest.raises(InputError, match="dtype must be one of float64, float32, got 'float16'"):
+            get_backend(name, dtype="float16")
+
+
+def test_a_missing_framework_is_one_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gdbackends.backends.find_spec", lambda package: None)
+    with pytest.raises(MissingBackendError) as caught:
+        get_backend("jax")
+    assert str(caught.value) == (
+        "backend 'jax' needs the package jax, which is not installed; run: pip install 'gdbackends[jax]'"
+    )
+    assert isinstance(caught.value, ImportError)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "device"), [("jax", "gpu"), ("jax", "cuda:0"), ("torch", "cuda"), ("torch", "cuda:0")])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_gpu_computes_the_same(name: str, device: str, dtype: str) -> None:
+    backend = get_backend(name, device, dtype)
+    theta, X, y = sample(dtype, n=500, d=20)
+    value, gradient = backend.value_and_grad(LinearRegression())(*map(backend.asarray, (theta, X, y)))
+    exact_value, exact = exact_value_and_gradient(LinearRegression(), theta, X, y)
+    at = evaluate(LinearRegression(), theta, X, y, dtype)
+    assert abs(float(backend.to_numpy(value)) - float(exact_value)) <= at.loss_bound
+    assert (np.abs(backend.to_numpy(gradient).astype(float) - np.array(exact, float)) <= at.gradient_bound).all()

@@ -1,0 +1,166 @@
+"""compare(): the verdict, and that a wrong, missing or dying backend is found and named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+
+from gdbackends import Dataset, compare
+from gdbackends.comparison import comparing, judging
+from gdbackends.comparison.observation import Observation, observe
+from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_three_agree(dtype: str, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    result = compare(dtype=dtype, backends=["numpy", "jax", "torch"])
+    assert result.verdict == "agree"
+    assert result.sentence.startswith("numpy, jax and torch agree: ")
+    assert result.exact == pytest.approx([3.45, -87.51666666666667])
+    assert result.exact_loss == pytest.approx(2.0155555555555555)
+    for row in result.rows:
+        assert row.status == "ok"
+        assert row.gradient_ratio <= 1
+        assert row.trajectory_ratio <= 1
+        assert row.first_call_s > row.step_s > 0
+        assert row.fit.theta.dtype == dtype
+    assert result.sensitivity < 1e-12
+
+
+def test_the_contract_of_the_document() -> None:
+    document = compare(backends=["numpy"]).to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["schema"] == 1
+    assert document["verdict"] == "agree"
+    assert document["dataset"] == {"name": "women", "rows": 15, "features": ["height"], "target": "weight"}
+    assert {"settings", "environment", "exact", "backends"} <= set(document)
+    assert set(document["exact"]) == {"coefficients", "intercept", "loss"}
+    (row,) = document["backends"]
+    wanted = "backend device dtype status coefficients intercept loss steps stop gradient_ratio trajectory_ratio"
+    assert set(row) >= {*wanted.split(), "first_call_s", "step_s"}
+    assert row["coefficients"] == pytest.approx({"height": 3.45})
+    assert (row["steps"], row["stop"]) == (1, "CONVERGED")
+
+
+def test_a_lone_backend_is_held_against_exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = compare(backends=["numpy"])
+    assert "agrees with exact arithmetic" in result.sentence
+    assert result.rows[0].trajectory_ratio is None
+    monkeypatch.setattr(judging, "EXACT_LIMIT", 10)
+    assert compare(backends=["numpy"]).verdict == "inconclusive"
+
+
+def tampered(o: Observation, how: str) -> Observation:
+    if how == "gradient":
+        wrong = o.values.gradients * [1 + 1e-9, 1]
+        return dataclasses.replace(o, values_in_float64=dataclasses.replace(o.values, gradients=wrong))
+    if how == "loss":
+        return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * 1.001))
+    if how == "nan":
+        return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * np.nan))
+    return dataclasses.replace(o, path=o.path * (1 + 1e-9))
+
+
+@pytest.mark.parametrize("how", ["gradient", "loss", "nan", "trajectory"])
+def test_the_one_that_errs_is_named_and_gets_no_time(how: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+
+    def observed(name: str, *arguments):
+        o = observe(name, *arguments)
+        return tampered(o, how) if name == "torch" else o
+
+    monkeypatch.setattr(comparing, "observe", observed)
+    result = compare(backends=["numpy", "jax", "torch"])
+    assert result.verdict == "disagree"
+    assert result.sentence.startswith("torch disagrees: ")
+    assert [row.status for row in result.rows] == ["ok", "ok", "disagrees"]
+    assert result.rows[2].step_s is None
+    assert result.rows[0].step_s is not None
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_two_that_differ_are_both_named(monkeypatch: pytest.MonkeyPatch, require) -> None:
+    require("torch")
+
+    def observed(name: str, *arguments):
+        o = observe(name, *arguments)
+        return tampered(o, "gradient") if name == "torch" else o
+
+    monkeypatch.setattr(comparing, "observe", observed)
+    result = compare(backends=["numpy", "torch"])
+    assert result.sentence.startswith("numpy and torch disagree: ")
+    assert all(row.step_s is None for row in result.rows)
+
+
+def kill(*_) -> None:
+    os._exit(9)
+
+
+def test_a_backend_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "observe", kill)
+    result = compare(backends=["numpy"], isolate=True)
+    assert result.verdict == "inconclusive"
+    assert result.rows[0].status == "crashed"
+    assert result.sentence.startswith("numpy gave no answer")
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_each_backend_in_its_own_process(require) -> None:
+    require("torch")
+    result = compare(backends=["numpy", "torch"], isolate=True, batch_size=4, steps=50)
+    assert result.verdict == "agree"
+    assert result.isolated
+    assert not any("one process" in note for note in result.notes)
+    assert any("one process" in note for note in compare(backends=["numpy", "torch"], steps=5).notes)
+
+
+def test_divergence() -> None:
+    result = compare(backends=["numpy"], learning_rate=1.5)
+    assert result.verdict == "diverged"
+    assert "the largest stable rate is 1; 1.5 was used" in result.sentence
+    assert result.rows[0].step_s is None
+
+
+def test_no_single_answer_is_said() -> None:
+    X = np.c_[np.arange(6.0), 2 * np.arange(6.0)]
+    result = compare(Dataset(X, np.arange(6.0) ** 2), backends=["numpy"])
+    assert result.verdict == "agree"
+    assert any("no single answer" in note for note in result.notes)
+    np.testing.assert_allclose(result.rows[0].fit.theta, result.exact, rtol=1e-8, atol=1e-8)
+
+
+def test_blindness_is_not_agreement() -> None:
+    """2 million rows in float32: the bound on a sum is as large as the sum."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(1_800_000, 1)).astype(np.float32)
+    result = compare(Dataset(X, X[:, 0]), backends=["numpy", "torch"], dtype="float32", steps=1)
+    assert result.verdict == "inconclusive"
+    assert "1,800,000 rows in float32" in result.sentence
+
+
+def test_what_is_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gdbackends.backends.find_spec", lambda package: object() if package == "numpy" else None)
+    result = compare()
+    assert [row.backend for row in result.rows] == ["numpy"]
+    assert sum("pip install" in note for note in result.notes) == 2
+    with pytest.raises(MissingBackendError):
+        compare(backends=["numpy", "jax"])
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(InputTypeError, match="compare has no setting 'stepps'; it takes device, dtype"):
+        compare(stepps=3)
+    for backends in ([], "numpy", ["nunpy"]):
+        with pytest.raises(InputError, match="numpy, jax, torch"):
+            compare(backends=backends)
+    with pytest.raises(InputError, match="steps must be at least 1"):
+        compare(steps=0)
+    with pytest.raises(InputError, match="dtype must be one of"):
+        compare(dtype="float16")

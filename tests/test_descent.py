@@ -1,0 +1,334 @@
+"""The driver: the same steps everywhere, exact answers, why it stops, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from gdbackends import LinearRegression, fit, get_backend
+from gdbackends.backends import Backend, names
+from gdbackends.datasets import women
+from gdbackends.descent import Check, Stop, learning_rates, prepare
+from gdbackends.descent.pieces import pieces
+from gdbackends.errors import InputError, InputTypeError
+from gdbackends.schedules import cosine, inverse_time
+from gdbackends.spectrum import spectrum
+
+WOMEN = women()
+LONGLEY = np.array(  # NIST StRD Longley: y and six features
+    """60323 83.0 234289 2356 1590 107608 1947
+    61122 88.5 259426 2325 1456 108632 1948
+    60171 88.2 258054 3682 1616 109773 1949
+    61187 89.5 284599 3351 1650 110929 1950
+    63221 96.2 328975 2099 3099 112075 1951
+    63639 98.1 346999 1932 3594 113270 1952
+    64989 99.0 365385 1870 3547 115094 1953
+    63761 100.0 363112 3578 3350 116219 1954
+    66019 101.2 397469 2904 3048 117388 1955
+    67857 104.6 419180 2822 2857 118734 1956
+    68169 108.4 442769 2936 2798 120445 1957
+    66513 110.8 444546 4681 2637 121950 1958
+    68655 112.6 482704 3813 2552 123366 1959
+    69564 114.2 502601 3931 2514 125368 1960
+    69331 115.7 518173 4806 2572 127852 1961
+    70551 116.9 554894 4007 2827 130081 1962""".split(),
+    float,
+).reshape(16, 7)
+LONGLEY_CERTIFIED = np.array(
+    [15.0618722713733, -0.0358191792925910, -2.02022980381683, -1.03322686717359, -0.0511041056535807, 1829.15146461355]
+    + [-3482258.63459582]
+)
+
+
+def test_the_bundled_data_in_one_step(backend: Backend) -> None:
+    fitted = fit(WOMEN.X, WOMEN.y, backend=backend)
+    rtol = 1e-13 if backend.dtype == "float64" else 1e-6
+    np.testing.assert_allclose(fitted.theta, [3.45, -87.51666666666667], rtol=rtol)
+    assert fitted.loss == pytest.approx(2.0155555555555555, rel=1e-11 if backend.dtype == "float64" else 1e-4)
+    assert (fitted.steps, fitted.stop) == (1, Stop.CONVERGED)
+    assert fitted.theta.dtype == fitted.losses.dtype == backend.dtype
+    assert fitted.losses.shape == (1,)
+    np.testing.assert_allclose(fitted.predict([[70.0]]), [3.45 * 70 - 87.51666666666667], rtol=rtol * 10)
+
+
+def test_longley_to_the_certified_digits(backend64: Backend) -> None:
+    X, y = LONGLEY[:, 1:], LONGLEY[:, 0]
+    exact = prepare(X, y, backend64)
+    certified = exact.scaling.to_data_units(exact.objective.minimum(exact.X, exact.y, np.zeros(7)))
+    np.testing.assert_allclose(certified, LONGLEY_CERTIFIED, rtol=1e-9)
+    fitted = fit(X, y, backend=backend64, steps=200_000)
+    np.testing.assert_allclose(fitted.theta, LONGLEY_CERTIFIED, rtol=1e-7)
+    assert fitted.stop in (Stop.CONVERGED, Stop.FLOOR)
+
+
+def test_the_path_is_the_closed_form(backend64: Backend, table) -> None:
+    """On a quadratic theta_k = theta* + sum c_i (1 - a l_i)^k v_i, for every rate and step, an unstable one too."""
+    X, y = table
+    problem = prepare(X, y, backend64)
+    eigenvalues, vectors = np.linalg.eigh(problem.objective.curvature(np.eye(4), problem.X))
+    best = problem.objective.minimum(problem.X, problem.y, np.zeros(4))
+    for rate in (0.02, 0.3, 1.9 / eigenvalues[-1], 2.05 / eigenvalues[-1]):
+        fitted = fit(X, y, backend=backend64, learning_rate=rate, steps=60, tolerance=0, record_path=True)
+        factors = (1 - rate * eigenvalues) ** np.arange(61)[:, None]
+        expected = best + (factors * (vectors.T @ -best)) @ vectors.T
+        np.testing.assert_allclose(fitted.path, problem.scaling.to_data_units(expected), rtol=1e-10, atol=1e-9)
+        assert fitted.losses[0] == pytest.approx((y**2).mean(), rel=1e-13)
+        assert (fitted.theta == fitted.path[-1]).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 39])
+def test_batches_are_the_same_rows_on_every_backend(batch_size: int, table, require) -> None:
+    X, y = table
+    paths, losses = [], []
+    for name in names():
+        require(name)
+        fitted = fit(X, y, backend=name, batch_size=batch_size, steps=100, record_path=True, seed=3, tolerance=0)
+        paths.append(fitted.path)
+        losses.append(fitted.losses)
+    for path, loss in zip(paths[1:], losses[1:], strict=True):
+        np.testing.assert_allclose(path, paths[0], rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(loss, losses[0], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 40, None])
+@pytest.mark.parametrize("steps", [1, 5, 6, 61, 300])
+def test_an_epoch_visits_every_row_once(batch_size: int | None, steps: int, table) -> None:
+    problem = prepare(*table, get_backend("numpy"), batch_size=batch_size)
+    made = list(pieces(problem, np.arange(steps)))
+    assert (np.concatenate([piece[0] for piece, _ in made]) == np.arange(steps)).all()
+    assert made[-1][1], "the last piece is checked"
+    if batch_size not in (None, 40):
+        visited = np.concatenate([piece[1].ravel() for piece, _ in made])
+        for start in range(0, len(visited) - 39, 40):
+            assert sorted(visited[start : start + 40]) == list(range(40))
+        sizes = [piece[1].shape[1] for piece, _ in made for _ in piece[0]]
+        assert sizes == (problem.batches * steps)[:steps]
+
+
+def test_stochastic_descent_comes_near(backend: Backend) -> None:
+    for batch_size in (1, 4):
+        fitted = fit(WOMEN.X, WOMEN.y, backend=backend, batch_size=batch_size, steps=3000)
+        assert 2.01555 < fitted.loss < 2.0157  # 2.015556 is the least
+
+
+@pytest.mark.parametrize("case", ["more features than rows", "collinear", "constant", "duplicate rows", "huge offset"])
+def test_degenerate_data_are_fitted_to_the_least_cost(case: str, backend64: Backend) -> None:
+    generator = np.random.default_rng(5)
+    X, y = generator.normal(size=(30, 3)), generator.normal(size=30)
+    if case == "more features than rows":
+        X, y = generator.normal(size=(10, 20)), generator.normal(size=10)
+    elif case == "collinear":
+        X = np.c_[X, X[:, 0] + X[:, 1]]
+    elif case == "constant":
+        X = np.c_[X, np.full(30, 0.1)]  # the mean of thirty 0.1 is not 0.1
+    elif case == "duplicate rows":
+        X, y = np.repeat(X[:2], 15, axis=0), np.repeat(y[:2], 15)
+    else:
+        X = X + 1e6
+    fitted = fit(X, y, backend=backend64, steps=20_000)
+    best = LinearRegression().minimum(X - X.mean(0), y, np.zeros(X.shape[1] + 1))
+    least = LinearRegression().loss(best, X - X.mean(0), y)
+    assert fitted.stop in (Stop.CONVERGED, Stop.FLOOR)
+    assert fitted.loss == pytest.approx(least, rel=1e-9, abs=1e-20)
+    residual = y - fitted.predict(X)
+    assert (residual**2).mean() == pytest.approx(least, rel=1e-6, abs=1e-15)
+    if case == "constant":
+        assert fitted.coef[-1] == 0
+
+
+def test_penalty_and_conventions_reach_their_closed_minimum(backend64: Backend, table) -> None:
+    X, y = (table[0] - table[0].mean(0)) / table[0].std(0), table[1]
+    for convention in ("mean", "half", "sum"):
+        objective = LinearRegression(convention, l2=0.8)
+        fitted = fit(X, y, backend=backend64, objective=objective, standardize=False, steps=3000)
+        assert fitted.stop in (Stop.CONVERGED, Stop.FLOOR)
+        np.testing.assert_allclose(fitted.theta, objective.minimum(X, y, np.zeros(4)), rtol=1e-9, atol=1e-9)
+        batched = fit(X, y, backend=backend64, objective=objective, batch_size=8, steps=400)
+        whole = fit(X, y, backend=backend64, objective=objective)
+        assert batched.loss < 1.1 * whole.loss
+
+
+def test_divergence_is_named_alike_and_without_a_warning(backend: Backend) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = fit(WOMEN.X, WOMEN.y, backend=backend, learning_rate=1.2, record_path=True)
+    assert (fitted.stop, fitted.steps) == (Stop.DIVERGED, 21)
+    assert fitted.losses.shape == (21,)
+    assert fitted.path.shape == (22, 2)
+    assert (fitted.losses <= 1e6 * fitted.losses[0]).all()
+    assert fitted.loss > 1e6 * fitted.losses[0]
+    assert fitted.note == "For these data the largest stable rate is 1; 1.2 was used."
+    assert fitted.message.startswith(Stop.DIVERGED.value)
+
+
+def test_divergence_in_the_first_step_and_out_of_range(backend: Backend) -> None:
+    fitted = fit(WOMEN.X, WOMEN.y, backend=backend, learning_rate=1e30)
+    assert (fitted.stop, fitted.steps) == (Stop.DIVERGED, 1)
+    large = 1e200 if backend.dtype == "float64" else 1e30
+    beyond = fit(WOMEN.X, WOMEN.y * large, backend=backend)
+    assert (beyond.stop, beyond.steps) == (Stop.DIVERGED, 0)
+
+
+def test_a_rate_barely_too_large_ends_with_a_note(backend64: Backend) -> None:
+    fitted = fit(WOMEN.X, WOMEN.y, backend=backend64, learning_rate=1.0001, steps=50)
+    assert fitted.stop is Stop.STEPS
+    assert fitted.note == "For these data the largest stable rate is 1; 1.0001 was used."
+    assert fit(WOMEN.X, WOMEN.y, backend=backend64, learning_rate=0.9, steps=5).note == ""
+
+
+def test_stopping(backend: Backend) -> None:
+    X, y = WOMEN.X, WOMEN.y
+    all_steps = fit(X, y, backend=backend, steps=50, tolerance=0)
+    assert (all_steps.steps, all_steps.stop) == (50, Stop.STEPS)
+    floor = fit(X, y, backend=backend, tolerance=1e-300)
+    assert floor.stop is Stop.FLOOR
+    assert floor.steps < 1000
+    at_minimum = fit(np.array([[-1.0], [1.0]]), np.array([0.0, 0.0]), backend=backend)
+    assert (at_minimum.steps, at_minimum.stop, at_minimum.loss) == (0, Stop.CONVERGED, 0.0)
+    assert fit(X, y, backend=backend, theta0=floor.theta, tolerance=1e-300).steps <= floor.steps
+
+
+def test_checks_come_at_the_same_steps(backend: Backend) -> None:
+    seen: list[Check] = []
+    fit(WOMEN.X, WOMEN.y, backend=backend, learning_rate=0.01, steps=100, on_check=seen.append)
+    assert [check.step for check in seen] == [1, 2, 4, 8, 16, 32, 64, 100]
+    assert all(a.loss > b.loss for a, b in zip(seen, seen[1:], strict=False))
+    seen.clear()
+    fit(WOMEN.X, WOMEN.y, backend=backend, learning_rate=0.01, steps=50, batch_size=4, on_check=seen.append)
+    assert [check.step for check in seen] == [4, 8, 16, 32, 50]
+
+
+def test_nothing_given_is_changed_or_shared(backend: Backend) -> None:
+    from tests.test_backends import aligned
+
+    X, y, theta0 = aligned(WOMEN.X), aligned(WOMEN.y), np.array([1.0, 2.0])
+    kept = [a.copy() for a in (X, y, theta0)]
+    for standardize in (True, False):
+        fitted = fit(X, y, backend=backend, theta0=theta0, standardize=standardize, steps=3, record_path=True)
+        for a, b in zip((X, y, theta0), kept, strict=True):
+            assert (a == b).all()
+        results = [fitted.theta, fitted.losses, fitted.path, fitted.coef]
+        for result in results:
+            assert result.flags.writeable
+            assert not any(np.shares_memory(result, a) for a in (X, y, theta0))
+        theta = fitted.theta.copy()
+        X[0], y[0] = -1, -1
+        assert (fitted.theta == theta).all()
+        X[...], y[...] = kept[0], kept[1]
+
+
+def test_a_second_fit_compiles_nothing(require) -> None:
+    """A process of its own: other tests' compilations must not count. The listener is JAX's public monitoring."""
+    require("jax")
+    code = """
+import jax.monitoring, numpy as np
+from gdbackends import fit
+from gdbackends.schedules import exponential
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: compiled.append(event) if event.endswith("backend_compile_duration") else None)
+generator = np.random.default_rng(0)
+def once(steps, batch, rate):
+    fit(generator.normal(size=(50, 2)), generator.normal(size=50), backend="jax", steps=steps, batch_size=batch,
+        learning_rate=rate, tolerance=0)
+    count = len(compiled)
+    compiled.clear()
+    return count
+print(once(10, None, 0.1), once(10, None, 0.1), once(9000, None, exponential(0.1, 0.99)), once(77, None, "auto"),
+      once(20, 8, "auto"), once(33, 8, 0.01), once(3, 8, 0.01))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    counts = [int(c) for c in run.stdout.split()]
+    assert counts[0] > 0
+    assert counts[4] > 0
+    assert [counts[i] for i in (1, 2, 3, 5, 6)] == [0] * 5
+
+
+def test_rates_are_rounded_once_and_auto_towards_zero(table) -> None:
+    problem = prepare(*table, get_backend("numpy", dtype="float32"))
+    rates = learning_rates(problem, "auto", 3)
+    best = spectrum(problem.objective, problem.X, 4).best_rate
+    assert rates.dtype == np.float32
+    assert best * (1 - 2.0**-23) <= float(rates[0]) <= best
+    assert learning_rates(problem, 0.1, 2).tolist() == [float(np.float32(0.1))] * 2
+    schedule = learning_rates(problem, cosine(0.3, 4), 4)
+    assert schedule.tolist() == [float(np.float32(cosine(0.3, 4)(k))) for k in range(4)]
+    batched = prepare(*table, get_backend("numpy"), batch_size=7)
+    decaying = learning_rates(batched, "auto", 1000)
+    assert (np.diff(decaying) < 0).all()
+    for size in (7, 5):  # stable for every batch that can be drawn, the worst five rows too
+        worst = np.argsort((batched.X**2).sum(1))[-size:]
+        largest = np.linalg.eigvalsh(batched.objective.curvature(np.eye(4), batched.X[worst]))[-1]
+        assert decaying[0] <= 1 / largest
+
+
+def test_an_objective_of_the_users_own_needs_a_number(backend64: Backend, table) -> None:
+    from tests.test_backends import Quartic
+
+    X, y = table
+    with pytest.raises(InputError, match="learning_rate='auto' needs an objective that has its curvature"):
+        fit(X, y, backend=backend64, objective=Quartic())
+    y = (y - y.mean()) / y.std()
+    fitted = fit(X, y, backend=backend64, objective=Quartic(), learning_rate=inverse_time(0.05, 0.01), steps=300)
+    assert fitted.loss < 0.05 * fitted.losses[0]
+    assert fit(X, y, backend=backend64, objective=Quartic(), learning_rate=10.0).stop is Stop.DIVERGED
+
+
+X, Y = WOMEN.X, WOMEN.y
+BAD = {
+    "y is a column": (dict(y=Y[:, None]), ValueError, r"y must have shape \(15,\), a number a row, got \(15, 1\)"),
+    "y is short": (dict(y=Y[:-1]), ValueError, "as many rows, got 15 and 14"),
+    "X is a vector": (dict(X=X[:, 0]), ValueError, r"X must have shape \(rows, features\), got \(15,\)"),
+    "X is empty": (dict(X=X[:0], y=Y[:0]), ValueError, "at least one row"),
+    "X has no columns": (dict(X=X[:, :0]), ValueError, "at least one row and one feature"),
+    "X has a NaN": (dict(X=np.where(X == 60, np.nan, X)), ValueError, r"X has 1 missing .* first X\[2, 0\] = nan"),
+    "X is text": (dict(X=np.array([["a"]] * 15)), TypeError, "X must hold real numbers, got dtype <U1"),
+    "X is complex": (dict(X=X + 1j), TypeError, "complex128"),
+    "X is ragged": (dict(X=[[1], [1, 2]]), ValueError, "rows of different lengths"),
+    "rate 0": (dict(learning_rate=0), ValueError, "learning_rate must be positive"),
+    "rate negative": (dict(learning_rate=-0.1), ValueError, "learning_rate must be positive"),
+    "rate NaN": (dict(learning_rate=float("nan")), ValueError, "learning_rate must be positive"),
+    "rate is True": (dict(learning_rate=True), TypeError, "learning_rate must be a number"),
+    "rate is text": (dict(learning_rate="fast"), TypeError, "learning_rate must be a number"),
+    "schedule turns NaN": (dict(learning_rate=lambda k: 0.1 if k < 3 else float("nan")), ValueError, "nan at step 3"),
+    "batch 0": (dict(batch_size=0), ValueError, "batch_size must be from 1 to the number of rows, 15, got 0"),
+    "batch above n": (dict(batch_size=16), ValueError, "got 16"),
+    "batch 2.0": (dict(batch_size=2.0), TypeError, "batch_size must be a whole number"),
+    "steps 0": (dict(steps=0), ValueError, "steps must be at least 1, got 0"),
+    "steps 1.5": (dict(steps=1.5), TypeError, "steps must be a whole number"),
+    "tolerance negative": (dict(tolerance=-1), ValueError, "tolerance must be a finite number"),
+    "tolerance NaN": (dict(tolerance=float("nan")), ValueError, "tolerance must be a finite number"),
+    "seed negative": (dict(seed=-1), ValueError, "seed must be at least 0"),
+    "theta0 short": (dict(theta0=[1.0]), ValueError, "theta0 must be 2 finite numbers"),
+    "theta0 infinite": (dict(theta0=[1.0, np.inf]), ValueError, "theta0 must be 2 finite numbers"),
+    "backend unknown": (dict(backend="numpi"), ValueError, "backend must be one of numpy, jax, torch"),
+    "backend no backend": (dict(backend=3), TypeError, "backend must be a Backend, got 3"),
+    "objective no objective": (dict(objective=3), TypeError, "objective must be a Objective, got 3"),
+    "beyond float32": (
+        dict(backend=get_backend("numpy", dtype="float32"), y=Y * 1e40),
+        ValueError,
+        "the data must be within the range of float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(case: str) -> None:
+    change, kind, text = BAD[case]
+    arguments = dict(X=X, y=Y, backend="numpy") | change
+    with pytest.raises(kind, match=text) as caught:
+        fit(arguments.pop("X"), arguments.pop("y"), **arguments)
+    assert isinstance(caught.value, InputError)
+    assert "\n" not in str(caught.value)
+
+
+def test_predict_refuses_other_features() -> None:
+    fitted = fit(X, Y, backend="numpy")
+    with pytest.raises(InputError, match="X must have the 1 features of the fit, got 2"):
+        fitted.predict([[1.0, 2.0]])
+    with pytest.raises(InputTypeError):
+        fitted.predict([["tall"]])
