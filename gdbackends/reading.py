@@ -60,7 +60,8 @@ class _Table:
         """Return the name if there is such a column."""
         if name in self.names:
             return name
-        near = get_close_matches(name, self.names, 1)
+        folded = {known.casefold(): known for known in self.names}
+        near = [folded[close] for close in get_close_matches(name.casefold(), folded, 1)]
         advice = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(map(repr, self.names[:10]))}"
         raise InputError(f"no column {name!r}; {advice}")
 

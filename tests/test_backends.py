@@ -213,7 +213,9 @@ def test_a_missing_framework_is_one_line_to_type(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("name", "device"), [("jax", "gpu"), ("jax", "cuda:0"), ("torch", "cuda"), ("torch", "cuda:0")])
+@pytest.mark.parametrize(
+    ("name", "device"), [("jax", "gpu"), ("jax", "cuda:0"), ("torch", "cuda"), ("torch", "cuda:0")]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_gpu_computes_the_same(name: str, device: str, dtype: str) -> None:
     backend = get_backend(name, device, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import array_api_strict
@@ -69,7 +70,7 @@ def test_the_whole_is_the_row_weighted_mean_of_uneven_parts(convention: str, cut
     whole = LinearRegression(convention, l2=0.3)
     objective, design = whole.prepare(X)
     edges = [0, *sorted(cuts), 40]
-    parts = [objective.value_and_gradient(theta, design[a:b], y[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [objective.value_and_gradient(theta, design[a:b], y[a:b]) for a, b in itertools.pairwise(edges)]
     shares = np.diff(edges) / 40
     value, gradient = whole.value_and_gradient(theta, X, y)
     assert sum(s * v for s, (v, _) in zip(shares, parts, strict=True)) == pytest.approx(value, rel=1e-12)
@@ -144,7 +145,9 @@ def test_the_closed_minimum_has_no_gradient(table) -> None:
         for convention in CONVENTIONS:
             objective = LinearRegression(convention, l2=l2)
             at = objective.minimum(X, y, np.zeros(4))
-            assert np.abs(objective.gradient(at, X, y)).max() < 1e-8 * np.abs(objective.gradient(np.zeros(4), X, y)).max()
+            assert (
+                np.abs(objective.gradient(at, X, y)).max() < 1e-8 * np.abs(objective.gradient(np.zeros(4), X, y)).max()
+            )
 
 
 def test_squared_error_is_lipschitz_with_its_constant() -> None:

@@ -24,7 +24,9 @@ def test_unit_roundoff_and_gamma() -> None:
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("l2", [0.0, 0.3])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (7, 3), (60, 2), (300, 12)])
-def test_numpy_lies_within_the_bound_of_the_exact_values(dtype: str, convention: str, l2: float, n: int, d: int) -> None:
+def test_numpy_lies_within_the_bound_of_the_exact_values(
+    dtype: str, convention: str, l2: float, n: int, d: int
+) -> None:
     generator = np.random.default_rng([n, d, len(convention)])
     objective = LinearRegression(convention, l2=l2)
     for k in range(10):

@@ -49,30 +49,12 @@ def command(ctx: click.Context, source: str | None, target: str | None, features
 
         fitted = fit(data.X, data.y, backend=backend, on_check=None if quiet else on_check, **settings)
     if options["as_json"]:
-        print_json(_document(data, fitted, backend.name, backend.device, backend.dtype))
+        table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
+        place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
+        print_json(finite({"schema": 1} | place | fitted.to_dict(data.names) | {"environment": environment()}))
     else:
         _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype)
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
-
-
-def _document(data: Dataset, fitted: Fit, backend: str, device: str, dtype: str) -> dict[str, Any]:
-    return finite(
-        {
-            "schema": 1,
-            "backend": backend,
-            "device": device,
-            "dtype": dtype,
-            "dataset": {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target},
-            "coefficients": dict(zip(data.names, fitted.coef.tolist(), strict=True)),
-            "intercept": fitted.intercept,
-            "loss": fitted.loss,
-            "steps": fitted.steps,
-            "stop": fitted.stop.name,
-            "message": fitted.message,
-            "learning_rate": fitted.learning_rate,
-            "environment": environment(),
-        }
-    )
 
 
 def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:

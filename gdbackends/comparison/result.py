@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Literal, TypeAlias, cast
@@ -54,6 +55,20 @@ class Row:
     first_call_s: float | None = None
     step_s: float | None = None
 
+    def to_dict(self, features: Sequence[str], dtype: str) -> dict[str, Any]:
+        """Return the row as it stands in JSON."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "dtype": dtype,
+            "status": self.status,
+            **(self.fit.to_dict(features) if self.fit else {}),
+            "gradient_ratio": self.gradient_ratio,
+            "trajectory_ratio": self.trajectory_ratio,
+            "first_call_s": self.first_call_s,
+            "step_s": self.step_s,
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -97,52 +112,28 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `gdbackends compare --json` prints: schema 1; a number that is not finite is None."""
-        features = self.dataset["features"]
-
-        def row(r: Row) -> dict[str, Any]:
-            fitted = r.fit
-            return {
-                "backend": r.backend,
-                "device": r.device,
-                "dtype": self.settings.dtype,
-                "status": r.status,
-                "coefficients": dict(zip(features, fitted.coef.tolist(), strict=True)) if fitted else None,
-                "intercept": fitted.intercept if fitted else None,
-                "loss": fitted.loss if fitted else None,
-                "steps": fitted.steps if fitted else None,
-                "stop": fitted.stop.name if fitted else None,
-                "message": fitted.message if fitted else None,
-                "gradient_ratio": r.gradient_ratio,
-                "trajectory_ratio": r.trajectory_ratio,
-                "first_call_s": r.first_call_s,
-                "step_s": r.step_s,
-            }
-
-        return finite(
-            {
-                "schema": 1,
-                "verdict": self.verdict,
-                "sentence": self.sentence,
-                "notes": list(self.notes),
-                "dataset": self.dataset,
-                "settings": asdict(self.settings),
-                "environment": self.environment,
-                "isolated": self.isolated,
-                "rates": {
-                    "used": next((r.fit.learning_rate for r in self.rows if r.fit), None),
-                    "best": self.spectrum.best_rate,
-                    "largest_stable": self.spectrum.largest_stable_rate,
-                },
-                "exact": {
-                    "coefficients": dict(zip(features, self.exact[:-1].tolist(), strict=True)),
-                    "intercept": float(self.exact[-1]),
-                    "loss": self.exact_loss,
-                },
-                "sensitivity": {"gradient": self.sensitivity, "trajectory": self.trajectory_sensitivity},
-                "proof_steps": self.proof_steps,
-                "backends": [row(r) for r in self.rows],
-            }
-        )
+        features, ends = self.dataset["features"], self.spectrum
+        used = next((row.fit.learning_rate for row in self.rows if row.fit), None)
+        document = {
+            "schema": 1,
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+            "notes": list(self.notes),
+            "dataset": self.dataset,
+            "settings": asdict(self.settings),
+            "environment": self.environment,
+            "isolated": self.isolated,
+            "rates": {"used": used, "best": ends.best_rate, "largest_stable": ends.largest_stable_rate},
+            "exact": {
+                "coefficients": dict(zip(features, self.exact[:-1].tolist(), strict=True)),
+                "intercept": float(self.exact[-1]),
+                "loss": self.exact_loss,
+            },
+            "sensitivity": {"gradient": self.sensitivity, "trajectory": self.trajectory_sensitivity},
+            "proof_steps": self.proof_steps,
+            "backends": [row.to_dict(features, self.settings.dtype) for row in self.rows],
+        }
+        return finite(document)
 
 
 def finite(value: Any) -> Any:

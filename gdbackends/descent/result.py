@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -71,6 +72,18 @@ class Fit:
     def message(self) -> str:
         """Why it ended, and what to do about it."""
         return f"{self.stop.value} {self.note}".strip()
+
+    def to_dict(self, features: Sequence[str]) -> dict[str, Any]:
+        """Return the result as it stands in JSON, the coefficients by the d features' names."""
+        return {
+            "coefficients": dict(zip(features, self.coef.tolist(), strict=True)),
+            "intercept": self.intercept,
+            "loss": self.loss,
+            "steps": self.steps,
+            "stop": self.stop.name,
+            "message": self.message,
+            "learning_rate": self.learning_rate,
+        }
 
     def predict(self, X: Any) -> Array:
         """Return the predictions (n,) of a linear model, for X (n, d)."""

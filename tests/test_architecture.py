@@ -1,0 +1,139 @@
+"""The house is held to its plan: layers, no cycle, no framework at import, every room says its one job."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import gdbackends
+
+PACKAGE = Path(gdbackends.__file__).parent
+FLOORS = [  # a room imports only from floors below its own, or from its own folder
+    {"errors", "schedules", "objectives"},
+    {"rounding", "spectrum", "datasets", "scaling", "reading"},
+    {"backends"},
+    {"descent"},
+    {"agreement", "measurement"},
+    {"comparison"},
+    {"cli"},
+]
+GROUND = ["errors", "schedules", "objectives", "datasets", "scaling", "spectrum", "rounding", "reading"]
+HOMES = {"jax": {"backends/jax_backend.py"}, "torch": {"backends/torch_backend.py"}}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def trees() -> dict[str, ast.Module]:
+    return {str(p.relative_to(PACKAGE)): ast.parse(p.read_text(encoding="utf8")) for p in FILES}
+
+
+def imports(tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def room(path: str) -> str:
+    return path.split("/")[0].removesuffix(".py")
+
+
+def test_imports_point_down() -> None:
+    floor = {name: k for k, names in enumerate(FLOORS) for name in names}
+    for path, tree in trees().items():
+        own = room(path)
+        if own in ("__init__", "__main__"):
+            continue
+        for name in imports(tree):
+            parts = name.split(".")
+            if parts[0] != "gdbackends" or parts[1] == "__version__" or parts[1] == own:
+                continue
+            assert floor[parts[1]] <= floor[own], f"{path} imports {name}, which lies above it"
+            if floor[parts[1]] == floor[own]:
+                assert own in GROUND, f"{path} imports its sibling {name}"
+                assert GROUND.index(parts[1]) < GROUND.index(own), f"{path} imports {name}, against the order"
+
+
+def test_no_cycle_between_modules() -> None:
+    names = {"gdbackends." + p[:-3].replace("/", ".").removesuffix(".__init__"): p for p in trees()}
+    graph = {}
+    for name, path in names.items():
+        wanted = list(imports(trees()[path]))
+        graph[name] = {m for i in wanted for m in (i, i.rpartition(".")[0]) if m in names and m != name}
+    for start in graph:
+        seen, todo = set(), list(graph[start])
+        while todo:
+            at = todo.pop()
+            if at not in seen and not start.startswith(at + "."):  # a folder's face gathers its own rooms
+                seen.add(at)
+                todo += graph[at]
+        assert start not in seen, f"{start} imports itself in a circle"
+
+
+def test_a_framework_is_imported_in_one_room() -> None:
+    for framework, homes in HOMES.items():
+        found = {p for p, tree in trees().items() if any(i.split(".")[0] == framework for i in imports(tree))}
+        assert found == homes
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    code = (
+        "import sys, gdbackends; assert 'numpy' not in sys.modules; from gdbackends import *; import gdbackends.cli;"
+        "print(sorted({'jax', 'jaxlib', 'torch', 'rich', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
+
+
+def test_public_names() -> None:
+    assert len(gdbackends.__all__) <= 14
+    for name in gdbackends.__all__:
+        assert getattr(gdbackends, name).__doc__
+    assert set(gdbackends.__all__) <= set(dir(gdbackends))
+    try:
+        gdbackends.nothing  # noqa: B018
+    except AttributeError as error:
+        assert "its names are" in str(error)
+
+
+def test_every_room_says_its_job_in_one_line() -> None:
+    for path, tree in trees().items():
+        text = ast.get_docstring(tree)
+        assert text, path
+        assert len(text.splitlines()[0]) > 20, path
+
+
+def test_rooms_and_functions_are_small() -> None:
+    for path in FILES:
+        assert len(path.read_text(encoding="utf8").splitlines()) <= 230, path
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                docstring = len((ast.get_docstring(node) or "").splitlines())
+                assert (node.end_lineno or 0) - node.lineno - docstring <= 45, f"{path}: {node.name}"
+
+
+def test_only_the_command_line_prints_and_exits() -> None:
+    for path, tree in trees().items():
+        if room(path) == "cli":
+            continue
+        called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        assert not called & {"print", "exit", "quit"}, path
+        assert "sys" not in imports(tree), path
+
+
+def test_every_raise_says_what_was_wrong() -> None:
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                assert node.exc.args, f"{path}:{node.lineno}"
+
+
+def test_one_test_file_for_each_room() -> None:
+    tests = {p.stem.removeprefix("test_") for p in Path(__file__).parent.glob("test_*.py")}
+    rooms = {room(str(p.relative_to(PACKAGE))) for p in FILES} - {"__init__", "__main__", "errors"}
+    assert rooms <= tests

@@ -1,0 +1,202 @@
+"""The command line as a user meets it: real processes, what is printed where, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gdbackends import __version__
+from gdbackends.cli.options import duration, number, printable
+
+COMMAND = [sys.executable, "-m", "gdbackends"]
+TABLE = "a,b,y\n1,2,3\n4,5,7\n7,9,11\n2,2,2\n"
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.fixture
+def table_csv(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    path.write_text(TABLE, encoding="utf8")
+    return path
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"gdbackends, version {__version__}\n"
+    for arguments in (["--help"], []):
+        shown = run(*arguments)
+        assert shown.returncode == 0
+        assert "compare" in shown.stdout
+        assert "fit" in shown.stdout
+    assert "--batch-size" in run("compare", "--help").stdout
+
+
+def test_compare_shows_the_three_side_by_side(require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    shown = run("compare", "--backends", "numpy,jax,torch")
+    assert shown.returncode == 0, shown.stderr
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["numpy", "jax", "torch", "exact"] in lines
+    assert ["height", *["3.45"] * 4] in lines
+    assert ["intercept", *["-87.5167"] * 4] in lines
+    assert shown.stdout.count("agrees") == 6
+    assert "numpy, jax and torch agree" in shown.stdout
+    assert "learning rate 0.5 (best 0.5, stable up to 1)" in shown.stdout
+    assert "PyTorch" in shown.stdout
+    assert max(len(line.rstrip()) for line in shown.stdout.splitlines()) <= 80
+    assert "\x1b" not in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_json_is_one_document_and_nothing_else(table_csv: Path) -> None:
+    shown = run("compare", str(table_csv), "--backends", "numpy", "--json", "--features", "a")
+    document = json.loads(shown.stdout)
+    assert (document["schema"], document["verdict"]) == (1, "agree")
+    assert document["dataset"] == {"name": "table", "rows": 4, "features": ["a"], "target": "y"}
+    assert shown.stderr == "predicting 'y', the last column; choose another with --target\n"
+    fitted = json.loads(run("fit", str(table_csv), "--target", "a", "--json", "--dtype", "float32").stdout)
+    assert fitted["dtype"] == "float32"
+    assert set(fitted["coefficients"]) == {"b", "y"}
+
+
+def test_fit_shows_one_backend(table_csv: Path, require) -> None:
+    require("jax")
+    shown = run("fit", str(table_csv), "--backend", "jax", "--target", "y", "--batch-size", "2", "--steps", "9")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("table: 4 rows, predicting y, jax on cpu\n")
+    assert "The number of steps was reached." in shown.stdout
+
+
+def test_divergence_exits_1_and_names_the_stable_rate() -> None:
+    for arguments in (["fit"], ["compare", "--backends", "numpy"]):
+        shown = run(*arguments, "--learning-rate", "1.5")
+        assert shown.returncode == 1
+        assert "the largest stable rate is 1" in " ".join(shown.stdout.split())
+        assert json.loads(run(*arguments, "--learning-rate", "1.5", "--json").stdout)
+
+
+def test_numpy_stays_on_the_cpu_and_a_missing_device_is_one_line(require) -> None:
+    require("torch")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    shown = run("compare", "--device", "cuda", "--backends", "numpy,torch")
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == "gdbackends: device 'cuda' is not at hand for torch; it has cpu\n"
+    alone = run("compare", "--device", "cuda", "--backends", "numpy")
+    assert alone.returncode == 0
+    assert "numpy stays on the CPU." in alone.stdout
+
+
+BAD = [
+    (["compare", "none.csv"], "none.csv: cannot be read: no such file or directory"),
+    (["compare", "."], "cannot be read: is a directory"),
+    (["fit", "table.csv", "--target", "Y"], "no column 'Y'; did you mean 'y'?"),
+    (["fit", "table.csv", "--features", "a,y"], "the target 'y' is among the features"),
+    (["fit", "table.csv", "--features", "a,,b"], "--features must be names separated by commas"),
+    (["fit", "--target", "y"], "--target and --features choose columns of a SOURCE"),
+    (["fit", "--learning-rate", "0"], "learning_rate must be positive and finite"),
+    (["fit", "--learning-rate", "-1"], "learning_rate must be positive and finite"),
+    (["fit", "--learning-rate", "nan"], "learning_rate must be positive and finite"),
+    (["fit", "--learning-rate", "fast"], "--learning-rate must be a number or auto, got 'fast'"),
+    (["fit", "--batch-size", "0"], "batch_size must be from 1 to the number of rows, 15"),
+    (["fit", "--batch-size", "16"], "batch_size must be from 1 to the number of rows, 15"),
+    (["fit", "--steps", "0"], "steps must be at least 1"),
+    (["fit", "--steps", "many"], "Invalid value for '--steps'"),
+    (["fit", "--tolerance", "-1"], "tolerance must be a finite number of at least 0"),
+    (["fit", "--seed", "-1"], "seed must be at least 0"),
+    (["fit", "--backend", ""], "backend must be one of numpy, jax, torch, got ''"),
+    (["fit", "--backend", "tensorflow"], "backend must be one of numpy, jax, torch, got 'tensorflow'"),
+    (["compare", "--backends", ""], "--backends must be names separated by commas"),
+    (["compare", "--backends", "numpy,tf"], "backend must be one of numpy, jax, torch, got 'tf'"),
+    (["compare", "--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'"),
+    (["fit", "--device", "tpu"], "device 'tpu' is not at hand for numpy"),
+    (["fit", "--bogus"], "No such option"),
+    (["plot"], "No such command 'plot'"),
+    (["fit", "a.csv", "b.csv"], "unexpected extra argument"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_use_is_one_line_on_stderr(arguments: list[str], text: str, table_csv: Path) -> None:
+    shown = run(*arguments, cwd=table_csv.parent)
+    assert shown.returncode == 2
+    assert shown.stdout == ""
+    *before, last = shown.stderr.splitlines()
+    assert before in ([], ["predicting 'y', the last column; choose another with --target"])
+    assert last.startswith("gdbackends: ")
+    assert text in last
+
+
+def test_hostile_names_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "bad\x1b[31m.csv"
+    path.write_text('[red]x,"\x1b[2Jz","' + "w" * 10_000 + '",y\n1,2,3,4\n4,5,7,1\n3,8,2,9\n', encoding="utf8")
+    shown = run("fit", str(path))
+    assert shown.returncode == 0
+    assert "\x1b" not in shown.stdout + shown.stderr
+    assert "[red]x" in shown.stdout
+    assert "\\x1b[2Jz" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) < 200
+    path.write_text("a\x1b[2J,y\n1,2\nx\x1b,3\n", encoding="utf8")
+    refused = run("fit", str(path))
+    assert refused.returncode == 2
+    assert "\x1b" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    script = f"{sys.executable} -m gdbackends compare --backends numpy | head -1"
+    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert shown.stdout == "women: 15 rows, predicting weight\n"
+    assert shown.stderr == ""
+
+
+def test_ctrl_c_exits_130_without_a_traceback() -> None:
+    arguments = ["fit", "--steps", "100000000", "--tolerance", "0", "--learning-rate", "1e-9"]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_a_progress_bar_on_a_terminal_only() -> None:
+    parent, child = pty.openpty()
+    arguments = ["fit", "--steps", "200000", "--tolerance", "0", "--learning-rate", "0.001"]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=child, text=True)
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(parent, 4096)
+        except OSError:
+            break
+        if process.poll() is not None and not shown.endswith(b"%"):
+            break
+    process.communicate()
+    assert process.returncode == 0
+    os.close(parent)
+    assert "steps" in shown.decode(errors="replace")
+    assert "%" not in run("fit").stderr
+
+
+def test_how_figures_are_shown() -> None:
+    assert [duration(s) for s in (None, 2.5, 0.25, 3.14159e-5, 2e-8)] == ["-", "2.5 s", "250 ms", "31.4 us", "20 ns"]
+    assert number(-87.51666666) == "-87.5167"
+    assert printable("a\tb\u202e") == "a\\tb\\u202e"
+    assert printable("x" * 50, 10) == "x" * 9 + "…"
