@@ -18,8 +18,10 @@ check: $(VENV)/dev.stamp  ## lint, format and types
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
-	for backend in numpy jax torch; do \
-	  $(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-group-by=group --backend=$$backend || exit 1; done
+	mkdir -p .benchmarks
+	for backend in numpy jax torch; do $(BIN)/python -m pytest benchmarks --quiet --benchmark-only --benchmark-quiet \
+	  --backend=$$backend --benchmark-json=.benchmarks/$$backend.json || exit 1; done
+	$(BIN)/pytest-benchmark compare --group-by=group --columns=median,iqr,rounds .benchmarks/*.json
 
 ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
 	$(BIN)/python benchmarks/handwritten.py
