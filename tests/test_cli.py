@@ -56,6 +56,10 @@ def test_compare_shows_the_three_side_by_side(require) -> None:
     assert max(len(line.rstrip()) for line in shown.stdout.splitlines()) <= 80
     assert "\x1b" not in shown.stdout
     assert shown.stderr == ""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
+    documented = [line.split() for line in readme.splitlines()]
+    for label in ("device", "height", "intercept", "loss", "steps", "stopped"):
+        assert next(line for line in lines if line[:1] == [label]) in documented
 
 
 def test_json_is_one_document_and_nothing_else(table_csv: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gdbackends.agreement.gradients import VISIBLE, Values, Yardstick, exact_values, probe_points, yardstick
+from gdbackends.agreement.gradients import VISIBLE, Yardstick, exact_values, probe_points, yardstick
 from gdbackends.agreement.trajectory import Proof, proof_run
 from gdbackends.backends import get_backend
 from gdbackends.comparison.observation import Observation
@@ -44,6 +44,12 @@ class Case:
     yardstick: Yardstick
     wide: Yardstick
     proof: Proof
+
+    def visible(self, voters: int) -> str:
+        """Say how small an error would have been seen, between that many backends."""
+        seen, wide = (ruler.sensitivity(min(voters, 2)) for ruler in (self.yardstick, self.wide))
+        more = f", of {wide:.0e} in float64 at the same points" if self.problem.backend.dtype != "float64" else ""
+        return f"A relative error of {seen:.0e} in any component of a gradient would have been seen{more}."
 
 
 def lay_out(data: Dataset, settings: Settings) -> Case:
@@ -85,17 +91,19 @@ def _row(case: Case, name: str, observed: Mapping[str, Observation]) -> Row:
     if name not in observed:
         return Row(name, "", "crashed")
     own, others = observed[name], [o for other, o in observed.items() if other != name]
-    gradients = [_gradient_ratio(case, own, other) for other in others] or [_exact_ratio(case, own)]
+    gradients = [_gradient_ratio(case, own, other) for other in others]
     trajectories = [case.proof.ratio(own.path, other.path) for other in others]
-    against = sum(not max(pair) <= 1 for pair in zip(gradients, trajectories or gradients, strict=True))
+    worst = max(gradients) if others else _exact_ratio(case, own)
+    against = [not max(pair) <= 1 for pair in zip(gradients, trajectories, strict=True)]
+    against = against or [worst is not None and not worst <= 1]
     status: Status = "diverged" if own.fit.stop is Stop.DIVERGED else "ok"
-    status = "disagrees" if against > len(gradients) / 2 else status
+    status = "disagrees" if sum(against) > len(against) / 2 else status
     return Row(
         backend=name,
         device=own.device,
         status=status,
         fit=own.fit,
-        gradient_ratio=max(gradients),
+        gradient_ratio=worst,
         trajectory_ratio=max(trajectories, default=None),
         first_call_s=own.first_call_s if status == "ok" else None,
         step_s=own.step_s if status == "ok" else None,
@@ -107,42 +115,43 @@ def _gradient_ratio(case: Case, a: Observation, b: Observation) -> float:
     return max(case.yardstick.ratio(a.values, b.values), wide)
 
 
-def _exact_ratio(case: Case, own: Observation) -> float:
+def _exact_ratio(case: Case, own: Observation) -> float | None:
     if case.problem.X.size > EXACT_LIMIT:
-        return float("nan")
-    exact: Values = exact_values(case.problem, case.points)
+        return None
+    exact = exact_values(case.problem, case.points)
     return max(case.yardstick.ratio(own.values, exact, 1), case.wide.ratio(own.values_in_float64, exact, 1))
 
 
 def verdict(case: Case, rows: tuple[Row, ...]) -> tuple[Verdict, str]:
-    """Return the verdict and its sentence."""
-    names, seen = _list([row.backend for row in rows]), case.wide.sensitivity(min(len(rows), 2))
-    ratios = {row.backend: max(row.gradient_ratio or 0.0, row.trajectory_ratio or 0.0) for row in rows}
+    """Return the verdict and its sentence: the worst that can be said comes first."""
+    names, dtype = _list([row.backend for row in rows]), case.problem.backend.dtype
+    visible = case.visible(len(rows))
+    ratios = {r.backend: max(r.gradient_ratio, r.trajectory_ratio or 0.0) for r in rows if r.gradient_ratio is not None}
+    if any(not ratio <= 1 for ratio in ratios.values()):
+        wrong = [row.backend for row in rows if row.status == "disagrees"] or [n for n in ratios if not ratios[n] <= 1]
+        verb = "disagrees" if len(wrong) == 1 else "disagree"
+        return "disagree", f"{_list(wrong)} {verb}: {max(ratios[n] for n in wrong):.3g} times what rounding allows."
     crashed = [row.backend for row in rows if row.status == "crashed"]
-    wrong = [row.backend for row in rows if row.status == "disagrees"] or [n for n in ratios if ratios[n] > 1]
-    visible = f"a relative error of {seen:.0e} in any component of a gradient would have been seen"
-    worst = max((row.gradient_ratio for row in rows if row.gradient_ratio is not None), default=float("nan"))
-    differ = f"gradients differ by at most {worst:.1g} of what rounding allows"
-    if any(ratio > 1 for ratio in ratios.values()):
-        apart = f"{_list(wrong)} {'disagrees' if len(wrong) == 1 else 'disagree'}"
-        return "disagree", f"{apart}: {max(ratios[n] for n in wrong):.3g} times what rounding allows; {visible}."
     if crashed:
-        return "inconclusive", f"{_list(crashed)} gave no answer, the process ended; run that backend alone to see why."
-    if not worst <= 1:
-        limit = f"exact arithmetic, which takes up to {EXACT_LIMIT:,} numbers, cannot judge it"
-        return "inconclusive", f"{names} has no other backend to be held against and {limit}; install a second one."
-    diverged = [row for row in rows if row.status == "diverged" and row.fit]
+        return "inconclusive", f"{_list(crashed)} gave no answer: the process ended. Run `gdbackends fit` to see why."
+    if not ratios:
+        limit = f"exact arithmetic takes up to {EXACT_LIMIT:,} numbers"
+        return "inconclusive", f"{names} was held against nothing: no other backend, and {limit}. Install another."
+    diverged = [row for row in rows if row.status == "diverged"]
     if diverged:
         message = diverged[0].fit.message if diverged[0].fit else ""
         return "diverged", f"{_list([row.backend for row in diverged])} diverged. {message}"
-    if case.yardstick.blind or not seen <= VISIBLE:
-        rows_ = f"{case.problem.y.size:,} rows in {case.problem.backend.dtype}"
-        return "inconclusive", f"{names} do not disagree, but with {rows_} only {visible}; take fewer rows or float64."
+    if case.yardstick.blind or not case.wide.sensitivity(2) <= VISIBLE:
+        return (
+            "inconclusive",
+            f"{names} do not disagree, but {case.problem.y.size:,} rows in {dtype} show little: {visible}",
+        )
+    differ = f"gradients differ by at most {max(r.gradient_ratio or 0.0 for r in rows):.1g} of what rounding allows"
     if len(rows) == 1:
-        return "agree", f"{names} agrees with exact arithmetic, the only other witness here: {differ}; {visible}."
+        return "agree", f"{names} agrees with exact arithmetic, the one other witness: {differ}. {visible}"
     paths = max(row.trajectory_ratio or 0.0 for row in rows)
     steps = f"parameters over {len(case.proof.rates):,} steps by at most {paths:.1g} of it"
-    return "agree", f"{names} agree: {differ}, {steps}; {visible}."
+    return "agree", f"{names} agree: {differ}, {steps}. {visible}"
 
 
 def _list(names: list[str]) -> str:
