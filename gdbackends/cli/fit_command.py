@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -40,14 +42,8 @@ def command(ctx: click.Context, source: str | None, target: str | None, features
     settings = fit_settings(options)
     backend = get_backend(options["backend"], settings.pop("device"), settings.pop("dtype"))
     data = dataset(source, target, features)
-    quiet = not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
-        bar = progress.add_task("steps", total=settings["steps"])
-
-        def on_check(check: Check) -> None:
-            progress.update(bar, completed=check.step)
-
-        fitted = fit(data.X, data.y, backend=backend, on_check=None if quiet else on_check, **settings)
+    with _progress(settings["steps"]) as on_check:
+        fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     if options["as_json"]:
         table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
         place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
@@ -55,6 +51,17 @@ def command(ctx: click.Context, source: str | None, target: str | None, features
     else:
         _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype)
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
+
+
+@contextmanager
+def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
+    """Show a bar on stderr while it runs, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("steps", total=steps)
+        yield lambda check: progress.update(bar, completed=check.step)
 
 
 def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:
