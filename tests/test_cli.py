@@ -101,6 +101,7 @@ def test_numpy_stays_on_the_cpu_and_a_missing_device_is_one_line(require) -> Non
     alone = run("compare", "--device", "cuda", "--backends", "numpy")
     assert alone.returncode == 0
     assert "numpy stays on the CPU." in alone.stdout
+    assert run("fit", "--device", "cuda").stderr == "numpy stays on the CPU\n"
 
 
 BAD = [
@@ -125,7 +126,7 @@ BAD = [
     (["compare", "--backends", ""], "--backends must be names separated by commas"),
     (["compare", "--backends", "numpy,tf"], "backend must be one of numpy, jax, torch, got 'tf'"),
     (["compare", "--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'"),
-    (["fit", "--device", "tpu"], "device 'tpu' is not at hand for numpy"),
+    (["fit", "--device", "tpu", "--backend", "torch"], "device 'tpu' is not at hand for torch; it has cpu"),
     (["fit", "--bogus"], "No such option"),
     (["plot"], "No such command 'plot'"),
     (["fit", "a.csv", "b.csv"], "unexpected extra argument"),

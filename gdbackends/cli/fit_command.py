@@ -17,6 +17,7 @@ from gdbackends.backends import get_backend
 from gdbackends.cli.options import (
     console,
     dataset,
+    echo,
     environment_line,
     fit_options,
     fit_settings,
@@ -40,7 +41,11 @@ def command(ctx: click.Context, source: str | None, target: str | None, features
     Exit code: 0 fine; 1 the fit diverged; 2 bad use or input.
     """
     settings = fit_settings(options)
-    backend = get_backend(options["backend"], settings.pop("device"), settings.pop("dtype"))
+    device, dtype = settings.pop("device"), settings.pop("dtype")
+    if options["backend"] == "numpy" and device not in (None, "cpu"):
+        device = None
+        echo("numpy stays on the CPU")
+    backend = get_backend(options["backend"], device, dtype)
     data = dataset(source, target, features)
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,8 +21,13 @@ def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
         Crashed: the process died.
         Exception: whatever the function raised.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_share_the_gpu) as pool:
         try:
             return pool.submit(function, *args).result()
         except BrokenProcessPool:
             raise Crashed("its process ended without an answer") from None
+
+
+def _share_the_gpu() -> None:
+    """Keep JAX, imported later in this process, from taking most of a GPU's memory at its first call."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
