@@ -52,7 +52,9 @@ def has_bound(objective: object) -> bool:
     return isinstance(objective, LinearRegression) and isinstance(objective.row_loss, SquaredError)
 
 
-def evaluate(objective: object, theta: Array, X: Array, y: Array, dtype: str, *, radius: float = 0.0) -> Evaluation:
+def evaluate(
+    objective: object, theta: Array, X: Array, y: Array, dtype: str, *, radius: float = 0.0, probable: bool = False
+) -> Evaluation:
     """Evaluate in float64 and bound the rounding of an evaluation in `dtype`.
 
     With e_i = gamma_{d+2} (|X||theta|)_i + u |r_i|, how far a computed residual may lie from r_i, and K the
@@ -71,6 +73,8 @@ def evaluate(objective: object, theta: Array, X: Array, y: Array, dtype: str, *,
         y: (n,).
         dtype: "float32" or "float64".
         radius: make `gradient_bound` hold for every evaluation within this distance (2-norm) of theta.
+        probable: bound what is likely, not what is possible: rounding errors of mixed sign grow as the root of their
+            number, so gamma_k becomes gamma_(4 sqrt k) (Higham and Mary, SIAM J. Sci. Comput. 41 (2019), A2815).
 
     Raises:
         InputTypeError: the objective has no closed bound.
@@ -78,7 +82,8 @@ def evaluate(objective: object, theta: Array, X: Array, y: Array, dtype: str, *,
     if not (isinstance(objective, LinearRegression) and has_bound(objective)):
         raise InputTypeError(f"no rounding bound is known for {objective!r}; use LinearRegression with squared errors")
     theta, rows, u = np.asarray(theta, np.float64), y.shape[0], unit_roundoff(dtype)
-    product, total = gamma(theta.size + 1, u), gamma(rows + 4, u)
+    terms = (theta.size + 1, rows + 4)
+    product, total = (gamma(4 * k**0.5 if probable else k, u) for k in terms)
     row_loss, K = objective.row_loss, objective.row_loss.lipschitz
     loss = loss_bound = 0.0
     gradient, bound, column_sums = np.zeros((3, theta.size))
@@ -95,7 +100,7 @@ def evaluate(objective: object, theta: Array, X: Array, y: Array, dtype: str, *,
         column_sums += absolute.sum(0)
     divisor, tiny = objective.divisor(rows), float(np.finfo(dtype).smallest_normal)
     underflow = tiny * max(1.0, rows / divisor) * ((2 + (4 * theta.size + 2) / rows) * column_sums + 2 * rows + 2)
-    bound = bound / divisor + np.where(column_sums > 0, underflow, 0.0)
+    bound = bound / divisor + np.where((column_sums > 0) | (objective.l2 > 0), underflow, 0.0)
     loss, gradient, loss_bound = loss / divisor, gradient / divisor, loss_bound / divisor + float(underflow[-1])
     if objective.l2:
         weights = np.append(theta[:-1], 0.0)

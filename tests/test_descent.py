@@ -196,11 +196,11 @@ def test_stopping(backend: Backend) -> None:
 def test_checks_come_at_the_same_steps(backend: Backend) -> None:
     seen: list[Check] = []
     fit(WOMEN.X, WOMEN.y, backend=backend, learning_rate=0.01, steps=100, on_check=seen.append)
-    assert [check.step for check in seen] == [1, 2, 4, 8, 16, 32, 64, 100]
+    assert [check.step for check in seen] == [0, 1, 2, 4, 8, 16, 32, 64, 100]
     assert all(a.loss > b.loss for a, b in itertools.pairwise(seen))
     seen.clear()
     fit(WOMEN.X, WOMEN.y, backend=backend, learning_rate=0.01, steps=50, batch_size=4, on_check=seen.append)
-    assert [check.step for check in seen] == [4, 8, 16, 32, 50]
+    assert [check.step for check in seen] == [0, 4, 8, 16, 32, 50]
 
 
 def test_nothing_given_is_changed_or_shared(backend: Backend) -> None:

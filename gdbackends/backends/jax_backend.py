@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,8 +20,10 @@ from jax import lax
 from gdbackends.backends import Step, check_place
 from gdbackends.objectives import Array, Objective
 
-_BLOCK = 1 << 20
-"""Elements of the arrays that one compiled call steps over; the count of steps in it is an argument."""
+_BLOCK = 8192
+"""Steps, and row numbers, that one compiled call runs over; padded up to it, for the count is an argument."""
+_ELEMENTS = 1 << 20
+"""Elements of a recorded path that one compiled call returns."""
 
 
 class FeatureMajor(NamedTuple):
@@ -63,21 +65,17 @@ class JaxBackend:
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return the compiled jax.value_and_grad of the loss.
 
-        It is kept for the next call with an equal objective, if equality is by value, as for a frozen dataclass:
-        an object that may be changed in place would be remembered as it was.
+        It is kept for the next call with an equal objective where nothing in that can change, as in a frozen dataclass
+        of numbers: an object that may be changed in place would be remembered as it was.
         """
-        try:
-            by_value = type(objective).__hash__ is not object.__hash__ and hash(objective) is not None
-        except TypeError:
-            by_value = False
-        return (_value_and_grad if by_value else _value_and_grad.__wrapped__)(objective, self.dtype)
+        return (_value_and_grad if _is_value(objective) else _value_and_grad.__wrapped__)(objective, self.dtype)
 
     def repeat(
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Run blocks of steps, each one compiled loop. Its shapes are the same whatever the number of steps."""
-        width = max(carry.size, *(column[0].size for column in xs))
-        block = max(1, min(8192, _BLOCK // width))
+        wide = max(column[0].size for column in xs)
+        block = max(1, min(_BLOCK, _ELEMENTS // carry.size, max(1, _BLOCK // wide)))
         pieces: list[list[Array]] = []
         with _settings(self.dtype):
             for start in range(0, len(xs[0]), block):
@@ -112,11 +110,21 @@ def _settings(dtype: str) -> Generator[None]:
         yield
 
 
+def _is_value(thing: object) -> bool:
+    """Say whether nothing in it can change: a number, text, or a frozen dataclass of such, compared by all fields."""
+    if thing is None or type(thing) in (bool, int, float, str):
+        return True
+    hashed = type(thing).__hash__ not in (None, object.__hash__)  # of dataclasses: the frozen ones alone
+    return (
+        hashed and is_dataclass(thing) and all(f.compare and _is_value(getattr(thing, f.name)) for f in fields(thing))
+    )
+
+
 def _rows(array: Array) -> Array:
     return array.stored.T if isinstance(array, FeatureMajor) else array
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Array, Array]]:
     differentiated = jax.value_and_grad(objective.loss)
     compiled = jax.jit(lambda theta, data: differentiated(theta, *map(_rows, data)))
@@ -128,7 +136,7 @@ def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Arr
     return value_and_grad
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _loop(step: Step) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
     """Return the compiled loop of a step; like `lax.scan`, but the count of steps is not part of the program."""
 

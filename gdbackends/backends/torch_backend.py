@@ -21,7 +21,7 @@ class TorchBackend:
     """PyTorch, eager.
 
     Attributes:
-        device: "cpu", "cuda" or "cuda:0", "cuda:1", ...
+        device: "cpu"; "cuda" or "gpu"; "cuda:0", "cuda:1", ...
         dtype: "float64" or "float32".
     """
 
@@ -32,14 +32,14 @@ class TorchBackend:
     def __post_init__(self) -> None:
         """Refuse a device that is not there, or another dtype."""
         gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        check_place(self, devices=("cpu", *(["cuda"] if gpus else []), *gpus))
+        check_place(self, devices=("cpu", *(["cuda", "gpu"] if gpus else []), *gpus))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major."""
         with torch.inference_mode(False):
             if array.dtype.kind == "i":
-                return torch.from_numpy(np.array(array)).to(self.device)
-            stored = torch.from_numpy(np.array(array.T, self.dtype, order="C")).to(self.device)
+                return torch.from_numpy(np.array(array)).to(self.device.replace("gpu", "cuda"))
+            stored = torch.from_numpy(np.array(array.T, self.dtype, order="C")).to(self.device.replace("gpu", "cuda"))
             return stored.T if array.ndim == 2 else stored
 
     def to_numpy(self, array: Array) -> Array:
@@ -50,7 +50,7 @@ class TorchBackend:
         """Return a function that runs the loss and then autograd's backward pass."""
 
         def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
-            if not torch.is_grad_enabled():  # the caller's no_grad or inference_mode
+            if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # the caller's modes
                 with _autograd_in_full_precision():
                     return value_and_grad(theta, *data)
             leaf = theta.detach().requires_grad_()
@@ -66,7 +66,10 @@ class TorchBackend:
         """Loop; the outputs stay on the device until the end, so that no step waits for the one before."""
         outputs: list[tuple[Array, ...]] = []
         with _autograd_in_full_precision():
-            for x in zip(*(torch.from_numpy(np.array(column)).to(self.device).unbind() for column in xs), strict=True):
+            for x in zip(
+                *(torch.from_numpy(np.array(column)).to(self.device.replace("gpu", "cuda")).unbind() for column in xs),
+                strict=True,
+            ):
                 carry, output = step(carry, x, *data)
                 outputs.append(output)
             return carry, tuple(self.to_numpy(torch.stack(column)) for column in zip(*outputs, strict=True))

@@ -13,7 +13,7 @@ from gdbackends.descent.pieces import Piece, pieces
 from gdbackends.descent.problem import Problem, prepare
 from gdbackends.descent.rates import LearningRate, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
-from gdbackends.descent.stopping import checked_tolerance, largest_loss, note, verdict
+from gdbackends.descent.stopping import check_shapes, checked_tolerance, largest_loss, norm, note, verdict
 from gdbackends.objectives import Array, LinearRegression, Objective
 
 
@@ -47,14 +47,15 @@ def fit(
         batch_size: rows a step: None all, 1 stochastic. Every epoch visits all rows once, in an order drawn from
             `seed`, the same on every backend; the last batch of an epoch may be short.
         standardize: descend in features of mean 0 and standard deviation 1 (a constant one is centred only); the
-            penalty is then on their coefficients. theta comes back in the data's own units.
+            penalty is then on their coefficients. theta comes back in the data's own units. An objective that is not a
+            function of X w + b needs False.
         tolerance: stop when the norm of the gradient over all rows has fallen to this part of its first value;
             None means 1e-12 (float32: 1e-5); 0 makes all steps. Tested after 1, 2, 4, 8, ... steps (epochs, for
             batches), at the same ones on every backend.
         seed: of the order of rows.
         theta0: (d + 1,), the start, in the data's own units; None means 0 in those descended in.
         record_path: keep theta at every step.
-        on_check: called with a Check at every test.
+        on_check: called with a Check at every test, the one before the first step included.
 
     Raises:
         InputError: a ValueError of one line; InputTypeError, also a TypeError, for a wrong type.
@@ -116,15 +117,19 @@ def descend(
     value_and_grad = backend.value_and_grad(problem.objective)
     step, theta, steps = Step(value_and_grad, record_path), backend.asarray(problem.theta0), 0
     columns: list[tuple[Array, ...]] = []
+    checks: list[Check] = []
 
-    def look() -> tuple[Check, Array]:
-        loss, gradient = (backend.to_numpy(a).astype(np.float64) for a in value_and_grad(theta, *problem.data))
-        return Check(steps, float(loss), float(np.linalg.norm(gradient))), gradient
+    def look() -> Stop | None:
+        loss, gradient = (backend.to_numpy(a) for a in value_and_grad(theta, *problem.data))
+        check_shapes(loss, gradient, problem.theta0)
+        checks.append(Check(steps, float(loss), norm(gradient)))
+        if on_check is not None:
+            on_check(checks[-1])
+        return verdict(problem, backend.to_numpy(theta), gradient, checks, tolerance)
 
     with np.errstate(all="ignore"):  # NumPy alone would warn while it diverges
-        last, gradient = look()
-        first, limit = last, largest_loss(problem, last.loss)
-        stop = verdict(problem, problem.theta0, gradient, last, first, tolerance)
+        stop = look()
+        limit = largest_loss(problem, checks[0].loss)
         for piece, checked in pieces(problem, rates):
             if stop is not None:
                 break
@@ -132,19 +137,17 @@ def descend(
             columns.append(outputs)
             steps += len(outputs[0])
             if (checked and (tolerance or on_check)) or stop is not None or steps == len(rates):
-                last, gradient = look()
-                stop = stop or verdict(problem, backend.to_numpy(theta), gradient, last, first, tolerance)
-                if on_check is not None:
-                    on_check(last)
+                judged = look()
+                stop = stop or judged
     losses, *before = (np.concatenate(column) for column in zip(*columns, strict=True)) if columns else [np.zeros(0)]
     trail = _in_data_units(problem, np.concatenate((*before, backend.to_numpy(theta)[None])))
     return Fit(
         theta=trail[-1].copy(),
-        loss=last.loss,
+        loss=checks[-1].loss,
         losses=losses.astype(backend.dtype),
         steps=steps,
         stop=stop or Stop.STEPS,
-        gradient_norm=last.gradient_norm,
+        gradient_norm=checks[-1].gradient_norm,
         learning_rate=float(rates[0]),
         path=trail if record_path else None,
     )

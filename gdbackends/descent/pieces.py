@@ -16,6 +16,8 @@ Piece: TypeAlias = tuple[Array, ...]
 _CHECK_EVERY = 8192
 _CHECK_WORK = 1 << 31
 """Elements of X read between two checks: about a second. A check costs a step, and 50 steps hide it."""
+_ROW_NUMBERS = 8192
+"""Row numbers in a piece of several epochs."""
 
 
 def pieces(problem: Problem, rates: Array) -> Iterator[tuple[Piece, bool]]:
@@ -26,28 +28,36 @@ def pieces(problem: Problem, rates: Array) -> Iterator[tuple[Piece, bool]]:
     """
     epoch = len(problem.batches)
     every = max(1, min(_CHECK_EVERY, max(50, _CHECK_WORK // problem.X.size)) // epoch)
-    generator = np.random.default_rng(problem.seed)
+    batches = _Batches(problem) if epoch > 1 else None
     start, check = 0, 1
     while start < len(rates):
         stop = min(check * epoch, len(rates))
-        if epoch == 1:
-            yield (rates[start:stop],), True
-        else:
-            for first in range(start, stop, epoch):
-                *most, last = _epoch(
-                    generator.permutation(problem.y.size), rates[first : min(first + epoch, stop)], problem
-                )
-                yield from ((piece, False) for piece in most)
-                yield last, first + epoch >= stop
+        *most, last = batches.up_to(rates[start:stop]) if batches else [(rates[start:stop],)]
+        yield from ((piece, False) for piece in most)
+        yield last, True
         start, check = stop, min(2 * check, check + every)
 
 
-def _epoch(order: Array, rates: Array, problem: Problem) -> list[Piece]:
-    """Return an epoch's pieces: its whole batches, and the short one that may be left; cut to the rates."""
-    size = problem.batch_size or order.size
-    whole = order.size // size
-    cut = [
-        (rates[:whole], order[: whole * size].reshape(-1, size)[: len(rates)]),
-        (rates[whole:], order[None, whole * size :]),
-    ]
-    return [piece for piece in cut if piece[0].size]
+class _Batches:
+    """The order of rows, drawn anew each epoch, and cut into batches."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._generator = np.random.default_rng(problem.seed)
+        self._rows, self._size = problem.y.size, problem.batch_size or problem.y.size
+
+    def up_to(self, rates: Array) -> Iterator[Piece]:
+        """Yield the pieces of so many steps, from the beginning of an epoch.
+
+        Epochs of equal batches are gathered, for a compiled loop is called once a piece; where the last batch is short
+        it is a piece of its own, and so are those before it.
+        """
+        whole, short = divmod(self._rows, self._size)
+        epochs = 1 if short else max(1, _ROW_NUMBERS // self._rows)
+        for start in range(0, len(rates), epochs * whole + (short > 0)):
+            part = rates[start : start + epochs * whole + (short > 0)]
+            order = [self._generator.permutation(self._rows) for _ in range(-(-len(part) // (whole + (short > 0))))]
+            full = np.concatenate([rows[: whole * self._size] for rows in order]).reshape(-1, self._size)
+            count = min(len(full), len(part))
+            yield part[:count], full[:count]
+            if len(part) > count:
+                yield part[count:], order[0][None, whole * self._size :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isfinite, nan
 from numbers import Real
 
@@ -22,9 +23,24 @@ def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
     """Return the tolerance, the dtype's own for None."""
     if tolerance is None:
         return TOLERANCE[problem.backend.dtype]
-    if not isinstance(tolerance, Real) or not 0 <= tolerance < inf:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < inf:
         raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
     return float(tolerance)
+
+
+def check_shapes(loss: Array, gradient: Array, theta: Array) -> None:
+    """Refuse an objective whose loss is no scalar, or whose gradient has another shape than theta."""
+    if loss.shape != () or gradient.shape != theta.shape:
+        raise InputError(
+            f"an objective's loss must be a scalar and its gradient have theta's shape {theta.shape}, "
+            f"got the shapes {loss.shape} and {gradient.shape}"
+        )
+
+
+def norm(gradient: Array) -> float:
+    """Return the 2-norm; squares neither underflow nor overflow."""
+    largest = float(np.abs(gradient).max())
+    return largest * float(np.linalg.norm(gradient.astype(np.float64) / largest)) if 0 < largest < inf else largest
 
 
 def largest_loss(problem: Problem, first: float) -> float:
@@ -38,15 +54,23 @@ def largest_loss(problem: Problem, first: float) -> float:
     return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), largest) if first else largest
 
 
-def verdict(problem: Problem, theta: Array, gradient: Array, now: Check, first: Check, tolerance: float) -> Stop | None:
-    """Judge a check over all rows: theta and the gradient in NumPy; None means go on."""
+def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float) -> Stop | None:
+    """Judge the last check over all rows: theta and the gradient in NumPy; None means go on.
+
+    The worst case of rounding grows with the rows, and in float32 soon exceeds gradients that still lead somewhere. So
+    FLOOR asks for the probable error, and for a gradient that did not halve since the check before.
+    """
+    first, now = checks[0], checks[-1]
     if not now.loss <= largest_loss(problem, first.loss):
         return Stop.DIVERGED
     if tolerance and now.gradient_norm <= tolerance * first.gradient_norm:
         return Stop.CONVERGED
     if tolerance and rounding.has_bound(problem.objective):
-        bound = rounding.evaluate(problem.objective, theta, problem.X, problem.y, problem.backend.dtype).gradient_bound
-        if (np.abs(gradient) <= bound).all():
+        if len(checks) > 1 and now.gradient_norm <= checks[-2].gradient_norm / 2:
+            return None
+        dtype = problem.backend.dtype
+        at = rounding.evaluate(problem.objective, theta, problem.X, problem.y, dtype, probable=True)
+        if (np.abs(gradient) <= at.gradient_bound).all():
             return Stop.FLOOR
     return None
 
@@ -55,6 +79,7 @@ def note(problem: Problem, stop: Stop, rates: Array, automatic: bool) -> str:
     """Say what to do, where the rate is to blame for how a fit ended."""
     if automatic or stop not in (Stop.DIVERGED, Stop.STEPS):
         return ""
+    rates = rates[:1] if rates.strides == (0,) else rates  # one rate for all steps takes no memory, however many
     largest = float(rates.max())
     if not isinstance(problem.objective, Curved):
         return f"Try a learning rate below {largest:.6g}." if stop is Stop.DIVERGED else ""
