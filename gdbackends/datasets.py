@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,16 @@ class Dataset:
         X, y = checked_arrays(self.X, self.y)
         object.__setattr__(self, "X", X)
         object.__setattr__(self, "y", y)
+        if isinstance(self.names, str) or not isinstance(self.names, Iterable):
+            raise InputTypeError(f"names must be a list of text, one a feature, got {self.names!r}")
         object.__setattr__(self, "names", tuple(self.names) or tuple(f"x{j + 1}" for j in range(X.shape[1])))
         if len(self.names) != X.shape[1]:
             raise InputError(f"names must be {X.shape[1]}, one a feature, got {len(self.names)}")
+        for name in (*self.names, self.target):
+            if not isinstance(name, str):
+                raise InputTypeError(f"names must be text, got {name!r}")
+            if (*self.names, self.target).count(name) > 1:
+                raise InputError(f"two columns are called {name!r}; each needs a name of its own")
 
 
 def women() -> Dataset:
@@ -55,7 +63,7 @@ def checked_arrays(X: Any, y: Any) -> tuple[Array, Array]:
         InputTypeError: values that are not real numbers.
         InputError: other shapes, no rows, no features, missing or non-finite values.
     """
-    X, y = _checked(X, "X"), _checked(y, "y")
+    X, y = real_array(X, "X"), real_array(y, "y")
     if X.ndim != 2:
         raise InputError(f"X must have shape (rows, features), got {X.shape}; for one feature use X.reshape(-1, 1)")
     if X.shape[0] == 0 or X.shape[1] == 0:
@@ -67,11 +75,16 @@ def checked_arrays(X: Any, y: Any) -> tuple[Array, Array]:
     return X, y
 
 
-def _checked(values: Any, name: str) -> Array:
+def real_array(values: Any, name: str) -> Array:
+    """Return values as a fresh float64 array of finite numbers; refuse what is not, by that name."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputTypeError(f"{name} is a masked array, whose mask would be lost; fill or drop the masked values")
     try:
         array = np.asarray(values)
     except ValueError:
         raise InputError(f"{name} must be an array of numbers, got rows of different lengths") from None
+    except Exception as error:  # what any object's own conversion may raise
+        raise InputTypeError(f"{name} cannot be made a NumPy array: {' '.join(str(error).split())}") from None
     if array.dtype.kind not in "fiub":
         raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; try {name}.astype(float)")
     array = np.array(array, np.float64)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from numbers import Real
+from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, InputTypeError
 
 Array: TypeAlias = Any
 """An array of NumPy, JAX, PyTorch or any other library of the array API standard."""
@@ -107,11 +108,17 @@ class LinearRegression:
     ones: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an unknown convention and a penalty that is no number >= 0."""
+        """Refuse an unknown convention, a penalty that is no number >= 0, a row loss that is none."""
         if self.convention not in ("mean", "half", "sum"):
             raise InputError(f"convention must be 'mean', 'half' or 'sum', got {self.convention!r}")
-        if not (isfinite(self.l2) and self.l2 >= 0):
+        if not isinstance(self.l2, Real) or not (isfinite(self.l2) and self.l2 >= 0):
             raise InputError(f"l2 must be a finite number of at least 0, got {self.l2!r}")
+        if self.total is not None and not self.total > 0:
+            raise InputError(f"total must be a positive number of rows, got {self.total!r}")
+        if not (hasattr(self.row_loss, "value") and hasattr(self.row_loss, "derivative")):
+            raise InputTypeError(f"row_loss must have a value and a derivative, got {self.row_loss!r}")
+        if isinstance(self.l2, np.generic):  # a NumPy float64 would make float32 into float64
+            object.__setattr__(self, "l2", self.l2.item())
 
     def predict(self, theta: Array, X: Array) -> Array:
         """Return z = X w + b, of shape (n,)."""
@@ -168,7 +175,12 @@ class LinearRegression:
         penalty = np.sqrt(self.l2 * self.divisor(X.shape[0])) * np.eye(design.shape[1])[:-1]
         rows = np.concatenate((design, penalty)) if self.l2 else design
         residual = np.concatenate((y - design @ start, -penalty @ start)) if self.l2 else y - design @ start
-        return start + np.linalg.lstsq(rows, residual)[0]
+        size = np.linalg.norm(rows, axis=0)
+        size[size == 0] = 1.0
+        by_size = np.linalg.lstsq(rows / size, residual)
+        if by_size[2] == start.size:  # full rank, one answer: columns of equal length find it most exactly
+            return start + cast(Array, by_size[0]) / size
+        return start + cast(Array, np.linalg.lstsq(rows, residual)[0])
 
     def divisor(self, weight: Any) -> Any:
         """Return what divides a sum over rows (over that weight) to make the cost."""

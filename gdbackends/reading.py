@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gdbackends.datasets import Dataset
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none"}
@@ -32,6 +32,9 @@ def read(path: str | Path, *, target: str | None = None, features: Sequence[str]
     Raises:
         InputError: the file cannot be read as such a table; the text names the line and the column.
     """
+    for name, value in (("target", target), ("features", features)):
+        if not (value is None or isinstance(value, str if name == "target" else (list, tuple))):
+            raise InputTypeError(f"{name} must be {'a name' if name == 'target' else 'a list of names'}, got {value!r}")
     try:
         table = _parse(_text(Path(path)))
         target = table.names[-1] if target is None else table.column(target)
@@ -39,6 +42,9 @@ def read(path: str | Path, *, target: str | None = None, features: Sequence[str]
         features = others if features is None else [table.column(name) for name in features]
         if target in features:
             raise InputError(f"the target {target!r} is among the features; leave it out")
+        repeated = next((name for name in features if features.count(name) > 1), None)
+        if repeated is not None:
+            raise InputError(f"the feature {repeated!r} is named twice; name it once")
         if not features:
             raise InputError(
                 f"a target and at least one feature are needed, got {', '.join(map(repr, table.names))} alone"
@@ -58,6 +64,8 @@ class _Table:
 
     def column(self, name: str) -> str:
         """Return the name if there is such a column."""
+        if not isinstance(name, str):
+            raise InputTypeError(f"a column is chosen by its name, got {name!r}")
         if name in self.names:
             return name
         folded = {known.casefold(): known for known in self.names}
@@ -96,6 +104,8 @@ def _text(path: Path) -> str:
         raise InputError(f"cannot be read: {(error.strerror or str(error)).lower()}; give a CSV file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"is not text in UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
+    except ValueError as error:  # a zero byte in the path
+        raise InputError(f"cannot be read: {error}; give a CSV file") from None
     if "\0" in text:
         raise InputError("is not text, it holds a zero byte; save it as CSV in UTF-8")
     return text

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from math import cos, pi
 from typing import TypeAlias
 
+from gdbackends.errors import InputError
+
 Schedule: TypeAlias = Callable[[int], float]
 
 
@@ -38,4 +40,6 @@ def cosine(rate: float, steps: int) -> Schedule:
     >>> [round(cosine(1.0, steps=4)(step), 3) for step in range(5)]
     [1.0, 0.854, 0.5, 0.146, 0.0]
     """
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
     return lambda step: rate * (1 + cos(pi * min(step, steps) / steps)) / 2

@@ -8,10 +8,12 @@ eigenvector by 1 - rate l. The rate 2 / (l_min + l_max) shrinks the slowest fast
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import e
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
 _DENSE = 2000
@@ -56,6 +58,16 @@ class Spectrum:
         """The constant rate above which the fit diverges: 2 / l_max."""
         return 2 / self.largest
 
+    def rate_within(self, steps: int) -> float:
+        """The constant rate that leaves the least cost after so many steps, whatever the start.
+
+        A mode of eigenvalue l adds l (1 - a l)^(2k) to the cost after k steps. Where l_min is so small that k steps
+        hardly move it, the best rate lets l_max swing as long; this one balances l_max against the slowest mode that
+        still moves, of l = 1 / (a (2k + 1)): |1 - a l_max|^(2k) = 1 / (e (2k + 1) a l_max), with a l_max near 2.
+        """
+        balanced = (1 + (1 / (2 * e * (2 * steps + 1))) ** (1 / (2 * steps))) / self.largest
+        return min(self.best_rate, balanced)
+
     @property
     def condition(self) -> float | None:
         """l_max / l_min over the eigenvalues that are not zero."""
@@ -70,7 +82,11 @@ def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
     X = np.asarray(X, np.float64)
     if parameters > _DENSE:
         return Spectrum(_power_iteration(objective, X, parameters), None, singular=X.shape[0] < parameters)
-    eigenvalues = np.linalg.eigvalsh(objective.curvature(np.eye(parameters), X))
+    with np.errstate(all="ignore"):
+        hessian = objective.curvature(np.eye(parameters), X)
+    if not np.isfinite(hessian).all():
+        raise InputError("the squares of the features exceed the range of float64; standardise or divide them")
+    eigenvalues = np.linalg.eigvalsh(hessian)
     largest = float(eigenvalues[-1])
     nonzero = eigenvalues[eigenvalues > parameters * np.finfo(np.float64).eps * largest]
     return Spectrum(largest, float(nonzero[0]), singular=nonzero.size < parameters)

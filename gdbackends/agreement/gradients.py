@@ -6,13 +6,14 @@ evaluations A and B agree when |A - B| <= bound(A) + bound(B) in the loss and in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gdbackends.agreement.exact import exact_value_and_gradient
 from gdbackends.backends import Backend
 from gdbackends.descent import Problem
+from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 from gdbackends.rounding import Evaluation, evaluate, unit_roundoff
 
@@ -36,8 +37,9 @@ def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
         minimum: (d + 1,), the parameters of least cost.
         count: the number of random ones.
     """
-    size = max(float(np.abs(minimum).max()), float(np.abs(problem.y).mean()), float(np.finfo(problem.y.dtype).eps))
-    random = np.random.default_rng(problem.seed).normal(size=(count, minimum.size)) * size
+    magnitude = np.abs(minimum)
+    magnitude[magnitude == 0] = magnitude.max() or 1.0
+    random = np.random.default_rng(problem.seed).normal(size=(count, minimum.size)) * magnitude
     return np.concatenate((problem.theta0[None], random, minimum[None])).astype(problem.backend.dtype)
 
 
@@ -62,7 +64,8 @@ class Yardstick:
 
     Attributes:
         evaluations: one a point.
-        blind: the sums are so long in this precision that no bound on them means anything (n u >= 0.1).
+        blind: the sums are so long in this precision (n u >= 0.1), or the bounds so wide (above a tenth of a
+            component), that agreement means nothing.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -78,10 +81,10 @@ class Yardstick:
         """
         worst = 0.0
         for k, at in enumerate(self.evaluations):
-            difference = np.append(np.abs(a.gradients[k] - b.gradients[k]), abs(a.losses[k] - b.losses[k]))
+            ours, theirs = (np.append(v.gradients[k], v.losses[k]) for v in (a, b))
             allowed = voters * np.append(at.gradient_bound, at.loss_bound)
             with np.errstate(all="ignore"):
-                share = np.where(difference == 0, 0.0, difference / allowed)
+                share = np.where(ours == theirs, 0.0, np.abs(ours - theirs) / allowed)
             worst = max(worst, float(np.where(np.isnan(share), np.inf, share).max()))
         return worst
 
@@ -98,6 +101,15 @@ class Yardstick:
 
 
 def yardstick(problem: Problem, points: Array, dtype: str) -> Yardstick:
-    """Return the yardstick for evaluations of the problem in `dtype`."""
-    evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
-    return Yardstick(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)
+    """Return the yardstick for evaluations of the problem in `dtype`.
+
+    Raises:
+        InputError: the cost or a gradient at a point is out of the range of the dtype.
+    """
+    with np.errstate(all="ignore"):
+        evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
+    largest = max(max(at.loss * problem.y.size, float(np.abs(at.gradient).max())) for at in evaluations)
+    if not largest <= np.finfo(dtype).max:
+        raise InputError(f"the squares of the data exceed the range of {dtype}; divide them by a constant")
+    ruler = Yardstick(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)
+    return replace(ruler, blind=ruler.blind or not ruler.sensitivity() <= 0.1)

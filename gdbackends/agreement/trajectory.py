@@ -1,7 +1,8 @@
 """Whole descents against the bound of their rounding: the proof run.
 
-A fit at the best rate may land in one step, which proves little. So every backend also makes up to 1,000 fixed steps
-at rate 0.2 / l_max, which no stopping ends, and the parameters are compared after every step.
+A fit at the best rate may land in one step, which proves little. So every backend also makes up to 1,000 fixed steps,
+of all rows or of the batches asked for, at a rate that falls from 0.2 / l_max to half of that, with the path recorded
+and once more without. The parameters are compared after every step, and the losses with the truth at the parameters.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gdbackends.descent import Problem, descend
+from gdbackends.descent.pieces import pieces
 from gdbackends.objectives import Array, LinearRegression
 from gdbackends.rounding import evaluate, gamma, unit_roundoff
 from gdbackends.scaling import identity
-from gdbackends.spectrum import Spectrum
+from gdbackends.spectrum import Spectrum, batch_curvature
 
 _STEPS = 1000
 _WORK = 1 << 32
@@ -22,12 +24,33 @@ _WORK = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
+class Run:
+    """A proof run as one backend made it.
+
+    Attributes:
+        path: (k + 2, d + 1), theta before each step and at the end; and at the end of the run that kept no path.
+        losses: (k,), the cost before each step, of its rows.
+    """
+
+    path: Array
+    losses: Array
+
+
+def trajectory(problem: Problem, rates: Array) -> Run:
+    """Make the proof run, in the coordinates that are descended."""
+    plain = replace(problem, scaling=identity(problem.theta0.size - 1))
+    fitted = descend(plain, rates, record_path=True)
+    assert fitted.path is not None
+    return Run(np.concatenate((fitted.path, descend(plain, rates).theta[None])), fitted.losses)
+
+
+@dataclass(frozen=True, eq=False)
 class Proof:
     """A proof run to be made, and how far two of its trajectories may lie apart.
 
     Attributes:
-        rates: (k,), one rate, in the problem's dtype.
-        bounds: (k + 1,), the 2-norm of the difference of two trajectories is at most this before step k.
+        rates: (k,), in the problem's dtype.
+        bounds: (k + 2,), the 2-norm of the difference of two paths is at most this.
         sensitivity: the last bound over the smallest parameter that is not 0: the relative difference in it that
             would have been seen.
     """
@@ -36,48 +59,90 @@ class Proof:
     bounds: Array
     sensitivity: float
 
-    def ratio(self, a: Array, b: Array) -> float:
-        """Return the largest difference of two trajectories (k + 1, d + 1) over its bound. NaN never agrees."""
-        difference = np.linalg.norm(a.astype(np.float64) - b.astype(np.float64), axis=1)
+    def ratio(self, a: Run, b: Run) -> float:
+        """Return the largest difference of two paths over its bound. NaN, or another length, never agrees."""
+        if a.path.shape != b.path.shape:
+            return float("inf")
+        difference = np.linalg.norm(a.path.astype(np.float64) - b.path.astype(np.float64), axis=1)
         with np.errstate(all="ignore"):
             share = np.where(difference == 0, 0.0, difference / self.bounds)
         return float(np.where(np.isnan(share), np.inf, share).max())
 
-
-def trajectory(problem: Problem, proof: Proof) -> Array:
-    """Make the proof run and return its path (k + 1, d + 1), in the coordinates that are descended."""
-    plain = replace(problem, scaling=identity(problem.theta0.size - 1), batch_size=None)
-    path = descend(plain, proof.rates, record_path=True).path
-    assert path is not None
-    return path
+    def losses_ratio(self, problem: Problem, run: Run) -> float:
+        """Return how far the losses lie from the cost at the run's own parameters, over their rounding; at 3 steps."""
+        worst, rows = 0.0, _rows(problem, self.rates)
+        for k in (0, len(rows) // 2, len(rows) - 1):
+            X, y = _batch(problem, rows[k])
+            at, wide = (evaluate(problem.objective, run.path[k], X, y, t) for t in (problem.backend.dtype, "float64"))
+            share = abs(float(run.losses[k]) - at.loss) / (at.loss_bound + wide.loss_bound)
+            worst = max(worst, share if share <= np.inf else np.inf)
+        return worst
 
 
 def proof_run(problem: Problem, ends: Spectrum, minimum: Array) -> Proof:
     """Lay out the proof run of a LinearRegression and bound it.
 
-    A step contracts a difference by rho = 1 - a l_min and adds at most tau = a B + u a |g| + gamma_1 |theta| for each
-    of the two, B the bound of the gradient's rounding. For a <= 2 / l_max no step leaves the ball about the minimum on
-    which the start lies, so one tau, evaluated on that ball, serves for all; l_min is reduced by its own rounding.
+    A step contracts a difference by rho = 1 - a l_min (batches: by at most 1) and adds at most tau for each of the two.
 
     Args:
-        problem: what is descended.
+        problem: what is descended, on NumPy.
         ends: the spectrum of its Hessian.
         minimum: (d + 1,), the parameters of least cost, the nearest to the start where there are several.
     """
     assert isinstance(problem.objective, LinearRegression)
-    dtype, X, y = problem.backend.dtype, problem.X, problem.y
-    u, steps = unit_roundoff(dtype), max(10, min(_STEPS, _WORK // X.size))
-    rate = np.dtype(dtype).type(0.2 / ends.largest)
+    whole = len(problem.batches) == 1
+    largest = ends.largest if whole else batch_curvature(problem.objective, problem.X, min(problem.batches))
+    steps = max(10, min(_STEPS, _WORK // (problem.X.shape[1] * max(problem.batches))))
+    rates = (0.2 / largest * np.linspace(1, 0.5, steps)).astype(problem.backend.dtype)
+    bounds = _on_a_ball(problem, ends, minimum, rates) if whole else _along(problem, rates, largest)
+    nonzero = np.abs(minimum[minimum != 0])
+    sensitivity = float(bounds[-1] / nonzero.min(initial=np.inf))
+    return Proof(rates, np.append(bounds, bounds[-1]), sensitivity)
+
+
+def _tau(problem: Problem, theta: Array, X: Array, y: Array, rate: float, slope: float, ball: float) -> float:
+    """Return what rounding adds in a step within the ball: a B + u a |g| + gamma_1 |theta|, with |g| <= slope."""
+    dtype, u = problem.backend.dtype, unit_roundoff(problem.backend.dtype)
+    bound = float(np.linalg.norm(evaluate(problem.objective, theta, X, y, dtype, radius=ball).gradient_bound))
+    return rate * bound + u * rate * (slope + bound) + gamma(1, u) * (float(np.linalg.norm(theta)) + ball)
+
+
+def _on_a_ball(problem: Problem, ends: Spectrum, minimum: Array, rates: Array) -> Array:
+    """Return the bounds (k + 1,) of steps over all rows.
+
+    For a <= 2 / l_max no step leaves the ball about the minimum on which the start lies, so one tau, evaluated on that
+    ball, serves for all; l_min is reduced by its own rounding.
+    """
     smallest = 0.0 if ends.singular or ends.smallest is None else ends.smallest
-    rho = 1 - float(rate) * max(0.0, smallest - minimum.size * unit_roundoff("float64") * ends.largest)
-    powers = np.arange(steps + 1)
+    smallest = max(0.0, smallest - minimum.size * unit_roundoff("float64") * ends.largest)
+    rho, powers = 1 - float(rates.min()) * smallest, np.arange(len(rates) + 1)
     growth = powers.astype(np.float64) if rho == 1 else (1 - rho**powers) / (1 - rho)
     radius, tau = 1.01 * float(np.linalg.norm(problem.theta0 - minimum)), 0.0
     for _ in range(2):  # the second time on the ball widened by what rounding may add
         ball = radius + float(growth[-1]) * tau
-        bound = float(np.linalg.norm(evaluate(problem.objective, minimum, X, y, dtype, radius=ball).gradient_bound))
-        slope, size = ends.largest * ball, float(np.linalg.norm(minimum)) + ball
-        tau = float(rate) * bound + u * float(rate) * (slope + bound) + gamma(1, u) * size
-    bounds = 2 * tau * growth
-    nonzero = np.abs(minimum[minimum != 0])
-    return Proof(np.broadcast_to(rate, (steps,)), bounds, float(bounds[-1] / nonzero.min(initial=np.inf)))
+        tau = _tau(problem, minimum, problem.X, problem.y, float(rates.max()), ends.largest * ball, ball)
+    return 2 * tau * growth
+
+
+def _along(problem: Problem, rates: Array, largest: float) -> Array:
+    """Return the bounds (k + 1,) of steps over batches, step by step along the path of NumPy.
+
+    The minimum of a batch is not that of all rows, so no one ball holds the path. rho is 1.
+    """
+    path, bounds = trajectory(problem, rates).path, [0.0]
+    for k, rows in enumerate(_rows(problem, rates)):
+        X, y = _batch(problem, rows)
+        slope = float(np.linalg.norm(evaluate(problem.objective, path[k], X, y, "float64").gradient))
+        tau = _tau(problem, path[k], X, y, float(rates[k]), slope + largest * bounds[-1], bounds[-1])
+        bounds.append(bounds[-1] + 2 * tau)
+    return np.array(bounds)
+
+
+def _rows(problem: Problem, rates: Array) -> list[Array | None]:
+    """Return the rows of each step, None for all."""
+    made = [piece for piece, _ in pieces(problem, rates)]
+    return [rows for piece in made for rows in (piece[1] if len(piece) == 2 else [None] * len(piece[0]))]
+
+
+def _batch(problem: Problem, rows: Array | None) -> tuple[Array, Array]:
+    return (problem.X, problem.y) if rows is None else (problem.X[rows], problem.y[rows])

@@ -98,7 +98,7 @@ def check_installed(name: str) -> None:
 
 def check_place(backend: Backend, devices: Sequence[str]) -> None:
     """Refuse a dtype, or a device that is not among those at hand."""
-    if backend.dtype not in DTYPES:
+    if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
     if backend.device not in devices:
         raise InputError(f"device {backend.device!r} is not at hand for {backend.name}; it has {', '.join(devices)}")

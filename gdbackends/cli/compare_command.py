@@ -19,6 +19,7 @@ from gdbackends.cli.options import (
     number,
     print_json,
     printable,
+    rows,
     split,
 )
 from gdbackends.comparison import Comparison, Row, compare
@@ -50,11 +51,12 @@ def command(ctx: click.Context, source: str | None, target: str | None, features
 
 def _show(comparison: Comparison) -> None:
     terminal, data = console(), comparison.dataset
-    terminal.print(f"{printable(data['name'])}: {data['rows']:,} rows, predicting {printable(data['target'])}")
+    terminal.print(f"{printable(data['name'])}: {rows(data['rows'])}, predicting {printable(data['target'])}")
     terminal.print(_table(comparison))
     ends = comparison.spectrum
     used = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
     rates = f"best {number(ends.best_rate)}, stable up to {number(ends.largest_stable_rate)}"
+    rates = rates if comparison.settings.batch_size is None else f"for all rows: {rates}"
     terminal.print(f"learning rate {'-' if used is None else number(used)} ({rates})")
     terminal.print(Text(comparison.sentence, style=_STYLES[comparison.verdict]))
     for note in comparison.notes:
@@ -89,17 +91,20 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[Row], str], 
     yield "loss", fitted(lambda fit: number(fit.loss)), number(comparison.exact_loss)
     yield "steps", fitted(lambda fit: f"{fit.steps:,}"), ""
     yield "stopped", lambda row: row.fit.stop.name.lower() if row.fit else row.status, ""
-    yield "gradient", lambda row: _judged(row.gradient_ratio), ""
-    yield "trajectory", lambda row: _judged(row.trajectory_ratio), ""
+    blind = not (comparison.trajectory_sensitivity or 0.0) <= 1
+    yield "gradient", lambda row: _judged(row, row.gradient_ratio), ""
+    yield "trajectory", lambda row: "blind" if blind else _judged(row, row.trajectory_ratio), ""
     yield "first call", lambda row: duration(row.first_call_s), ""
     yield "a step", lambda row: duration(row.step_s), ""
     yield "speed", lambda row: _speed(row, numpy_step), ""
 
 
-def _judged(ratio: float | None) -> str:
+def _judged(row: Row, ratio: float | None) -> str:
+    """Say whether it agrees with all others; one that most agree with does not itself disagree."""
     if ratio is None:
         return "-"
-    return f"agrees {ratio:.1g}" if ratio <= 1 else f"DISAGREES {ratio:.2g}"
+    word = "agrees" if ratio <= 1 else "DISAGREES" if row.status == "disagrees" else "not with all:"
+    return f"{word} {ratio:.1g}"
 
 
 def _speed(row: Row, numpy_step: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -41,6 +42,9 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line and exit: 0 fine, 1 the answer is bad, 2 bad use or input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a name shows its escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(group.main(prog_name="gdbackends", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -55,6 +59,9 @@ def main() -> None:
     except BrokenPipeError:  # `| head` has seen enough; keep Python from flushing into it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(f"cannot write: {(error.strerror or str(error)).lower()}")
 
 
 def _fail(text: str) -> None:

@@ -24,6 +24,7 @@ from gdbackends.cli.options import (
     number,
     print_json,
     printable,
+    rows,
 )
 from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset
@@ -71,7 +72,7 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
 
 def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:
     terminal, table = console(), Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
-    terminal.print(f"{printable(data.name)}: {data.y.size:,} rows, predicting {printable(data.target)}, {where}")
+    terminal.print(f"{printable(data.name)}: {rows(data.y.size)}, predicting {printable(data.target)}, {where}")
     for name, value in zip(data.names, fitted.coef, strict=True):
         table.add_row(Text(printable(name)), number(value))
     for name, value in (("intercept", fitted.intercept), ("loss", fitted.loss)):

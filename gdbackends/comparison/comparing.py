@@ -15,6 +15,7 @@ from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.runner import Crashed, in_fresh_process
+from gdbackends.rounding import has_bound
 
 
 def compare(
@@ -32,7 +33,13 @@ def compare(
     Raises:
         InputError: as `fit` and `get_backend` do.
     """
-    data, chosen, wanted = data or women(), _settings(settings), _names(backends)
+    data, chosen, wanted = women() if data is None else data, _settings(settings), _names(backends)
+    if not isinstance(data, Dataset):
+        raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
+    if not has_bound(chosen.objective):
+        raise InputTypeError(f"compare judges LinearRegression of squared errors, got {chosen.objective!r}; use fit")
+    if isolate and callable(chosen.learning_rate):
+        raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     case = lay_out(data, chosen)
     run = partial(in_fresh_process, observe) if isolate else observe
     observed: dict[str, Observation | None] = {}
@@ -88,7 +95,7 @@ def _notes(case: Case, settings: Settings, wanted: tuple[str, ...], isolate: boo
             notes.append(f"{name} is left out: {error}.")
     if settings.device not in (None, "cpu") and "numpy" in wanted:
         notes.append("numpy stays on the CPU.")
-    if case.ends.singular:
+    if not case.unique:
         notes.append(
             "The least squares have no single answer (collinear or constant features, or more features than rows); "
             "the exact one shown is the nearest to the start."

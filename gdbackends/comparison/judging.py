@@ -15,6 +15,7 @@ from gdbackends.comparison.result import Row, Settings, Status, Verdict
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Problem, Stop, check_settings, prepare
 from gdbackends.objectives import Array, LinearRegression
+from gdbackends.scaling import standardization
 from gdbackends.spectrum import Spectrum, spectrum
 
 EXACT_LIMIT = 1 << 22
@@ -34,6 +35,7 @@ class Case:
         yardstick: for the dtype asked for.
         wide: for float64.
         proof: the proof run.
+        unique: the least squares have one answer.
     """
 
     problem: Problem
@@ -44,6 +46,7 @@ class Case:
     yardstick: Yardstick
     wide: Yardstick
     proof: Proof
+    unique: bool
 
     def visible(self, voters: int) -> str:
         """Say how small an error would have been seen, between that many backends."""
@@ -70,7 +73,14 @@ def lay_out(data: Dataset, settings: Settings) -> Case:
         yardstick=yardstick(problem, points, settings.dtype),
         wide=yardstick(problem, points, "float64"),
         proof=proof_run(problem, ends, minimum),
+        unique=bool(settings.objective.l2) or _full_rank(data.X),
     )
+
+
+def _full_rank(X: Array) -> bool:
+    """Judge by standardised columns, as no column's unit or offset makes an answer less unique."""
+    scaled = standardization(X).apply(X)
+    return bool(np.linalg.matrix_rank(scaled) == X.shape[1])
 
 
 def _minimum(problem: Problem) -> Array:
@@ -92,7 +102,8 @@ def _row(case: Case, name: str, observed: Mapping[str, Observation]) -> Row:
         return Row(name, "", "crashed")
     own, others = observed[name], [o for other, o in observed.items() if other != name]
     gradients = [_gradient_ratio(case, own, other) for other in others]
-    trajectories = [case.proof.ratio(own.path, other.path) for other in others]
+    losses = case.proof.losses_ratio(case.problem, own.run)
+    trajectories = [max(losses, case.proof.ratio(own.run, other.run)) for other in others]
     worst = max(gradients) if others else _exact_ratio(case, own)
     against = [not max(pair) <= 1 for pair in zip(gradients, trajectories, strict=True)]
     against = against or [worst is not None and not worst <= 1]
@@ -148,10 +159,15 @@ def verdict(case: Case, rows: tuple[Row, ...]) -> tuple[Verdict, str]:
         )
     differ = f"gradients differ by at most {max(r.gradient_ratio or 0.0 for r in rows):.1g} of what rounding allows"
     if len(rows) == 1:
-        return "agree", f"{names} agrees with exact arithmetic, the one other witness: {differ}. {visible}"
-    paths = max(row.trajectory_ratio or 0.0 for row in rows)
-    steps = f"parameters over {len(case.proof.rates):,} steps by at most {paths:.1g} of it"
-    return "agree", f"{names} agree: {differ}, {steps}. {visible}"
+        return (
+            "agree",
+            f"{names} agrees with exact arithmetic, the one other witness, at five points: {differ}. {visible}",
+        )
+    paths, steps = max(row.trajectory_ratio or 0.0 for row in rows), f"over {len(case.proof.rates):,} steps"
+    along = f"parameters {steps} by at most {paths:.1g} of it"
+    if not case.proof.sensitivity <= 1:
+        along = f"parameters {steps} show nothing, as rounding allows {case.proof.sensitivity:.2g} times the smallest"
+    return "agree", f"{names} agree: {differ}, {along}. {visible}"
 
 
 def _list(names: list[str]) -> str:

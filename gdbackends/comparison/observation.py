@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gdbackends.agreement.gradients import Values, values
-from gdbackends.agreement.trajectory import Proof, trajectory
+from gdbackends.agreement.trajectory import Proof, Run, trajectory
 from gdbackends.backends import get_backend
 from gdbackends.comparison.result import Settings
 from gdbackends.descent import Fit, descend, fit_prepared, prepare
@@ -24,7 +24,7 @@ class Observation:
         fit: the fit asked for.
         values: at the probe points, in the dtype asked for.
         values_in_float64: at the probe points, in float64.
-        path: of the proof run.
+        run: the proof run.
         first_call_s: seconds of the first descent of one step.
         step_s: seconds that one more step takes.
     """
@@ -33,7 +33,7 @@ class Observation:
     fit: Fit
     values: Values
     values_in_float64: Values
-    path: Array
+    run: Run
     first_call_s: float
     step_s: float
 
@@ -52,7 +52,7 @@ def observe(name: str, X: Array, y: Array, settings: Settings, points: Array, pr
         fit=fitted,
         values=computed,
         values_in_float64=computed if wide == backend else values(wide, problem, points),
-        path=trajectory(problem, proof),
+        run=trajectory(problem, proof.rates),
         first_call_s=first_call,
         step_s=marginal_step(lambda k: descend(problem, np.broadcast_to(steady, (k,)))),
     )

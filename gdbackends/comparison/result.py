@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Literal, TypeAlias, cast
 
+import numpy as np
+
 from gdbackends.descent import Fit
+from gdbackends.descent.rates import LearningRate
 from gdbackends.objectives import Array, LinearRegression
 from gdbackends.spectrum import Spectrum
 
@@ -22,7 +25,7 @@ class Settings:
     device: str | None = None
     dtype: str = "float64"
     objective: LinearRegression = field(default_factory=LinearRegression)
-    learning_rate: float | str = "auto"
+    learning_rate: LearningRate = "auto"
     steps: int = 1000
     batch_size: int | None = None
     standardize: bool = True
@@ -142,4 +145,8 @@ def finite(value: Any) -> Any:
         return {key: finite(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
         return [finite(item) for item in cast("list[Any]", value)]
+    if callable(value):
+        return repr(value)
+    if isinstance(value, np.generic):
+        return finite(value.item())
     return None if isinstance(value, float) and not isfinite(value) else value

@@ -41,8 +41,8 @@ def fit(
         backend: a Backend, or the name of one (on the CPU, in float64).
         objective: what to minimise, over theta (d + 1,).
         learning_rate: a number; a schedule, any function of the step (gdbackends.schedules has some); or
-            "auto": for all rows the rate that converges fastest; for batches one stable for every batch,
-            decaying as inverse time.
+            "auto": for all rows the constant that leaves the least cost after `steps` steps; for batches one
+            stable for every batch, decaying as inverse time.
         steps: the most steps to make.
         batch_size: rows a step: None all, 1 stochastic. Every epoch visits all rows once, in an order drawn from
             `seed`, the same on every backend; the last batch of an epoch may be short.
@@ -77,7 +77,7 @@ def fit_prepared(
     """Fit a prepared problem; the arguments are those of `fit`."""
     rates = learning_rates(problem, learning_rate, steps)
     fitted = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
-    return replace(fitted, note=note(problem, fitted.stop, rates, automatic=learning_rate == "auto"))
+    return replace(fitted, note=note(problem, fitted.stop, rates, automatic=isinstance(learning_rate, str)))
 
 
 def check_settings(problem: Problem, learning_rate: LearningRate, steps: int, tolerance: float | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import Backend
-from gdbackends.datasets import checked_arrays
+from gdbackends.datasets import checked_arrays, real_array
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, LinearRegression, Objective
 from gdbackends.scaling import Scaling, identity, standardization
@@ -59,18 +59,22 @@ def prepare(
 ) -> Problem:
     """Check, scale, round and place; the arguments are those of `fit`."""
     for given, kind in ((backend, Backend), (objective, Objective)):
-        if not isinstance(given, kind):
-            raise InputTypeError(f"{kind.__name__.lower()} must be a {kind.__name__}, got {given!r}; see its docstring")
+        if isinstance(given, type) or not isinstance(given, kind):
+            raise InputTypeError(f"{kind.__name__.lower()} must keep the {kind.__name__} protocol, got {given!r}")
     X, y = checked_arrays(X, y)
     if batch_size is not None and not 1 <= whole_number("batch_size", batch_size) <= y.size:
         raise InputError(f"batch_size must be from 1 to the number of rows, {y.size}, got {batch_size}")
     if whole_number("seed", seed) < 0:
         raise InputError(f"seed must be at least 0, got {seed}")
-    start = np.zeros(X.shape[1] + 1) if theta0 is None else np.array(theta0, np.float64)
-    if start.shape != (X.shape[1] + 1,) or not np.isfinite(start).all():
-        raise InputError(f"theta0 must be {X.shape[1] + 1} finite numbers, the intercept last, got {theta0!r}")
-    scaling = standardization(X) if standardize else identity(X.shape[1])
-    with np.errstate(over="ignore"):
+    start = np.zeros(X.shape[1] + 1) if theta0 is None else real_array(theta0, "theta0")
+    if start.shape != (X.shape[1] + 1,):
+        raise InputError(f"theta0 must be {X.shape[1] + 1} numbers, the intercept last, got shape {start.shape}")
+    if not isinstance(standardize, bool):
+        raise InputTypeError(f"standardize must be True or False, got {standardize!r}")
+    if isinstance(objective, LinearRegression) and objective.ones:
+        raise InputError("LinearRegression(ones=True) is what fit makes of X itself; give it without ones")
+    with np.errstate(all="ignore"):
+        scaling = standardization(X) if standardize else identity(X.shape[1])
         X, y = (scaling.apply(X) if standardize else X).astype(backend.dtype), y.astype(backend.dtype)
     if not (np.isfinite(X).all() and np.isfinite(y).all()):
         raise InputError(

@@ -23,11 +23,13 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
         raise InputError(f"steps must be at least 1, got {steps}")
     if callable(learning_rate):
         return _scheduled(learning_rate, steps, dtype)
-    if learning_rate == "auto":
+    if isinstance(learning_rate, str) and learning_rate == "auto":
         rates = _automatic(problem, steps)
+        constant = rates.strides == (0,)
+        rates = rates[:1] if constant else rates
         rounded: Array = rates.astype(dtype)
         rounded[rounded > rates] = np.nextafter(rounded[rounded > rates], dtype.type(0))
-        return rounded
+        return np.broadcast_to(rounded, (steps,)) if constant else rounded
     if not isinstance(learning_rate, Real) or isinstance(learning_rate, bool):
         raise InputTypeError(f"learning_rate must be a number, a function of the step or 'auto', got {learning_rate!r}")
     with np.errstate(over="ignore"):
@@ -38,7 +40,10 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
 
 
 def _scheduled(schedule: Schedule, steps: int, dtype: np.dtype[np.floating]) -> Array:
-    rates = np.array([schedule(step) for step in range(steps)], np.float64).astype(dtype)
+    try:
+        rates = np.array([float(schedule(step)) for step in range(steps)]).astype(dtype)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"the schedule must return a number for every step: {error}") from None
     wrong = ~(np.isfinite(rates) & (rates >= 0))
     if wrong.any():
         step = int(np.argmax(wrong))
@@ -47,7 +52,7 @@ def _scheduled(schedule: Schedule, steps: int, dtype: np.dtype[np.floating]) -> 
 
 
 def _automatic(problem: Problem, steps: int) -> Array:
-    """Return the best constant rate for all rows; for batches the largest safe one, decaying as inverse time.
+    """Return the best constant rate for all rows and so many steps; for batches a safe one, decaying as inverse time.
 
     For batches: 1 / (L + l_min k / 2), L a bound on the curvature of every batch; it tends to the 2 / (l_min k) of
     Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), under which the start is forgotten as 1 / k^2, not 1 / k.
@@ -56,6 +61,6 @@ def _automatic(problem: Problem, steps: int) -> Array:
         raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
     ends = spectrum(problem.objective, problem.X, problem.theta0.size)
     if len(problem.batches) == 1:
-        return np.broadcast_to(ends.best_rate, (steps,))
+        return np.broadcast_to(ends.rate_within(steps), (steps,))
     safe = batch_curvature(problem.objective, problem.X, min(problem.batches))
     return 1 / (safe + (ends.smallest or 0.0) / 2 * np.arange(steps))
