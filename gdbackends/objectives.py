@@ -177,9 +177,9 @@ class LinearRegression:
         residual = np.concatenate((y - design @ start, -penalty @ start)) if self.l2 else y - design @ start
         size = np.linalg.norm(rows, axis=0)
         size[size == 0] = 1.0
-        by_size = np.linalg.lstsq(rows / size, residual)
+        by_size = cast("tuple[Any, ...]", np.linalg.lstsq(rows / size, residual))
         if by_size[2] == start.size:  # full rank, one answer: columns of equal length find it most exactly
-            return start + cast(Array, by_size[0]) / size
+            return start + by_size[0] / size
         return start + cast(Array, np.linalg.lstsq(rows, residual)[0])
 
     def divisor(self, weight: Any) -> Any:

@@ -14,7 +14,7 @@ from gdbackends.agreement.gradients import Values, exact_values, probe_points, v
 from gdbackends.agreement.trajectory import proof_run, trajectory
 from gdbackends.backends import names
 from gdbackends.descent import prepare
-from gdbackends.errors import InputTypeError
+from gdbackends.errors import InputError, InputTypeError
 from gdbackends.spectrum import spectrum
 
 DTYPES = ("float64", "float32")
@@ -116,25 +116,30 @@ def test_float32_with_too_many_rows_is_blind() -> None:
     assert yardstick(wide, problem.theta0[None], "float32").blind
 
 
+@pytest.mark.parametrize("batch_size", [None, 7, 1])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, require) -> None:
+def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, batch_size: int | None, require) -> None:
     problem, minimum, _ = case(dtype)
+    problem = dataclasses.replace(problem, batch_size=batch_size)
     proof = proof_run(problem, spectrum(problem.objective, problem.X, 4), minimum)
-    paths = []
+    runs = []
     for name in names():
         require(name)
-        paths.append(trajectory(dataclasses.replace(problem, **placed(problem, name, dtype)), proof))
-    assert all(path.shape == (1001, 4) for path in paths)
-    assert all(proof.ratio(a, b) <= 1 for a in paths for b in paths)
-    assert proof.ratio(paths[0], paths[1]) < 0.05
-    wrong = paths[0].copy()
-    wrong[-1, 0] += 2 * proof.bounds[-1]
-    assert not proof.ratio(wrong, paths[1]) <= 1
-    wrong[-1, 0] = np.nan
-    assert not proof.ratio(wrong, paths[1]) <= 1
+        runs.append(trajectory(dataclasses.replace(problem, **placed(problem, name, dtype)), proof.rates))
+    assert all(run.path.shape == (1002, 4) for run in runs)
+    assert all(proof.ratio(a, b) <= 1 for a in runs for b in runs)
+    assert all(proof.losses_ratio(problem, run) <= 1 for run in runs)
+    assert proof.ratio(runs[0], runs[1]) < 0.1
+    for value in (runs[0].path[-2, 0] + 2 * proof.bounds[-1], np.nan):
+        wrong = runs[0].path.copy()
+        wrong[-2, 0] = value
+        assert not proof.ratio(dataclasses.replace(runs[0], path=wrong), runs[1]) <= 1
+    assert not proof.ratio(dataclasses.replace(runs[0], path=runs[0].path[:-1]), runs[1]) <= 1
+    for factor in (1.01, np.nan):
+        assert not proof.losses_ratio(problem, dataclasses.replace(runs[0], losses=runs[0].losses * factor)) <= 1
     other = dataclasses.replace(problem, y=problem.y * (1 + 1e-3))
     other = dataclasses.replace(other, data=(problem.data[0], problem.backend.asarray(other.y)))
-    assert not proof.ratio(trajectory(other, proof), paths[0]) <= 1
+    assert not proof.ratio(trajectory(other, proof.rates), runs[0]) <= 1
 
 
 def placed(problem, name: str, dtype: str) -> dict:
@@ -159,11 +164,44 @@ def test_the_trajectory_bound_holds_against_a_more_precise_run(kind: str, dtype:
     size = X.shape[1] + 1
     minimum = problem.objective.minimum(problem.X, problem.y.astype(float), np.zeros(size))
     proof = proof_run(problem, spectrum(problem.objective, problem.X, size), minimum)
-    path = trajectory(problem, proof)
+    path = trajectory(problem, proof.rates).path
     wide, target = problem.X.astype(np.longdouble), problem.y.astype(np.longdouble)
-    theta, rate = np.zeros(size, np.longdouble), np.longdouble(proof.rates[0])
+    theta = np.zeros(size, np.longdouble)
     penalty = np.append(np.full(size - 1, 2 * np.longdouble(objective.l2)), 0)
-    for k in range(1001):
+    for k, rate in enumerate([*proof.rates.astype(np.longdouble), 0]):
         assert np.linalg.norm((path[k] - theta).astype(float)) <= proof.bounds[k] / 2  # one of the two voters
         gradient = 2 * wide.T @ (wide @ theta - target) / np.longdouble(problem.objective.divisor(len(y)))
         theta = theta - rate * (gradient + penalty * theta)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_data_out_of_range_are_refused_and_infinities_are_no_disagreement(dtype: str) -> None:
+    large = 1e200 if dtype == "float64" else 1e30
+    problem = prepare(np.arange(5.0)[:, None], np.arange(5.0) * large, get_backend("numpy", dtype=dtype))
+    with pytest.raises(InputError, match=f"the squares of the data exceed the range of {dtype}"):
+        yardstick(problem, problem.theta0[None], dtype)
+    problem, _, points = case(dtype)
+    right = exact_values(problem, points)
+    infinite = Values(np.full_like(right.losses, np.inf), right.gradients)
+    ruler = yardstick(problem, points, dtype)
+    assert ruler.ratio(infinite, infinite) == 0
+    assert ruler.ratio(infinite, right) == np.inf
+
+
+def test_probes_fit_the_data_whatever_their_scale() -> None:
+    """Three correct backends were called different in float32, where random probes overflowed."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(30, 2)) * 1e10
+    problem = prepare(X, X @ [1.0, -2.0], get_backend("numpy", dtype="float32"), standardize=False)
+    minimum = problem.objective.minimum(problem.X, problem.y.astype(float), np.zeros(3))
+    points = probe_points(problem, minimum)
+    assert np.abs(points).max() < 1e8
+    yardstick(problem, points, "float32")
+
+
+def test_float32_bounds_wider_than_a_tenth_are_blind() -> None:
+    """A gradient wrong by 10 % passed in float32 with a million rows."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(1_000_000, 1))
+    problem = prepare(X, X[:, 0], get_backend("numpy", dtype="float32"))
+    assert yardstick(problem, np.ones((1, 2), np.float32), "float32").blind

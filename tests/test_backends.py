@@ -113,6 +113,50 @@ def test_an_objective_changed_in_place_is_not_remembered_as_it_was(backend: Back
     assert float(second) == 2 * float(first)
 
 
+class Weighted:
+    """A row loss that may be changed in place."""
+
+    lipschitz = 2.0
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def value(self, z, y):
+        return self.factor * (z - y) ** 2
+
+    def derivative(self, z, y):
+        return 2 * self.factor * (z - y)
+
+
+def test_a_frozen_objective_that_holds_a_changing_one_is_not_remembered_either(backend: Backend) -> None:
+    theta, X, y = map(backend.asarray, sample(backend.dtype))
+    loss = Weighted(1.0)
+    objective = LinearRegression(row_loss=loss)
+    first, _ = backend.value_and_grad(objective)(theta, X, y)
+    loss.factor = 2.0
+    second, _ = backend.value_and_grad(objective)(theta, X, y)
+    assert float(second) == pytest.approx(2 * float(first), rel=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifted:
+    """Equal to every other of its kind, whatever its shift."""
+
+    shift: float = dataclasses.field(default=0.0, compare=False)
+
+    def loss(self, theta, X, y):
+        return ((X @ theta[:-1] + theta[-1] - y - self.shift) ** 2).mean()
+
+    def gradient(self, theta, X, y):
+        return LinearRegression().gradient(theta, X, y + self.shift)
+
+
+def test_objectives_equal_by_some_fields_alone_are_not_confused(backend: Backend) -> None:
+    theta, X, y = map(backend.asarray, sample(backend.dtype))
+    values = {float(backend.value_and_grad(Shifted(s))(theta, X, y)[0]) for s in (0.0, 5.0)}
+    assert len(values) == 2
+
+
 def step(carry, x, data):
     value, rows = x
     return carry + value * data[rows].sum(), (carry.sum(), carry)
@@ -198,8 +242,9 @@ def test_names_devices_and_dtypes_that_are_not() -> None:
     for name in installed():
         with pytest.raises(InputError, match=f"device 'tpu:7' is not at hand for {name}; it has cpu"):
             get_backend(name, device="tpu:7")
-        with pytest.raises(InputError, match="dtype must be one of float64, float32, got 'float16'"):
-            get_backend(name, dtype="float16")
+        for dtype in ("float16", np.dtype("float32"), np.float32):
+            with pytest.raises(InputError, match="dtype must be one of float64, float32, got"):
+                get_backend(name, dtype=dtype)
 
 
 def test_a_missing_framework_is_one_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,18 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert shown.stderr == ""
 
 
+def test_a_full_disk_and_a_narrow_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("höhe,y\n1,2\n2,3\n4,4\n", encoding="utf8")
+    shown = run("fit", str(path), env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (shown.returncode, "h\\xf6he" in shown.stdout) == (0, True)
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "fit"]
+        refused = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr == "gdbackends: cannot write: no space left on device\n"
+
+
 def test_ctrl_c_exits_130_without_a_traceback() -> None:
     arguments = ["fit", "--steps", "100000000", "--tolerance", "0", "--learning-rate", "1e-9"]
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

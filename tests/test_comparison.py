@@ -64,7 +64,7 @@ def tampered(o: Observation, how: str) -> Observation:
         return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * 1.001))
     if how == "nan":
         return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * np.nan))
-    return dataclasses.replace(o, path=o.path * (1 + 1e-9))
+    return dataclasses.replace(o, run=dataclasses.replace(o.run, path=o.run.path * (1 + 1e-9)))
 
 
 @pytest.mark.parametrize("how", ["gradient", "loss", "nan", "trajectory"])
@@ -164,3 +164,64 @@ def test_bad_settings() -> None:
         compare(steps=0)
     with pytest.raises(InputError, match="dtype must be one of"):
         compare(dtype="float16")
+
+
+def sabotage(repeat, how: str):
+    """Return TorchBackend.repeat with a fault that gradients at probe points cannot show."""
+
+    def wrong(self, step, carry, xs, data):
+        if how == "row 0 alone" and len(xs) == 2:
+            xs = (xs[0], np.zeros_like(xs[1]))
+        if how == "the first rate alone":
+            xs = (np.full_like(xs[0], xs[0][0]), *xs[1:])
+        end, outputs = repeat(self, step, carry, xs, data)
+        if how == "nothing where no path is kept" and len(outputs) == 1:
+            end = carry
+        if how == "losses":
+            outputs = (outputs[0] * 1.001, *outputs[1:])
+        return end, outputs
+
+    return wrong
+
+
+@pytest.mark.parametrize("how", ["row 0 alone", "the first rate alone", "nothing where no path is kept", "losses"])
+def test_a_loop_that_errs_is_found(how: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    from gdbackends.backends.torch_backend import TorchBackend
+
+    monkeypatch.setattr(TorchBackend, "repeat", sabotage(TorchBackend.repeat, how))
+    result = compare(backends=["numpy", "jax", "torch"], batch_size=4, steps=100)
+    assert result.verdict == "disagree"
+    assert result.sentence.startswith("torch disagrees: ")
+
+
+def test_scale_and_offset_take_nothing_from_the_exact_answer() -> None:
+    """Badly scaled columns of full rank were called collinear, and the exact answer was wrong."""
+    x = np.arange(10.0)
+    for X in (1e9 + x[:, None], np.c_[x, x**2 * 1e-9] * [1.0, 1e-3]):
+        y = 3 * x + 1
+        result = compare(Dataset(X, y), backends=["numpy"], standardize=False, steps=5)
+        assert not any("no single answer" in note for note in result.notes)
+        assert result.exact[0] == pytest.approx(3, rel=1e-6)
+
+
+def test_parameters_that_rounding_hides_are_said_to_be_hidden() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=200)
+    X = np.c_[x, x + 1e-3 * generator.normal(size=200)]
+    result = compare(Dataset(X, X @ [1.0, 1e-9]), backends=["numpy", "torch"], dtype="float32", steps=10)
+    assert result.trajectory_sensitivity > 1
+    assert "show nothing" in result.sentence or result.verdict == "inconclusive"
+
+
+def test_what_compare_cannot_take_is_one_line(require) -> None:
+    for wrong in ([], {}, "a.csv", (np.zeros((3, 1)), np.zeros(3))):
+        with pytest.raises(InputTypeError, match="compare takes a Dataset"):
+            compare(wrong)
+    with pytest.raises(InputTypeError, match="compare judges LinearRegression of squared errors"):
+        compare(objective=object())
+    with pytest.raises(InputError, match="cannot send a schedule to another process"):
+        compare(isolate=True, learning_rate=lambda k: 0.1)
+    document = compare(backends=["numpy"], learning_rate=lambda k: 0.1, steps=np.int64(3)).to_dict()
+    json.dumps(document, allow_nan=False)

@@ -30,3 +30,13 @@ def test_it_copies_and_converts() -> None:
 def test_names_must_match() -> None:
     with pytest.raises(InputError, match="names must be 2, one a feature, got 1"):
         Dataset(np.zeros((3, 2)), np.zeros(3), ("a",))
+
+
+def test_names_are_text_and_each_its_own() -> None:
+    X, y = np.zeros((3, 2)), np.zeros(3)
+    for names in (("a", "a"), ("a", "y")):
+        with pytest.raises(InputError, match="two columns are called"):
+            Dataset(X, y, names)
+    for names in ("ab", 5, (1, 2)):
+        with pytest.raises(InputError, match="names must be"):
+            Dataset(X, y, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -279,6 +280,65 @@ def test_an_objective_of_the_users_own_needs_a_number(backend64: Backend, table)
     assert fit(X, y, backend=backend64, objective=Quartic(), learning_rate=10.0).stop is Stop.DIVERGED
 
 
+def test_many_rows_in_float32_are_fitted_all_the_same() -> None:
+    """The worst case of rounding exceeded the gradient from the start, and the fit stopped before its first step."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(300_000, 3))
+    y = X @ [1.0, 0.3, 0.01] + 5 + 0.1 * generator.normal(size=300_000)
+    fitted = fit(X, y, backend=get_backend("numpy", dtype="float32"))
+    np.testing.assert_allclose(fitted.theta, np.linalg.lstsq(np.c_[X, np.ones(300_000)], y)[0], atol=1e-5)
+
+
+def test_nearly_collinear_features_reach_the_least_cost() -> None:
+    """At 2 / (l_min + l_max) the largest mode swung for ever: the cost was 4 where 0.01 can be had."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 1))
+    X = np.c_[x, x + 1e-7 * generator.normal(size=(200, 1))]
+    y = X @ [1.0, 1.0] + 5 + 0.1 * generator.normal(size=200)
+    fitted = fit(X, y, backend="numpy")
+    least = LinearRegression().loss(np.linalg.lstsq(np.c_[X, np.ones(200)], y)[0], X, y)
+    assert fitted.loss < 1.05 * least
+
+
+@pytest.mark.parametrize("factor", [1e-165, 1e-300, 1e150])
+def test_tiny_and_huge_targets_converge_to_their_coefficients(factor: float) -> None:
+    """Squares in the norm of the gradient underflowed, and 0 counted as converged."""
+    fitted = fit(WOMEN.X, WOMEN.y * factor, backend="numpy")
+    np.testing.assert_allclose(fitted.theta, np.array([3.45, -87.51666666666667]) * factor, rtol=1e-9)
+
+
+def test_more_steps_than_memory_holds_cost_nothing_unless_made() -> None:
+    assert fit(WOMEN.X, WOMEN.y, backend="numpy", steps=10**12).steps == 1
+    assert fit(WOMEN.X, WOMEN.y, backend="numpy", steps=10**12, learning_rate=1.2).stop is Stop.DIVERGED
+
+
+@dataclasses.dataclass(frozen=True)
+class Shaped:
+    """A gradient of another shape than theta's, or a loss of rows."""
+
+    shape: tuple[int, ...] = (2,)
+    rows: bool = False
+
+    def loss(self, theta, X, y):
+        losses = (X @ theta[:-1] + theta[-1] - y) ** 2
+        return losses if self.rows else losses.mean()
+
+    def gradient(self, theta, X, y):
+        return np.ones(self.shape)
+
+
+@pytest.mark.parametrize("objective", [Shaped(()), Shaped((1,)), Shaped((2, 1)), Shaped(rows=True)])
+def test_shapes_of_an_objective_are_checked(objective: Shaped) -> None:
+    with pytest.raises(InputError, match="gradient have theta's shape"):
+        fit(WOMEN.X, WOMEN.y, backend="numpy", objective=objective, learning_rate=0.1)
+
+
+def test_a_numpy_penalty_leaves_float32_alone(table) -> None:
+    objective = LinearRegression(l2=np.float64(0.1))
+    value, gradient = objective.value_and_gradient(*(a.astype("f4") for a in (np.ones(4), *table)))
+    assert value.dtype == gradient.dtype == np.float32
+
+
 X, Y = WOMEN.X, WOMEN.y
 BAD = {
     "y is a column": (dict(y=Y[:, None]), ValueError, r"y must have shape \(15,\), a number a row, got \(15, 1\)"),
@@ -309,6 +369,15 @@ BAD = {
     "backend unknown": (dict(backend="numpi"), ValueError, "backend must be one of numpy, jax, torch"),
     "backend no backend": (dict(backend=3), TypeError, "backend must keep the Backend protocol, got 3"),
     "objective no objective": (dict(objective=3), TypeError, "objective must keep the Objective protocol, got 3"),
+    "X is masked": (dict(X=np.ma.masked_equal(X, 60)), TypeError, "X is a masked array"),
+    "theta0 complex": (dict(theta0=[1j, 0]), TypeError, "theta0 must hold real numbers"),
+    "theta0 text": (dict(theta0="abc"), TypeError, "theta0 must hold real numbers"),
+    "tolerance True": (dict(tolerance=True), ValueError, "tolerance must be a finite number"),
+    "standardize text": (dict(standardize="no"), TypeError, "standardize must be True or False"),
+    "objective class": (dict(objective=LinearRegression), TypeError, "objective must keep the Objective protocol"),
+    "objective with ones": (dict(objective=LinearRegression(ones=True)), ValueError, "give it without ones"),
+    "rate array": (dict(learning_rate=np.array([0.1, 0.2])), TypeError, "learning_rate must be a number"),
+    "schedule of text": (dict(learning_rate=lambda k: "a"), TypeError, "the schedule must return a number"),
     "beyond float32": (
         dict(backend=get_backend("numpy", dtype="float32"), y=Y * 1e40),
         ValueError,

@@ -109,7 +109,7 @@ def yardstick(problem: Problem, points: Array, dtype: str) -> Yardstick:
     with np.errstate(all="ignore"):
         evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
     largest = max(max(at.loss * problem.y.size, float(np.abs(at.gradient).max())) for at in evaluations)
-    if not largest <= np.finfo(dtype).max:
+    if not largest <= float(np.finfo(dtype).max):
         raise InputError(f"the squares of the data exceed the range of {dtype}; divide them by a constant")
     ruler = Yardstick(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)
     return replace(ruler, blind=ruler.blind or not ruler.sensitivity() <= 0.1)
