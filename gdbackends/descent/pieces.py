@@ -52,12 +52,13 @@ class _Batches:
         it is a piece of its own, and so are those before it.
         """
         whole, short = divmod(self._rows, self._size)
-        epochs = 1 if short else max(1, _ROW_NUMBERS // self._rows)
-        for start in range(0, len(rates), epochs * whole + (short > 0)):
-            part = rates[start : start + epochs * whole + (short > 0)]
-            order = [self._generator.permutation(self._rows) for _ in range(-(-len(part) // (whole + (short > 0))))]
-            full = np.concatenate([rows[: whole * self._size] for rows in order]).reshape(-1, self._size)
+        epoch = whole + (short > 0)
+        at_once = epoch if short else epoch * max(1, _ROW_NUMBERS // self._rows)
+        for start in range(0, len(rates), at_once):
+            part = rates[start : start + at_once]
+            orders = [self._generator.permutation(self._rows) for _ in range(0, len(part), epoch)]
+            full = np.concatenate([order[: whole * self._size] for order in orders]).reshape(-1, self._size)
             count = min(len(full), len(part))
             yield part[:count], full[:count]
             if len(part) > count:
-                yield part[count:], order[0][None, whole * self._size :]
+                yield part[count:], orders[0][None, whole * self._size :]
