@@ -107,7 +107,10 @@ def evaluate(
         penalty = objective.l2 * float(weights @ weights)
         loss, gradient = loss + penalty, gradient + 2 * objective.l2 * weights
         bound += gamma(3, u) * 2 * objective.l2 * (np.abs(weights) + radius) + u * (np.abs(gradient) + bound)
-        loss_bound += gamma(theta.size + 3, u) * penalty + u * (loss + loss_bound)
+        bound += tiny * (2 * objective.l2 + 2)
+        loss_bound += (
+            gamma(theta.size + 3, u) * penalty + u * (loss + loss_bound) + tiny * theta.size * (objective.l2 + 1)
+        )
     return Evaluation(float(loss), _WIDEN * float(loss_bound), gradient, _WIDEN * bound)
 
 

@@ -121,14 +121,15 @@ def test_float32_with_too_many_rows_is_blind() -> None:
 def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, batch_size: int | None, require) -> None:
     problem, minimum, _ = case(dtype)
     problem = dataclasses.replace(problem, batch_size=batch_size)
-    proof = proof_run(problem, spectrum(problem.objective, problem.X, 4), minimum)
+    ends = spectrum(problem.objective, problem.X, 4)
+    proof = proof_run(problem, ends, minimum)
     runs = []
     for name in names():
         require(name)
         runs.append(trajectory(dataclasses.replace(problem, **placed(problem, name, dtype)), proof.rates))
     assert all(run.path.shape == (1002, 4) for run in runs)
     assert all(proof.ratio(a, b) <= 1 for a in runs for b in runs)
-    assert all(proof.losses_ratio(problem, run) <= 1 for run in runs)
+    assert all(proof.losses_ratio(problem, run, ends.largest) <= 1 for run in runs)
     assert proof.ratio(runs[0], runs[1]) < 0.1
     for value in (runs[0].path[-2, 0] + 2 * proof.bounds[-1], np.nan):
         wrong = runs[0].path.copy()
@@ -136,7 +137,12 @@ def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, batch_size: int 
         assert not proof.ratio(dataclasses.replace(runs[0], path=wrong), runs[1]) <= 1
     assert not proof.ratio(dataclasses.replace(runs[0], path=runs[0].path[:-1]), runs[1]) <= 1
     for factor in (1.01, np.nan):
-        assert not proof.losses_ratio(problem, dataclasses.replace(runs[0], losses=runs[0].losses * factor)) <= 1
+        for k in (0, 500, 999):
+            for kind in (0, 1):
+                losses = runs[0].losses.copy()
+                losses[kind, k] *= factor
+                wrong = dataclasses.replace(runs[0], losses=losses)
+                assert not proof.losses_ratio(problem, wrong, ends.largest) <= 1
     other = dataclasses.replace(problem, y=problem.y * (1 + 1e-3))
     other = dataclasses.replace(other, data=(problem.data[0], problem.backend.asarray(other.y)))
     assert not proof.ratio(trajectory(other, proof.rates), runs[0]) <= 1

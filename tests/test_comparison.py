@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from gdbackends import Dataset, compare
+from gdbackends import Dataset, LinearRegression, compare
 from gdbackends.comparison import comparing, judging
 from gdbackends.comparison.observation import Observation, observe
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
@@ -177,23 +177,62 @@ def sabotage(repeat, how: str):
         end, outputs = repeat(self, step, carry, xs, data)
         if how == "nothing where no path is kept" and len(outputs) == 1:
             end = carry
-        if how == "losses":
+        if how == "losses" or (how == "losses where no path is kept" and len(outputs) == 1):
             outputs = (outputs[0] * 1.001, *outputs[1:])
+        if how == "constant rates halved" and (xs[0] == xs[0][0]).all():
+            end, outputs = repeat(self, step, carry, (xs[0] / 2, *xs[1:]), data)
         return end, outputs
 
     return wrong
 
 
-@pytest.mark.parametrize("how", ["row 0 alone", "the first rate alone", "nothing where no path is kept", "losses"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "row 0 alone",
+        "the first rate alone",
+        "nothing where no path is kept",
+        "losses",
+        "losses where no path is kept",
+        "constant rates halved",
+    ],
+)
 def test_a_loop_that_errs_is_found(how: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
     from gdbackends.backends.torch_backend import TorchBackend
 
     monkeypatch.setattr(TorchBackend, "repeat", sabotage(TorchBackend.repeat, how))
-    result = compare(backends=["numpy", "jax", "torch"], batch_size=4, steps=100)
-    assert result.verdict == "disagree"
-    assert result.sentence.startswith("torch disagrees: ")
+    sizes = {"row 0 alone": [4], "constant rates halved": [None]}.get(how, [4, None])
+    for batch_size in sizes:
+        rate = 0.1 if batch_size is None else "auto"
+        result = compare(backends=["numpy", "jax", "torch"], batch_size=batch_size, steps=100, learning_rate=rate)
+        assert result.verdict == "disagree"
+        assert result.sentence.startswith("torch disagrees: ")
+
+
+def test_tiny_targets_under_a_heavy_penalty_are_no_disagreement(require) -> None:
+    require("jax")
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(19, 4)), generator.normal(size=19)
+    for dtype, size in (("float64", 1e-150), ("float32", 1e-16)):
+        data, objective = Dataset(X, y * size), LinearRegression(l2=1e3)
+        assert compare(data, backends=["numpy", "jax"], objective=objective, steps=5, dtype=dtype).verdict == "agree"
+
+
+def test_random_tables_are_agreed_on(require) -> None:
+    """No correct backend is called wrong: scales, offsets, collinear and constant columns, batches, conventions."""
+    require("torch")
+    generator = np.random.default_rng(1)
+    for k in range(12):
+        n, d = int(generator.integers(1, 60)), int(generator.integers(1, 8))
+        X = generator.normal(size=(n, d)) * 10.0 ** generator.integers(-6, 7, size=d) + 10.0 ** generator.integers(0, 6)
+        X[:, 0] = X[:, -1] if k % 3 == 0 else X[:, 0]
+        objective = LinearRegression(("mean", "half", "sum")[k % 3], l2=0.3 * (k % 2))
+        options = {"batch_size": (None, 1, n)[k % 3], "standardize": k % 4 > 0, "dtype": ("float64", "float32")[k % 2]}
+        data = Dataset(X, generator.normal(size=n))
+        result = compare(data, backends=["numpy", "torch"], objective=objective, steps=50, **options)
+        assert result.verdict in ("agree", "inconclusive"), result.sentence
 
 
 def test_scale_and_offset_take_nothing_from_the_exact_answer() -> None:

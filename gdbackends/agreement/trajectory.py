@@ -19,6 +19,8 @@ from gdbackends.scaling import identity
 from gdbackends.spectrum import Spectrum, batch_curvature
 
 _STEPS = 1000
+_LOSSES = 1 << 24
+"""Elements of X read to check the losses of a run."""
 _WORK = 1 << 32
 """Elements of X read in a proof run at most: some seconds; above, it has fewer steps, but ten."""
 
@@ -29,7 +31,7 @@ class Run:
 
     Attributes:
         path: (k + 2, d + 1), theta before each step and at the end; and at the end of the run that kept no path.
-        losses: (k,), the cost before each step, of its rows.
+        losses: (2, k), the cost before each step, of its rows; with the path recorded and without.
     """
 
     path: Array
@@ -41,7 +43,8 @@ def trajectory(problem: Problem, rates: Array) -> Run:
     plain = replace(problem, scaling=identity(problem.theta0.size - 1))
     fitted = descend(plain, rates, record_path=True)
     assert fitted.path is not None
-    return Run(np.concatenate((fitted.path, descend(plain, rates).theta[None])), fitted.losses)
+    bare = descend(plain, rates)
+    return Run(np.concatenate((fitted.path, bare.theta[None])), np.stack((fitted.losses, bare.losses)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +71,21 @@ class Proof:
             share = np.where(difference == 0, 0.0, difference / self.bounds)
         return float(np.where(np.isnan(share), np.inf, share).max())
 
-    def losses_ratio(self, problem: Problem, run: Run) -> float:
-        """Return how far the losses lie from the cost at the run's own parameters, over their rounding; at 3 steps."""
-        worst, rows = 0.0, _rows(problem, self.rates)
-        for k in (0, len(rows) // 2, len(rows) - 1):
+    def losses_ratio(self, problem: Problem, run: Run, largest: float) -> float:
+        """Return how far the losses lie from the cost at the run's own parameters, over what is allowed.
+
+        At every step of a small problem, at some of a large one. The run without a path may lie `bounds` beside that
+        with one, which changes its cost by |g| bounds + l_max / 2 bounds^2 at most.
+        """
+        rows, worst = _rows(problem, self.rates), 0.0
+        count = max(3, min(len(rows), _LOSSES // (problem.X.shape[1] * max(problem.batches))))
+        for k in np.unique(np.linspace(0, len(rows) - 1, count).astype(int)):
             X, y = _batch(problem, rows[k])
             at, wide = (evaluate(problem.objective, run.path[k], X, y, t) for t in (problem.backend.dtype, "float64"))
-            share = abs(float(run.losses[k]) - at.loss) / (at.loss_bound + wide.loss_bound)
-            worst = max(worst, share if share <= np.inf else np.inf)
+            aside = float(np.linalg.norm(at.gradient)) * self.bounds[k] + largest / 2 * self.bounds[k] ** 2
+            allowed = at.loss_bound + wide.loss_bound + np.array([0.0, aside])
+            share = np.abs(run.losses[:, k].astype(np.float64) - at.loss) / allowed
+            worst = max(worst, float(np.where(np.isnan(share), np.inf, share).max()))
         return worst
 
 
@@ -107,21 +117,41 @@ def _tau(problem: Problem, theta: Array, X: Array, y: Array, rate: float, slope:
     return rate * bound + u * rate * (slope + bound) + gamma(1, u) * (float(np.linalg.norm(theta)) + ball)
 
 
-def _on_a_ball(problem: Problem, ends: Spectrum, minimum: Array, rates: Array) -> Array:
-    """Return the bounds (k + 1,) of steps over all rows.
+def _on_a_ball(problem: Problem, ends: Spectrum, minimum: Array, rates: Array, steps: int | None = None) -> Array:
+    """Return the bounds (k + 1,) of steps over all rows; or, asked for so many steps, that of the end alone, (1,).
 
     For a <= 2 / l_max no step leaves the ball about the minimum on which the start lies, so one tau, evaluated on that
-    ball, serves for all; l_min is reduced by its own rounding.
+    ball, serves for all; l_min is reduced by its own rounding. rho = max(|1 - a l_min|, |1 - a l_max|).
     """
     smallest = 0.0 if ends.singular or ends.smallest is None else ends.smallest
     smallest = max(0.0, smallest - minimum.size * unit_roundoff("float64") * ends.largest)
-    rho, powers = 1 - float(rates.min()) * smallest, np.arange(len(rates) + 1)
+    least, most = float(rates.min()), float(rates.max())
+    rho = min(1.0, max(1 - least * smallest, most * ends.largest * (1 + 1e-12) - 1))
+    powers = np.arange(len(rates) + 1) if steps is None else np.array([steps])
     growth = powers.astype(np.float64) if rho == 1 else (1 - rho**powers) / (1 - rho)
     radius, tau = 1.01 * float(np.linalg.norm(problem.theta0 - minimum)), 0.0
     for _ in range(2):  # the second time on the ball widened by what rounding may add
         ball = radius + float(growth[-1]) * tau
-        tau = _tau(problem, minimum, problem.X, problem.y, float(rates.max()), ends.largest * ball, ball)
+        tau = _tau(problem, minimum, problem.X, problem.y, most, ends.largest * ball, ball)
     return 2 * tau * growth
+
+
+def end_bound(problem: Problem, ends: Spectrum, minimum: Array, rates: Array, steps: int) -> float:
+    """Return how far apart (2-norm) two fits may be after so many steps at these rates; infinite where none is known.
+
+    None is known above the largest stable rate, where differences grow, nor for over 5,000 steps over batches.
+    """
+    assert isinstance(problem.objective, LinearRegression)
+    rates = rates[:1] if rates.strides == (0,) else rates[:steps]
+    if steps == 0:
+        return 0.0
+    if len(problem.batches) == 1:
+        stable = float(rates.max()) <= ends.largest_stable_rate
+        return float(_on_a_ball(problem, ends, minimum, rates, steps)[-1]) if stable else float("inf")
+    largest = batch_curvature(problem.objective, problem.X, min(problem.batches))
+    if steps > 5 * _STEPS or not float(rates.max()) * largest <= 2:
+        return float("inf")
+    return float(_along(problem, np.broadcast_to(rates, (steps,)), largest)[-1])
 
 
 def _along(problem: Problem, rates: Array, largest: float) -> Array:

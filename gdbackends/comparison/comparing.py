@@ -7,6 +7,8 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gdbackends.backends import check_installed, installed, names
 from gdbackends.comparison.judging import Case, judge, lay_out, verdict
 from gdbackends.comparison.observation import Observation, observe
@@ -40,7 +42,8 @@ def compare(
         raise InputTypeError(f"compare judges LinearRegression of squared errors, got {chosen.objective!r}; use fit")
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
-    case = lay_out(data, chosen)
+    with np.errstate(all="ignore"):
+        case = lay_out(data, chosen)
     run = partial(in_fresh_process, observe) if isolate else observe
     observed: dict[str, Observation | None] = {}
     for name in wanted:
@@ -48,8 +51,9 @@ def compare(
             observed[name] = run(name, data.X, data.y, chosen, case.points, case.proof)
         except Crashed:
             observed[name] = None
-    rows = judge(case, observed)
-    word, sentence = verdict(case, rows)
+    with np.errstate(all="ignore"):
+        rows = judge(case, observed)
+        word, sentence = verdict(case, rows)
     return Comparison(
         verdict=word,
         sentence=sentence,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gdbackends.agreement.gradients import VISIBLE, Yardstick, exact_values, probe_points, yardstick
-from gdbackends.agreement.trajectory import Proof, proof_run
+from gdbackends.agreement.trajectory import Proof, end_bound, proof_run
 from gdbackends.backends import get_backend
 from gdbackends.comparison.observation import Observation
 from gdbackends.comparison.result import Row, Settings, Status, Verdict
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Problem, Stop, check_settings, prepare
+from gdbackends.descent import Problem, Stop, check_settings, learning_rates, prepare
 from gdbackends.objectives import Array, LinearRegression
+from gdbackends.rounding import evaluate
 from gdbackends.scaling import standardization
 from gdbackends.spectrum import Spectrum, spectrum
 
@@ -36,6 +37,8 @@ class Case:
         wide: for float64.
         proof: the proof run.
         unique: the least squares have one answer.
+        minimum: (d + 1,), as `exact`, of the rounded data and in the coordinates that are descended.
+        rates: of the fit.
     """
 
     problem: Problem
@@ -47,6 +50,8 @@ class Case:
     wide: Yardstick
     proof: Proof
     unique: bool
+    minimum: Array
+    rates: Array
 
     def visible(self, voters: int) -> str:
         """Say how small an error would have been seen, between that many backends."""
@@ -74,6 +79,8 @@ def lay_out(data: Dataset, settings: Settings) -> Case:
         wide=yardstick(problem, points, "float64"),
         proof=proof_run(problem, ends, minimum),
         unique=bool(settings.objective.l2) or _full_rank(data.X),
+        minimum=minimum,
+        rates=learning_rates(problem, settings.learning_rate, settings.steps),
     )
 
 
@@ -102,8 +109,8 @@ def _row(case: Case, name: str, observed: Mapping[str, Observation]) -> Row:
         return Row(name, "", "crashed")
     own, others = observed[name], [o for other, o in observed.items() if other != name]
     gradients = [_gradient_ratio(case, own, other) for other in others]
-    losses = case.proof.losses_ratio(case.problem, own.run)
-    trajectories = [max(losses, case.proof.ratio(own.run, other.run)) for other in others]
+    losses = case.proof.losses_ratio(case.problem, own.run, case.ends.largest)
+    trajectories = [max(losses, case.proof.ratio(own.run, o.run), _fits_ratio(case, own, o)) for o in others]
     worst = max(gradients) if others else _exact_ratio(case, own)
     against = [not max(pair) <= 1 for pair in zip(gradients, trajectories, strict=True)]
     against = against or [worst is not None and not worst <= 1]
@@ -124,6 +131,30 @@ def _row(case: Case, name: str, observed: Mapping[str, Observation]) -> Row:
 def _gradient_ratio(case: Case, a: Observation, b: Observation) -> float:
     wide = case.wide.ratio(a.values_in_float64, b.values_in_float64)
     return max(case.yardstick.ratio(a.values, b.values), wide)
+
+
+def _fits_ratio(case: Case, a: Observation, b: Observation) -> float:
+    """Hold the fits themselves against each other: at most 1 where they agree, 0 where nothing can be said.
+
+    Fits that stopped after as many steps by the bound of their rounding. Rounding may end one a check earlier: then,
+    over all rows and at a stable rate, the longer one has not the higher cost.
+    """
+    a, b = sorted((a, b), key=lambda o: o.fit.steps)
+    if Stop.DIVERGED in (a.fit.stop, b.fit.stop):
+        return 0.0 if a.fit.stop is b.fit.stop else float("inf")
+    bound = end_bound(case.problem, case.ends, case.minimum, case.rates, a.fit.steps)
+    if not np.isfinite(bound):
+        return 0.0
+    if a.fit.steps == b.fit.steps:
+        apart = float(np.linalg.norm(a.end.astype(np.float64) - b.end.astype(np.float64)))
+        return apart / bound if apart else 0.0
+    if len(case.problem.batches) > 1:
+        return 0.0
+    dtype = case.problem.backend.dtype
+    allowed = sum(
+        evaluate(case.problem.objective, o.end, case.problem.X, case.problem.y, dtype).loss_bound for o in (a, b)
+    )
+    return max(0.0, b.fit.loss - a.fit.loss) / allowed
 
 
 def _exact_ratio(case: Case, own: Observation) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gdbackends.comparison.result import Settings
 from gdbackends.descent import Fit, descend, fit_prepared, prepare
 from gdbackends.measurement.timing import marginal_step, seconds
 from gdbackends.objectives import Array
+from gdbackends.scaling import identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class Observation:
     Attributes:
         device: where it ran.
         fit: the fit asked for.
+        end: (d + 1,), its parameters in the coordinates that were descended.
         values: at the probe points, in the dtype asked for.
         values_in_float64: at the probe points, in float64.
         run: the proof run.
@@ -31,6 +33,7 @@ class Observation:
 
     device: str
     fit: Fit
+    end: Array
     values: Values
     values_in_float64: Values
     run: Run
@@ -45,11 +48,14 @@ def observe(name: str, X: Array, y: Array, settings: Settings, points: Array, pr
     problem = prepare(X, y, backend, settings.objective, settings.batch_size, settings.standardize, settings.seed)
     steady = proof.rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
     first_call = seconds(lambda: descend(problem, np.broadcast_to(steady, (1,))))
-    fitted = fit_prepared(problem, settings.learning_rate, settings.steps, settings.tolerance)
+    plain = replace(problem, scaling=identity(X.shape[1]))
+    fitted = fit_prepared(plain, settings.learning_rate, settings.steps, settings.tolerance)
+    theta = problem.scaling.to_data_units(fitted.theta.astype(np.float64)).astype(settings.dtype)
     wide, computed = get_backend(name, device, "float64"), values(backend, problem, points)
     return Observation(
         device=backend.device,
-        fit=fitted,
+        fit=replace(fitted, theta=theta),
+        end=fitted.theta,
         values=computed,
         values_in_float64=computed if wide == backend else values(wide, problem, points),
         run=trajectory(problem, proof.rates),

@@ -140,16 +140,16 @@ def descend(
                 judged = look()
                 stop = stop or judged
     losses, *before = (np.concatenate(column) for column in zip(*columns, strict=True)) if columns else [np.zeros(0)]
-    trail = _in_data_units(problem, np.concatenate((*before, backend.to_numpy(theta)[None])))
+    end = _in_data_units(problem, backend.to_numpy(theta))
     return Fit(
-        theta=trail[-1].copy(),
+        theta=end,
         loss=checks[-1].loss,
         losses=losses.astype(backend.dtype),
         steps=steps,
         stop=stop or Stop.STEPS,
         gradient_norm=checks[-1].gradient_norm,
         learning_rate=float(rates[0]),
-        path=trail if record_path else None,
+        path=np.concatenate((*(_in_data_units(problem, b) for b in before), end[None])) if record_path else None,
     )
 
 

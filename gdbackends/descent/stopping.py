@@ -66,7 +66,7 @@ def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Ch
     if tolerance and now.gradient_norm <= tolerance * first.gradient_norm:
         return Stop.CONVERGED
     if tolerance and rounding.has_bound(problem.objective):
-        if len(checks) > 1 and now.gradient_norm <= checks[-2].gradient_norm / 2:
+        if len(checks) == 1 or now.gradient_norm <= checks[-2].gradient_norm / 2:
             return None
         dtype = problem.backend.dtype
         at = rounding.evaluate(problem.objective, theta, problem.X, problem.y, dtype, probable=True)
