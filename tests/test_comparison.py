@@ -128,6 +128,12 @@ def test_divergence() -> None:
     assert result.rows[0].step_s is None
 
 
+def test_an_unstable_rate_is_said() -> None:
+    result = compare(backends=["numpy"], learning_rate=1.0001, steps=50)
+    assert result.verdict == "agree"
+    assert "For these data the largest stable rate is 1; 1.0001 was used." in result.notes
+
+
 def test_no_single_answer_is_said() -> None:
     X = np.c_[np.arange(6.0), 2 * np.arange(6.0)]
     result = compare(Dataset(X, np.arange(6.0) ** 2), backends=["numpy"])

@@ -68,7 +68,10 @@ def compare(
         settings=chosen,
         environment=environment(),
         isolated=isolate,
-        notes=tuple(_notes(case, chosen, wanted, isolate, insisted=backends is not None)),
+        notes=(
+            *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
+            *_notes(case, chosen, wanted, isolate, insisted=backends is not None),
+        ),
     )
 
 

@@ -140,11 +140,11 @@ def _fits_ratio(case: Case, a: Observation, b: Observation) -> float:
     over all rows and at a stable rate, the longer one has not the higher cost.
     """
     a, b = sorted((a, b), key=lambda o: o.fit.steps)
-    if Stop.DIVERGED in (a.fit.stop, b.fit.stop):
-        return 0.0 if a.fit.stop is b.fit.stop else float("inf")
     bound = end_bound(case.problem, case.ends, case.minimum, case.rates, a.fit.steps)
     if not np.isfinite(bound):
         return 0.0
+    if Stop.DIVERGED in (a.fit.stop, b.fit.stop):
+        return 0.0 if a.fit.stop is b.fit.stop else float("inf")
     if a.fit.steps == b.fit.steps:
         apart = float(np.linalg.norm(a.end.astype(np.float64) - b.end.astype(np.float64)))
         return apart / bound if apart else 0.0
