@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, names
+from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
 from gdbackends.errors import MissingBackendError
 
 
@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _gpu() -> bool:
+    if "torch" not in installed():
+        return False
     import torch
 
     return torch.cuda.is_available()
