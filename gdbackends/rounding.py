@@ -10,11 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.objectives import Array, LinearRegression, SquaredError
+from gdbackends.objectives import (
+    AbsoluteError,
+    Array,
+    Huber,
+    LinearRegression,
+    Logistic,
+    Poisson,
+    Quantile,
+    RowLoss,
+    SquaredError,
+)
 
 _WIDEN = 1.01
 _BLOCK = 1 << 18  # elements of X whose absolute values are held at a time: 2 MB
@@ -49,7 +60,42 @@ class Evaluation:
 
 def has_bound(objective: object) -> bool:
     """Say whether `evaluate` knows the rounding of this objective."""
-    return isinstance(objective, LinearRegression) and isinstance(objective.row_loss, SquaredError)
+    return isinstance(objective, LinearRegression) and type(objective.row_loss) in _OPERATIONS
+
+
+class RowBounds(NamedTuple):
+    """Rounding in one row, (n,) each: of phi, of phi', and the steepest |phi'| that may have been computed."""
+
+    value: Array
+    slope: Array
+    steepest: Array
+
+
+_OPERATIONS: dict[type, int] = {SquaredError: 0, AbsoluteError: 1, Huber: 3, Quantile: 4, Logistic: 8, Poisson: 8}
+"""The roundings of phi and phi' themselves, those of r and of r * r apart; an exponential counts as 8."""
+
+
+def row_bounds(loss: RowLoss, z: Array, y: Array, error: Array, reach: Array, u: float) -> RowBounds:
+    """Bound phi and phi' computed at a prediction within `error` of one that is within `reach` of z.
+
+    With e = error + u |r|, K the Lipschitz constant of phi' and c u its own roundings: phi' errs by K e + c u |phi'|,
+    phi by |phi'| e + K/2 e^2 + c u phi. e^z has no Lipschitz constant, but one on the interval in question. Where a
+    residual is so small that its sign may be computed wrongly, phi' errs by its jump. Autodiff finds the logistic
+    function as e^(m - log(1 + e^m)), which costs u |m| more.
+    """
+    phi, slope, own = np.abs(loss.value(z, y)), np.abs(loss.derivative(z, y)), _OPERATIONS[type(loss)] * u
+    K, jump = loss.lipschitz, getattr(loss, "jump", 0.0)
+    if isinstance(loss, Logistic):
+        own = own + 2 * u * (np.abs(z) + reach)
+    elif isinstance(loss, Poisson):
+        K = np.minimum(np.exp(z + reach + error), np.finfo(np.float64).max)
+        phi, slope = phi + 2 * np.abs(y * z), slope + 2 * y  # e^z - y may cancel: of both parts, not of the difference
+    else:
+        error = error + u * (np.abs(z - y) + reach)
+    if jump:
+        return RowBounds(jump * error + own * phi, jump * (np.abs(z - y) <= error + reach) + own * jump, slope + jump)
+    steepest = slope + K * (reach + error)
+    return RowBounds(slope * error + K / 2 * error * error + own * phi, K * error + own * steepest, steepest)
 
 
 def evaluate(
@@ -57,17 +103,16 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate in float64 and bound the rounding of an evaluation in `dtype`.
 
-    With e_i = gamma_{d+2} (|X||theta|)_i + u |r_i|, how far a computed residual may lie from r_i, and K the
-    Lipschitz constant of phi', the change of phi_i is at most c_i = |phi'_i| e_i + K/2 e_i^2, and
+    A prediction errs by at most gamma_{d+2} |X||theta|; with p and s the bounds of phi and phi' in a row (`row_bounds`)
 
-        |gradient error| <= |X|^T (K e + gamma_{n+4} (|phi'| + K e)) / divisor + the penalty's + underflow
-        |loss error|     <= sum(gamma_{n+4} (phi + c) + c) / divisor           + the penalty's + underflow
+        |gradient error| <= |X|^T (s + gamma_{n+4} (|phi'| + s)) / divisor + the penalty's + underflow
+        |loss error|     <= sum(p + gamma_{n+4} (phi + p)) / divisor       + the penalty's + underflow
 
     X with its column of ones. Underflow: XLA flushes subnormal numbers to zero, so the smallest normal number
     times the count of operations is added, except where a column of zeros makes the gradient exact.
 
     Args:
-        objective: a LinearRegression of squared errors.
+        objective: a LinearRegression with one of the bundled row losses.
         theta: (d + 1,), where to evaluate.
         X: (n, d), or (n, d + 1) for an objective that holds its ones.
         y: (n,).
@@ -80,27 +125,25 @@ def evaluate(
         InputTypeError: the objective has no closed bound.
     """
     if not (isinstance(objective, LinearRegression) and has_bound(objective)):
-        raise InputTypeError(f"no rounding bound is known for {objective!r}; use LinearRegression with squared errors")
+        raise InputTypeError(f"no rounding bound is known for {objective!r}; use LinearRegression with a bundled loss")
     theta, rows, u = np.asarray(theta, np.float64), y.shape[0], unit_roundoff(dtype)
     terms = (theta.size + 1, rows + 4)
     product, total = (gamma(4 * k**0.5 if probable else k, u) for k in terms)
-    row_loss, K = objective.row_loss, objective.row_loss.lipschitz
-    loss = loss_bound = 0.0
+    row_loss, loss, loss_bound = objective.row_loss, 0.0, 0.0
     gradient, bound, column_sums = np.zeros((3, theta.size))
     for block, target in _blocks(objective, X, y):
-        absolute, residual = np.abs(block), block @ theta - target
+        absolute, z = np.abs(block), block @ theta
         reach = radius * np.sqrt((block * block).sum(1))
-        phi, slope = row_loss.value(residual, 0.0), row_loss.derivative(residual, 0.0)
-        error = product * (absolute @ (np.abs(theta) + radius)) + u * (np.abs(residual) + reach)
-        steepness = np.abs(slope) + K * (reach + error)
-        change = np.abs(slope) * error + K / 2 * error * error
-        loss, loss_bound = loss + phi.sum(), loss_bound + (total * (phi + change) + change).sum()
+        phi, slope = row_loss.value(z, target), row_loss.derivative(z, target)
+        at = row_bounds(row_loss, z, target, product * (absolute @ (np.abs(theta) + radius)), reach, u)
+        loss, loss_bound = loss + phi.sum(), loss_bound + (at.value + total * (np.abs(phi) + at.value)).sum()
         gradient += slope @ block
-        bound += (K * error + total * steepness) @ absolute
+        bound += (at.slope + total * at.steepest) @ absolute
         column_sums += absolute.sum(0)
     divisor, tiny = objective.divisor(rows), float(np.finfo(dtype).smallest_normal)
     underflow = tiny * max(1.0, rows / divisor) * ((2 + (4 * theta.size + 2) / rows) * column_sums + 2 * rows + 2)
     bound = bound / divisor + np.where((column_sums > 0) | (objective.l2 > 0), underflow, 0.0)
+    bound[np.isnan(bound)] = np.inf  # of 0 times what overflowed
     loss, gradient, loss_bound = loss / divisor, gradient / divisor, loss_bound / divisor + float(underflow[-1])
     if objective.l2:
         weights = np.append(theta[:-1], 0.0)

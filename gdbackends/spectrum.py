@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import e
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,11 @@ class Curved(Protocol):
     def row_curvature(self, X: Array) -> Array:
         """Return the largest eigenvalue of each row's own Hessian, (n,)."""
         ...
+
+
+def is_curved(objective: object) -> TypeGuard[Curved]:
+    """Say whether the objective knows a bound on its Hessian that holds everywhere."""
+    return isinstance(objective, Curved) and getattr(objective, "smooth", True)
 
 
 @dataclass(frozen=True)

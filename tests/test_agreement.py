@@ -129,7 +129,7 @@ def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, batch_size: int 
         runs.append(trajectory(dataclasses.replace(problem, **placed(problem, name, dtype)), proof.rates))
     assert all(run.path.shape == (1002, 4) for run in runs)
     assert all(proof.ratio(a, b) <= 1 for a in runs for b in runs)
-    assert all(proof.losses_ratio(problem, run, ends.largest) <= 1 for run in runs)
+    assert all(proof.losses_ratio(problem, run) <= 1 for run in runs)
     assert proof.ratio(runs[0], runs[1]) < 0.1
     for value in (runs[0].path[-2, 0] + 2 * proof.bounds[-1], np.nan):
         wrong = runs[0].path.copy()
@@ -142,7 +142,7 @@ def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, batch_size: int 
                 losses = runs[0].losses.copy()
                 losses[kind, k] *= factor
                 wrong = dataclasses.replace(runs[0], losses=losses)
-                assert not proof.losses_ratio(problem, wrong, ends.largest) <= 1
+                assert not proof.losses_ratio(problem, wrong) <= 1
     other = dataclasses.replace(problem, y=problem.y * (1 + 1e-3))
     other = dataclasses.replace(other, data=(problem.data[0], problem.backend.asarray(other.y)))
     assert not proof.ratio(trajectory(other, proof.rates), runs[0]) <= 1
@@ -184,7 +184,7 @@ def test_the_trajectory_bound_holds_against_a_more_precise_run(kind: str, dtype:
 def test_data_out_of_range_are_refused_and_infinities_are_no_disagreement(dtype: str) -> None:
     large = 1e200 if dtype == "float64" else 1e30
     problem = prepare(np.arange(5.0)[:, None], np.arange(5.0) * large, get_backend("numpy", dtype=dtype))
-    with pytest.raises(InputError, match=f"the squares of the data exceed the range of {dtype}"):
+    with pytest.raises(InputError, match=f"the cost of these data exceeds the range of {dtype}"):
         yardstick(problem, problem.theta0[None], dtype)
     problem, _, points = case(dtype)
     right = exact_values(problem, points)
@@ -201,7 +201,8 @@ def test_probes_fit_the_data_whatever_their_scale() -> None:
     problem = prepare(X, X @ [1.0, -2.0], get_backend("numpy", dtype="float32"), standardize=False)
     minimum = problem.objective.minimum(problem.X, problem.y.astype(float), np.zeros(3))
     points = probe_points(problem, minimum)
-    assert np.abs(points).max() < 1e8
+    assert np.abs(points[:, :2]).max() < 100
+    assert np.abs(points).max() < 1e12  # the intercept makes up for a slope times 1e10
     yardstick(problem, points, "float32")
 
 

@@ -32,6 +32,9 @@ class Values:
 def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
     """Return points (count + 2, d + 1) in the problem's dtype: the start, random ones as large as the minimum, it.
 
+    All random ones but the first predict the mean row as the minimum does: else every residual may have one sign, and
+    derivatives that are cut off (absolute error, Huber) are alike in all rows, of which centred features see nothing.
+
     Args:
         problem: the problem.
         minimum: (d + 1,), the parameters of least cost.
@@ -40,6 +43,8 @@ def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
     magnitude = np.abs(minimum)
     magnitude[magnitude == 0] = magnitude.max() or 1.0
     random = np.random.default_rng(problem.seed).normal(size=(count, minimum.size)) * magnitude
+    mean = problem.X[:, : minimum.size - 1].mean(0, dtype=np.float64)
+    random[1:, -1] = minimum[-1] - (random[1:, :-1] - minimum[:-1]) @ mean
     return np.concatenate((problem.theta0[None], random, minimum[None])).astype(problem.backend.dtype)
 
 
@@ -110,6 +115,6 @@ def yardstick(problem: Problem, points: Array, dtype: str) -> Yardstick:
         evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
     largest = max(max(at.loss * problem.y.size, float(np.abs(at.gradient).max())) for at in evaluations)
     if not largest <= float(np.finfo(dtype).max):
-        raise InputError(f"the squares of the data exceed the range of {dtype}; divide them by a constant")
+        raise InputError(f"the cost of these data exceeds the range of {dtype}; divide them by a constant")
     ruler = Yardstick(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)
     return replace(ruler, blind=ruler.blind or not ruler.sensitivity() <= 0.1)

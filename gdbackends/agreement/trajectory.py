@@ -3,6 +3,7 @@
 A fit at the best rate may land in one step, which proves little. So every backend also makes up to 1,000 fixed steps,
 of all rows or of the batches asked for, at a rate that falls from 0.2 / l_max to half of that, with the path recorded
 and once more without. The parameters are compared after every step, and the losses with the truth at the parameters.
+Where the derivative jumps no bound is known for the parameters; the losses are judged all the same.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gdbackends.descent import Problem, descend
+from gdbackends.descent import Problem, descend, learning_rates
 from gdbackends.descent.pieces import pieces
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.descent.rates import poisson_curvature
+from gdbackends.objectives import Array, LinearRegression, Poisson, SquaredError
 from gdbackends.rounding import evaluate, gamma, unit_roundoff
 from gdbackends.scaling import identity
 from gdbackends.spectrum import Spectrum, batch_curvature
@@ -23,6 +25,8 @@ _LOSSES = 1 << 24
 """Elements of X read to check the losses of a run."""
 _WORK = 1 << 32
 """Elements of X read in a proof run at most: some seconds; above, it has fewer steps, but ten."""
+_STEPWISE = 1 << 28
+"""The same where every step is bounded on its own, which takes ten times as long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +57,16 @@ class Proof:
 
     Attributes:
         rates: (k,), in the problem's dtype.
-        bounds: (k + 2,), the 2-norm of the difference of two paths is at most this.
+        bounds: (k + 2,), the 2-norm of the difference of two paths is at most this; infinite where none is known.
         sensitivity: the last bound over the smallest parameter that is not 0: the relative difference in it that
             would have been seen.
+        largest: a bound on the curvature of the cost, l_max; infinite where it has a kink.
     """
 
     rates: Array
     bounds: Array
     sensitivity: float
+    largest: float
 
     def ratio(self, a: Run, b: Run) -> float:
         """Return the largest difference of two paths over its bound. NaN, or another length, never agrees."""
@@ -71,43 +77,65 @@ class Proof:
             share = np.where(difference == 0, 0.0, difference / self.bounds)
         return float(np.where(np.isnan(share), np.inf, share).max())
 
-    def losses_ratio(self, problem: Problem, run: Run, largest: float) -> float:
+    def losses_ratio(self, problem: Problem, run: Run) -> float:
         """Return how far the losses lie from the cost at the run's own parameters, over what is allowed.
 
         At every step of a small problem, at some of a large one. The run without a path may lie `bounds` beside that
         with one, which changes its cost by |g| bounds + l_max / 2 bounds^2 at most.
         """
-        rows, worst = _rows(problem, self.rates), 0.0
+        rows, largest, worst = _rows(problem, self.rates), self.largest, 0.0
         count = max(3, min(len(rows), _LOSSES // (problem.X.shape[1] * max(problem.batches))))
         for k in np.unique(np.linspace(0, len(rows) - 1, count).astype(int)):
             X, y = _batch(problem, rows[k])
             at, wide = (evaluate(problem.objective, run.path[k], X, y, t) for t in (problem.backend.dtype, "float64"))
             aside = float(np.linalg.norm(at.gradient)) * self.bounds[k] + largest / 2 * self.bounds[k] ** 2
-            allowed = at.loss_bound + wide.loss_bound + np.array([0.0, aside])
+            allowed = at.loss_bound + wide.loss_bound + np.array([0.0, np.inf if np.isnan(aside) else aside])
             share = np.abs(run.losses[:, k].astype(np.float64) - at.loss) / allowed
             worst = max(worst, float(np.where(np.isnan(share), np.inf, share).max()))
         return worst
 
 
-def proof_run(problem: Problem, ends: Spectrum, minimum: Array) -> Proof:
+def proof_run(problem: Problem, ends: Spectrum | None, minimum: Array) -> Proof:
     """Lay out the proof run of a LinearRegression and bound it.
 
-    A step contracts a difference by rho = 1 - a l_min (batches: by at most 1) and adds at most tau for each of the two.
+    A step contracts a difference by rho = 1 - a l_min (of squared errors over all rows; else by at most 1) and adds at
+    most tau for each of the two.
 
     Args:
         problem: what is descended, on NumPy.
-        ends: the spectrum of its Hessian.
-        minimum: (d + 1,), the parameters of least cost, the nearest to the start where there are several.
+        ends: the spectrum of its Hessian, or of a bound on that; None where there is none.
+        minimum: (d + 1,), the parameters of least cost, the nearest to the start where there are several; or near it.
     """
     assert isinstance(problem.objective, LinearRegression)
-    whole = len(problem.batches) == 1
-    largest = ends.largest if whole else batch_curvature(problem.objective, problem.X, min(problem.batches))
-    steps = max(10, min(_STEPS, _WORK // (problem.X.shape[1] * max(problem.batches))))
-    rates = (0.2 / largest * np.linspace(1, 0.5, steps)).astype(problem.backend.dtype)
-    bounds = _on_a_ball(problem, ends, minimum, rates) if whole else _along(problem, rates, largest)
+    largest, batches = curvature(problem, ends), len(problem.batches) > 1
+    size, quadratic = problem.X.shape[1] * max(problem.batches), isinstance(problem.objective.row_loss, SquaredError)
+    steps = max(10, min(_STEPS, (_WORK if quadratic and not batches else _STEPWISE) // size))
+    falling = np.linspace(1, 0.5, steps)
+    if not np.isfinite(largest):
+        kinked = getattr(problem.objective.row_loss, "jump", 0.0) > 0
+        rates = (
+            learning_rates(problem, "auto", steps) if kinked else falling / problem.y.size / poisson_curvature(problem)
+        )
+        rates, bounds = rates.astype(problem.backend.dtype), np.full(steps + 1, np.inf)
+    else:
+        rates = (0.2 / largest * falling).astype(problem.backend.dtype)
+        bounds = (
+            _on_a_ball(problem, ends, minimum, rates)
+            if quadratic and ends and not batches
+            else _along(problem, rates, largest)
+        )
     nonzero = np.abs(minimum[minimum != 0])
-    sensitivity = float(bounds[-1] / nonzero.min(initial=np.inf))
-    return Proof(rates, np.append(bounds, bounds[-1]), sensitivity)
+    sensitivity = float(bounds[-1] / nonzero.min(initial=np.inf)) if np.isfinite(bounds[-1]) else np.inf
+    return Proof(rates, np.append(bounds, bounds[-1]), sensitivity, largest)
+
+
+def curvature(problem: Problem, ends: Spectrum | None) -> float:
+    """Return a bound on l_max wherever the descent goes; infinite where none is known."""
+    objective, whole = problem.objective, len(problem.batches) == 1
+    assert isinstance(objective, LinearRegression)
+    if objective.smooth:
+        return ends.largest if whole and ends else batch_curvature(objective, problem.X, min(problem.batches))
+    return poisson_curvature(problem) if whole and isinstance(objective.row_loss, Poisson) else float("inf")
 
 
 def _tau(problem: Problem, theta: Array, X: Array, y: Array, rate: float, slope: float, ball: float) -> float:
@@ -136,28 +164,31 @@ def _on_a_ball(problem: Problem, ends: Spectrum, minimum: Array, rates: Array, s
     return 2 * tau * growth
 
 
-def end_bound(problem: Problem, ends: Spectrum, minimum: Array, rates: Array, steps: int) -> float:
+def end_bound(problem: Problem, ends: Spectrum | None, minimum: Array, rates: Array, steps: int) -> float:
     """Return how far apart (2-norm) two fits may be after so many steps at these rates; infinite where none is known.
 
-    None is known above the largest stable rate, where differences grow, nor for over 5,000 steps over batches.
+    None is known above the largest stable rate, where differences grow, nor where a bound for each step is too much
+    work.
     """
     assert isinstance(problem.objective, LinearRegression)
     rates = rates[:1] if rates.strides == (0,) else rates[:steps]
+    largest = curvature(problem, ends)
     if steps == 0:
         return 0.0
-    if len(problem.batches) == 1:
-        stable = float(rates.max()) <= ends.largest_stable_rate
-        return float(_on_a_ball(problem, ends, minimum, rates, steps)[-1]) if stable else float("inf")
-    largest = batch_curvature(problem.objective, problem.X, min(problem.batches))
-    if steps > 5 * _STEPS or not float(rates.max()) * largest <= 2:
+    if not float(rates.max()) * largest <= 2:
+        return float("inf")
+    if ends and isinstance(problem.objective.row_loss, SquaredError) and len(problem.batches) == 1:
+        return float(_on_a_ball(problem, ends, minimum, rates, steps)[-1])
+    if steps > 5 * _STEPS or steps * problem.X.shape[1] * max(problem.batches) > _STEPWISE:
         return float("inf")
     return float(_along(problem, np.broadcast_to(rates, (steps,)), largest)[-1])
 
 
 def _along(problem: Problem, rates: Array, largest: float) -> Array:
-    """Return the bounds (k + 1,) of steps over batches, step by step along the path of NumPy.
+    """Return the bounds (k + 1,) of steps one by one along the path of NumPy.
 
-    The minimum of a batch is not that of all rows, so no one ball holds the path. rho is 1.
+    For batches, as the minimum of a batch is not that of all rows, so no one ball holds the path; and for convex costs
+    that are no quadratics. rho is 1.
     """
     path, bounds = trajectory(problem, rates).path, [0.0]
     for k, rows in enumerate(_rows(problem, rates)):

@@ -53,24 +53,32 @@ def _show(comparison: Comparison) -> None:
     terminal, data = console(), comparison.dataset
     terminal.print(f"{printable(data['name'])}: {rows(data['rows'])}, predicting {printable(data['target'])}")
     terminal.print(_table(comparison))
-    ends = comparison.spectrum
     used = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
-    rates = f"best {number(ends.best_rate)}, stable up to {number(ends.largest_stable_rate)}"
-    rates = rates if comparison.settings.batch_size is None else f"for all rows: {rates}"
-    terminal.print(f"learning rate {'-' if used is None else number(used)} ({rates})")
+    terminal.print(f"learning rate {'-' if used is None else number(used)}{_rates(comparison)}")
     terminal.print(Text(comparison.sentence, style=_STYLES[comparison.verdict]))
     for note in comparison.notes:
         terminal.print(note)
     terminal.print(environment_line(comparison.environment, comparison.settings.dtype), style="dim")
 
 
+def _rates(comparison: Comparison) -> str:
+    """Say which rates are good, as far as that is known."""
+    ends = comparison.spectrum
+    if ends is None:
+        return ""
+    best = f"best {number(ends.best_rate)}, " if comparison.exact is not None else ""
+    text = f"{best}stable up to {number(ends.largest_stable_rate)}"
+    return f" ({text})" if comparison.settings.batch_size is None else f" (for all rows: {text})"
+
+
 def _table(comparison: Comparison) -> Table:
     """Return backends side by side: a line for each coefficient, however many there are."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for j, title in enumerate(("", *(row.backend for row in comparison.rows), "exact")):
+    columns = len(comparison.rows) + (1 if comparison.exact is None else 2)
+    for j, title in enumerate(["", *(row.backend for row in comparison.rows), "exact"][:columns]):
         table.add_column(title, justify="right" if j else "left")
     for name, show, exact in _lines(comparison):
-        table.add_row(*map(Text, (name, *map(show, comparison.rows), exact)))
+        table.add_row(*[Text(cell) for cell in (name, *map(show, comparison.rows), exact)][:columns])
     return table
 
 
@@ -80,15 +88,20 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[Row], str], 
     def fitted(show: Callable[[Fit], str]) -> Callable[[Row], str]:
         return lambda row: show(row.fit) if row.fit else "-"
 
-    features, exact = comparison.dataset["features"], comparison.exact
+    features = comparison.dataset["features"]
+    exact = (
+        [""] * (len(features) + 2)
+        if comparison.exact is None
+        else [number(value) for value in (*comparison.exact, comparison.exact_loss or 0.0)]
+    )
     numpy_step = next((row.step_s for row in comparison.rows if row.backend == "numpy"), None)
     yield "device", lambda row: row.device, ""
     for j, feature in enumerate(features[:_SHOWN]):
-        yield printable(feature, 24), fitted(lambda fit, j=j: number(fit.theta[j])), number(exact[j])
+        yield printable(feature, 24), fitted(lambda fit, j=j: number(fit.theta[j])), exact[j]
     if len(features) > _SHOWN:
         yield f"{len(features) - _SHOWN} more (--json)", fitted(lambda fit: "..."), "..."
-    yield "intercept", fitted(lambda fit: number(fit.intercept)), number(exact[-1])
-    yield "loss", fitted(lambda fit: number(fit.loss)), number(comparison.exact_loss)
+    yield "intercept", fitted(lambda fit: number(fit.intercept)), exact[-2]
+    yield "loss", fitted(lambda fit: number(fit.loss)), exact[-1]
     yield "steps", fitted(lambda fit: f"{fit.steps:,}"), ""
     yield "stopped", lambda row: row.fit.stop.name.lower() if row.fit else row.status, ""
     blind = not (comparison.trajectory_sensitivity or 0.0) <= 1

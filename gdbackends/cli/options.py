@@ -11,12 +11,20 @@ from rich.console import Console
 
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError
+from gdbackends.objectives import LinearRegression, row_loss
 from gdbackends.reading import read
 
 _OPTIONS = [
     click.argument("source", required=False),
     click.option("--target", help="The column to predict.  [default: the last]"),
     click.option("--features", metavar="A,B,...", help="The columns to predict from.  [default: all others]"),
+    click.option(
+        "--objective",
+        default="squared",
+        show_default=True,
+        help="The loss: squared, absolute, huber:DELTA, quantile:Q, logistic or poisson.",
+    ),
+    click.option("--l2", type=float, default=0.0, show_default=True, help="The weight of the penalty on the slopes."),
     click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy stays on the CPU.  [default: cpu]"),
     click.option("--dtype", default="float64", show_default=True, help="float64 or float32."),
     click.option("--steps", type=int, default=1000, show_default=True, help="The most steps to make."),
@@ -61,7 +69,8 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         rate = rate if rate == "auto" else float(rate)
     except ValueError:
         raise InputError(f"--learning-rate must be a number or auto, got {rate!r}") from None
-    return {"learning_rate": rate, "standardize": not options["no_standardize"]} | {
+    objective = LinearRegression(row_loss=row_loss(options["objective"]), l2=options["l2"])
+    return {"objective": objective, "learning_rate": rate, "standardize": not options["no_standardize"]} | {
         name: options[name] for name in names
     }
 

@@ -39,7 +39,7 @@ def compare(
     if not isinstance(data, Dataset):
         raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
     if not has_bound(chosen.objective):
-        raise InputTypeError(f"compare judges LinearRegression of squared errors, got {chosen.objective!r}; use fit")
+        raise InputTypeError(f"compare judges LinearRegression with a bundled loss, got {chosen.objective!r}; use fit")
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):
@@ -104,8 +104,8 @@ def _notes(case: Case, settings: Settings, wanted: tuple[str, ...], isolate: boo
         notes.append("numpy stays on the CPU.")
     if not case.unique:
         notes.append(
-            "The least squares have no single answer (collinear or constant features, or more features than rows); "
-            "the exact one shown is the nearest to the start."
+            "There is no single answer (collinear or constant features, or more features than rows)"
+            + ("." if case.exact is None else "; the exact one shown is the nearest to the start.")
         )
     if not isolate and len(wanted) > 1:
         notes.append("All backends ran in one process, where they slow each other down.")

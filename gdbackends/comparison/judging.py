@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from gdbackends.backends import get_backend
 from gdbackends.comparison.observation import Observation
 from gdbackends.comparison.result import Row, Settings, Status, Verdict
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Problem, Stop, check_settings, learning_rates, prepare
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.descent import Problem, Stop, check_settings, descend, learning_rates, prepare
+from gdbackends.objectives import Array, LinearRegression, SquaredError
 from gdbackends.rounding import evaluate
-from gdbackends.scaling import standardization
-from gdbackends.spectrum import Spectrum, spectrum
+from gdbackends.scaling import identity, standardization
+from gdbackends.spectrum import Spectrum, is_curved, spectrum
 
 EXACT_LIMIT = 1 << 22
 """Elements of X up to which a lone backend is held against exact arithmetic, which takes some seconds."""
@@ -29,22 +29,23 @@ class Case:
 
     Attributes:
         problem: as it is descended.
-        ends: the spectrum of its Hessian.
-        exact: (d + 1,), the parameters of least cost, not descended to, in the data's own units.
+        ends: the spectrum of its Hessian, or of a bound on that; None where there is none.
+        exact: (d + 1,), the parameters of least cost, not descended to, in the data's own units: of squared errors.
         exact_loss: the cost there.
         points: (m, d + 1), where the gradients are compared.
         yardstick: for the dtype asked for.
         wide: for float64.
         proof: the proof run.
-        unique: the least squares have one answer.
-        minimum: (d + 1,), as `exact`, of the rounded data and in the coordinates that are descended.
+        unique: there is one answer.
+        minimum: (d + 1,), as `exact`, of the rounded data and in the coordinates that are descended; of other losses
+            where NumPy's own fit ends.
         rates: of the fit.
     """
 
     problem: Problem
-    ends: Spectrum
-    exact: Array
-    exact_loss: float
+    ends: Spectrum | None
+    exact: Array | None
+    exact_loss: float | None
     points: Array
     yardstick: Yardstick
     wide: Yardstick
@@ -66,21 +67,24 @@ def lay_out(data: Dataset, settings: Settings) -> Case:
     problem = prepare(data.X, data.y, get_backend("numpy", dtype=settings.dtype), *arguments)
     check_settings(problem, settings.learning_rate, settings.steps, settings.tolerance)
     unrounded = prepare(data.X, data.y, get_backend("numpy"), *arguments)
-    exact, minimum = _minimum(unrounded), _minimum(problem)
-    assert isinstance(problem.objective, LinearRegression)
-    ends, points = spectrum(problem.objective, problem.X, minimum.size), probe_points(problem, minimum)
+    rates = learning_rates(problem, settings.learning_rate, settings.steps)
+    squared = isinstance(settings.objective.row_loss, SquaredError)
+    exact, minimum = (_minimum(unrounded), _minimum(problem)) if squared else (None, _end(problem, rates))
+    objective = problem.objective
+    ends = spectrum(objective, problem.X, minimum.size) if is_curved(objective) else None
+    points = probe_points(problem, minimum)
     return Case(
         problem=problem,
         ends=ends,
-        exact=problem.scaling.to_data_units(exact),
-        exact_loss=float(unrounded.objective.loss(exact, unrounded.X, unrounded.y)),
+        exact=None if exact is None else problem.scaling.to_data_units(exact),
+        exact_loss=None if exact is None else float(unrounded.objective.loss(exact, unrounded.X, unrounded.y)),
         points=points,
         yardstick=yardstick(problem, points, settings.dtype),
         wide=yardstick(problem, points, "float64"),
         proof=proof_run(problem, ends, minimum),
         unique=bool(settings.objective.l2) or _full_rank(data.X),
         minimum=minimum,
-        rates=learning_rates(problem, settings.learning_rate, settings.steps),
+        rates=rates,
     )
 
 
@@ -93,6 +97,12 @@ def _full_rank(X: Array) -> bool:
 def _minimum(problem: Problem) -> Array:
     assert isinstance(problem.objective, LinearRegression)
     return problem.objective.minimum(problem.X, problem.y.astype(np.float64), problem.theta0.astype(np.float64))
+
+
+def _end(problem: Problem, rates: Array) -> Array:
+    """Return where NumPy's own descent ends, in the coordinates that are descended; the start if it diverges."""
+    fitted = descend(replace(problem, scaling=identity(problem.theta0.size - 1)), rates, tolerance=None)
+    return (problem.theta0 if fitted.stop is Stop.DIVERGED else fitted.theta).astype(np.float64)
 
 
 def judge(case: Case, observed: Mapping[str, Observation | None]) -> tuple[Row, ...]:
@@ -109,7 +119,7 @@ def _row(case: Case, name: str, observed: Mapping[str, Observation]) -> Row:
         return Row(name, "", "crashed")
     own, others = observed[name], [o for other, o in observed.items() if other != name]
     gradients = [_gradient_ratio(case, own, other) for other in others]
-    losses = case.proof.losses_ratio(case.problem, own.run, case.ends.largest)
+    losses = case.proof.losses_ratio(case.problem, own.run)
     trajectories = [max(losses, case.proof.ratio(own.run, o.run), _fits_ratio(case, own, o)) for o in others]
     worst = max(gradients) if others else _exact_ratio(case, own)
     against = [not max(pair) <= 1 for pair in zip(gradients, trajectories, strict=True)]
@@ -158,7 +168,7 @@ def _fits_ratio(case: Case, a: Observation, b: Observation) -> float:
 
 
 def _exact_ratio(case: Case, own: Observation) -> float | None:
-    if case.problem.X.size > EXACT_LIMIT:
+    if case.problem.X.size > EXACT_LIMIT or case.exact is None:
         return None
     exact = exact_values(case.problem, case.points)
     return max(case.yardstick.ratio(own.values, exact, 1), case.wide.ratio(own.values_in_float64, exact, 1))
@@ -177,7 +187,7 @@ def verdict(case: Case, rows: tuple[Row, ...]) -> tuple[Verdict, str]:
     if crashed:
         return "inconclusive", f"{_list(crashed)} gave no answer: the process ended. Run `gdbackends fit` to see why."
     if not ratios:
-        limit = f"exact arithmetic takes up to {EXACT_LIMIT:,} numbers"
+        limit = f"exact arithmetic takes squared errors and up to {EXACT_LIMIT:,} numbers"
         return "inconclusive", f"{names} was held against nothing: no other backend, and {limit}. Install another."
     diverged = [row for row in rows if row.status == "diverged"]
     if diverged:
@@ -196,7 +206,9 @@ def verdict(case: Case, rows: tuple[Row, ...]) -> tuple[Verdict, str]:
         )
     paths, steps = max(row.trajectory_ratio or 0.0 for row in rows), f"over {len(case.proof.rates):,} steps"
     along = f"parameters {steps} by at most {paths:.1g} of it"
-    if not case.proof.sensitivity <= 1:
+    if not np.isfinite(case.proof.bounds[-1]):
+        along = f"the losses of {len(case.proof.rates):,} steps too (no bound is known for the parameters)"
+    elif not case.proof.sensitivity <= 1:
         along = f"parameters {steps} show nothing, as rounding allows {case.proof.sensitivity:.2g} times the smallest"
     return "agree", f"{names} agree: {differ}, {along}. {visible}"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gdbackends.descent import Fit
 from gdbackends.descent.rates import LearningRate
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.objectives import Array, LinearRegression, spelled
 from gdbackends.spectrum import Spectrum
 
 Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
@@ -81,9 +81,11 @@ class Comparison:
         verdict: "agree", "disagree", "inconclusive" or "diverged".
         sentence: the verdict in words, with its figures.
         rows: one a backend.
-        exact: theta (d + 1,) of the least squares, computed without descending, in the data's own units.
+        exact: theta (d + 1,) of the least squares, computed without descending, in the data's own units; None for
+            other losses.
         exact_loss: the cost there.
-        spectrum: of the Hessian that was descended: the best and the largest stable rate.
+        spectrum: of the Hessian that was descended: the best and the largest stable rate; for losses other than the
+            squared one of a bound on it; None where there is none.
         sensitivity: the smallest relative error of a gradient's component that would have been seen, in float64.
         trajectory_sensitivity: the smallest relative difference of a parameter that would have been seen.
         proof_steps: the steps of the proof run.
@@ -97,9 +99,9 @@ class Comparison:
     verdict: Verdict
     sentence: str
     rows: tuple[Row, ...]
-    exact: Array
-    exact_loss: float
-    spectrum: Spectrum
+    exact: Array | None
+    exact_loss: float | None
+    spectrum: Spectrum | None
     sensitivity: float
     trajectory_sensitivity: float | None
     proof_steps: int
@@ -123,11 +125,14 @@ class Comparison:
             "sentence": self.sentence,
             "notes": list(self.notes),
             "dataset": self.dataset,
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings) | {"objective": _objective(self.settings.objective)},
             "environment": self.environment,
             "isolated": self.isolated,
-            "rates": {"used": used, "best": ends.best_rate, "largest_stable": ends.largest_stable_rate},
-            "exact": {
+            "rates": {"used": used}
+            | ({"best": ends.best_rate, "largest_stable": ends.largest_stable_rate} if ends else {}),
+            "exact": None
+            if self.exact is None
+            else {
                 "coefficients": dict(zip(features, self.exact[:-1].tolist(), strict=True)),
                 "intercept": float(self.exact[-1]),
                 "loss": self.exact_loss,
@@ -137,6 +142,10 @@ class Comparison:
             "backends": [row.to_dict(features, self.settings.dtype) for row in self.rows],
         }
         return finite(document)
+
+
+def _objective(objective: LinearRegression) -> dict[str, Any]:
+    return {"row_loss": spelled(objective.row_loss), "convention": objective.convention, "l2": objective.l2}
 
 
 def finite(value: Any) -> Any:

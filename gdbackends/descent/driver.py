@@ -77,7 +77,9 @@ def fit_prepared(
     """Fit a prepared problem; the arguments are those of `fit`."""
     rates = learning_rates(problem, learning_rate, steps)
     fitted = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
-    return replace(fitted, note=note(problem, fitted.stop, rates, automatic=isinstance(learning_rate, str)))
+    end = problem.scaling.from_data_units(fitted.theta.astype(np.float64))
+    text = note(problem, end, fitted.stop, rates, automatic=isinstance(learning_rate, str))
+    return replace(fitted, note=text, row_loss=getattr(problem.objective, "row_loss", None), labels=problem.labels)
 
 
 def check_settings(problem: Problem, learning_rate: LearningRate, steps: int, tolerance: float | None) -> None:

@@ -28,6 +28,7 @@ class Problem:
         theta0: (d + 1,), the start, scaled.
         batch_size: rows a step, or None for all.
         seed: of the order of rows.
+        labels: what 0 and 1 stand for, where the target holds two labels.
     """
 
     backend: Backend
@@ -39,6 +40,7 @@ class Problem:
     theta0: Array
     batch_size: int | None = None
     seed: int = 0
+    labels: tuple[str, str] | None = None
 
     @property
     def batches(self) -> list[int]:
@@ -61,6 +63,8 @@ def prepare(
     for given, kind in ((backend, Backend), (objective, Objective)):
         if isinstance(given, type) or not isinstance(given, kind):
             raise InputTypeError(f"{kind.__name__.lower()} must keep the {kind.__name__} protocol, got {given!r}")
+    targets = getattr(getattr(objective, "row_loss", None), "targets", None)
+    y, labels = (y, None) if targets is None else targets(y)
     X, y = checked_arrays(X, y)
     if batch_size is not None and not 1 <= whole_number("batch_size", batch_size) <= y.size:
         raise InputError(f"batch_size must be from 1 to the number of rows, {y.size}, got {batch_size}")
@@ -84,4 +88,4 @@ def prepare(
         objective, X = objective.prepare(X)
     data = backend.asarray(X), backend.asarray(y)
     start = scaling.from_data_units(start).astype(backend.dtype)
-    return Problem(backend, objective, scaling, X, y, data, start, batch_size, seed)
+    return Problem(backend, objective, scaling, X, y, data, start, batch_size, seed, labels)

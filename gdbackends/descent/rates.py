@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 from typing import TypeAlias
 
@@ -9,11 +10,13 @@ import numpy as np
 
 from gdbackends.descent.problem import Problem
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import Array
+from gdbackends.objectives import AbsoluteError, Array, LinearRegression, Poisson, Quantile, SquaredError
 from gdbackends.schedules import Schedule
-from gdbackends.spectrum import Curved, batch_curvature, spectrum
+from gdbackends.spectrum import batch_curvature, is_curved, spectrum
 
 LearningRate: TypeAlias = float | str | Schedule
+
+_KNOWN = (AbsoluteError, Quantile, Poisson)
 
 
 def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) -> Array:
@@ -57,10 +60,51 @@ def _automatic(problem: Problem, steps: int) -> Array:
     For batches: 1 / (L + l_min k / 2), L a bound on the curvature of every batch; it tends to the 2 / (l_min k) of
     Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), under which the start is forgotten as 1 / k^2, not 1 / k.
     """
-    if not isinstance(problem.objective, Curved):
-        raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
+    if not is_curved(problem.objective):
+        return _without_curvature(problem, steps)
     ends = spectrum(problem.objective, problem.X, problem.theta0.size)
     if len(problem.batches) == 1:
         return np.broadcast_to(ends.rate_within(steps), (steps,))
     safe = batch_curvature(problem.objective, problem.X, min(problem.batches))
     return 1 / (safe + (ends.smallest or 0.0) / 2 * np.arange(steps))
+
+
+def _without_curvature(problem: Problem, steps: int) -> Array:
+    """Return c / sqrt(k + 1) where phi' jumps; for Poisson the constant 1 / L; refuse what nothing is known of.
+
+    The first step is Polyak's with the least cost taken as 0, c = cost / G^2, G a bound on the norm of a subgradient;
+    the root makes every c converge (Nesterov, Introductory Lectures on Convex Optimization, section 3.2.3).
+    """
+    objective = problem.objective
+    if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, _KNOWN)):
+        raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
+    if isinstance(objective.row_loss, Poisson):
+        if len(problem.batches) > 1:
+            raise InputError("learning_rate='auto' knows no rate for Poisson over batches; give a number or a schedule")
+        return np.broadcast_to(1 / poisson_curvature(problem), (steps,))
+    scale = problem.y.size / objective.divisor(problem.y.size)  # of the cost over the mean
+    squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature, 2 scale |X 1|^2 / n, holds G
+    if len(problem.batches) > 1:
+        largest = batch_curvature(squared, problem.X, min(problem.batches))
+    else:
+        largest = spectrum(squared, problem.X, problem.theta0.size).largest
+    cost = float(objective.loss(*(a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y))))
+    return cost / (scale * largest / 2) / np.sqrt(np.arange(steps) + 1)
+
+
+def poisson_curvature(problem: Problem) -> float:
+    """Return L, a bound on the Hessian of a Poisson objective wherever the cost is at most that of the start.
+
+    H = mean(e^z x x^T) <= M max|x|^2 where mean(e^z) <= M. For each c in (0, 1) the cost is at least c mean(e^z) plus
+    the mean of the least of (1 - c) e^z - y z, which is y - y log(y / (1 - c)): so cost(start) gives M. A descent over
+    all rows with a rate below 2 / L never leaves that region.
+    """
+    objective = problem.objective
+    assert isinstance(objective, LinearRegression)
+    theta, X, y = (a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y))
+    start = float(replace(objective, convention="mean").loss(theta, X, y))
+    least = float((y - y * np.log(np.where(y > 0, y, 1.0))).mean())
+    c = np.linspace(0.01, 0.99, 99)
+    mass = float(((start - least - y.mean() * np.log(1 - c)) / c).min())
+    rows = replace(objective, row_loss=SquaredError(), l2=0.0).row_curvature(X) / 2
+    return mass * float(rows.max()) + 2 * objective.l2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from gdbackends.datasets import checked_arrays
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array
+from gdbackends.objectives import Array, RowLoss, spelled
 
 
 class Stop(Enum):
@@ -46,6 +46,8 @@ class Fit:
         learning_rate: the rate of the first step.
         path: (steps + 1, d + 1), theta before each step and at the end, when recorded.
         note: what to do about it, when something should be done.
+        row_loss: the loss of one row, which decides what is predicted; None for an objective that has none.
+        labels: what 0 and 1 stand for, where the target holds two labels.
     """
 
     theta: Array
@@ -57,6 +59,8 @@ class Fit:
     learning_rate: float
     path: Array | None = field(default=None, repr=False)
     note: str = ""
+    row_loss: RowLoss | None = None
+    labels: tuple[str, str] | None = None
 
     @property
     def coef(self) -> Array:
@@ -78,6 +82,8 @@ class Fit:
         return {
             "coefficients": dict(zip(features, self.coef.tolist(), strict=True)),
             "intercept": self.intercept,
+            "objective": None if self.row_loss is None else spelled(self.row_loss),
+            "labels": None if self.labels is None else list(self.labels),
             "loss": self.loss,
             "steps": self.steps,
             "stop": self.stop.name,
@@ -86,8 +92,14 @@ class Fit:
         }
 
     def predict(self, X: Any) -> Array:
-        """Return the predictions (n,) of a linear model, for X (n, d)."""
+        """Return the predictions (n,) of a linear model, for X (n, d).
+
+        They are X w + b; of the logistic loss the probability of label 1, of the Poisson loss the expected count.
+        """
         X, _ = checked_arrays(X, np.zeros(np.shape(X)[:1]))
         if X.shape[1] != self.theta.size - 1:
             raise InputError(f"X must have the {self.theta.size - 1} features of the fit, got {X.shape[1]}")
-        return X.astype(self.theta.dtype) @ self.theta[:-1] + self.theta[-1]
+        mean: Callable[[Array], Array] | None = getattr(self.row_loss, "mean", None)
+        with np.errstate(over="ignore"):
+            z = X.astype(self.theta.dtype) @ self.theta[:-1] + self.theta[-1]
+            return z if mean is None else mean(z)

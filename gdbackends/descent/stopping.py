@@ -12,20 +12,24 @@ from gdbackends import rounding
 from gdbackends.descent.problem import Problem
 from gdbackends.descent.result import Check, Stop
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array
-from gdbackends.spectrum import Curved, batch_curvature, spectrum
+from gdbackends.objectives import Array, LinearRegression, Logistic, SquaredError
+from gdbackends.spectrum import batch_curvature, is_curved, spectrum
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 _DIVERGED = 1e6
 
 
 def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
-    """Return the tolerance, the dtype's own for None."""
-    if tolerance is None:
-        return TOLERANCE[problem.backend.dtype]
+    """Return the tolerance, the dtype's own for None; 0 where phi' jumps, for there the gradient need not shrink."""
+    tolerance = TOLERANCE[problem.backend.dtype] if tolerance is None else tolerance
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < inf:
         raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
-    return float(tolerance)
+    return 0.0 if kinked(problem.objective) else float(tolerance)
+
+
+def kinked(objective: object) -> bool:
+    """Say whether the derivative of the row loss jumps."""
+    return getattr(getattr(objective, "row_loss", None), "jump", 0.0) > 0
 
 
 def check_shapes(loss: Array, gradient: Array, theta: Array) -> None:
@@ -75,18 +79,39 @@ def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Ch
     return None
 
 
-def note(problem: Problem, stop: Stop, rates: Array, automatic: bool) -> str:
+def note(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bool) -> str:
+    """Say what should be known of a fit that ended at theta, in the coordinates that were descended."""
+    parts = [
+        "" if automatic or stop not in (Stop.DIVERGED, Stop.STEPS) else _on_the_rate(problem, stop, rates),
+        "The derivative of this loss jumps, so the tolerance is ignored." if kinked(problem.objective) else "",
+        "The data are separable: the coefficients grow without end; give a penalty (l2)."
+        if stop is not Stop.DIVERGED and _separated(problem, theta)
+        else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _separated(problem: Problem, theta: Array) -> bool:
+    """Say whether an unpenalised logistic fit has every row on its own side: then twice theta costs less, for ever."""
+    objective = problem.objective
+    if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, Logistic) and not objective.l2):
+        return False
+    z = objective.predict(theta.astype(np.float64), problem.X)
+    return bool(((1 - 2 * problem.y) * z < 0).all())
+
+
+def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:
     """Say what to do, where the rate is to blame for how a fit ended."""
-    if automatic or stop not in (Stop.DIVERGED, Stop.STEPS):
-        return ""
     rates = rates[:1] if rates.strides == (0,) else rates  # one rate for all steps takes no memory, however many
     largest = float(rates.max())
-    if not isinstance(problem.objective, Curved):
+    if not is_curved(problem.objective):
         return f"Try a learning rate below {largest:.6g}." if stop is Stop.DIVERGED else ""
     if len(problem.batches) > 1:
         stable = 2 / batch_curvature(problem.objective, problem.X, min(problem.batches))
         text = f"For these data every rate up to {stable:.6g} is stable for every batch; {largest:.6g} was used."
         return text if stop is Stop.DIVERGED else ""
     stable = spectrum(problem.objective, problem.X, problem.theta0.size).largest_stable_rate
-    text = f"For these data the largest stable rate is {stable:.6g}; {largest:.6g} was used."
-    return text if stop is Stop.DIVERGED or float(rates.min()) > stable else ""
+    exact = isinstance(problem.objective, LinearRegression) and isinstance(problem.objective.row_loss, SquaredError)
+    known = f"the largest stable rate is {stable:.6g}" if exact else f"every rate up to {stable:.6g} is stable"
+    text = f"For these data {known}; {largest:.6g} was used."
+    return text if stop is Stop.DIVERGED or (exact and float(rates.min()) > stable) else ""

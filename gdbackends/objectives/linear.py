@@ -1,8 +1,4 @@
-"""The mathematics, written once: row losses beside their derivatives, and the linear model that carries them.
-
-Shapes, for the whole package: X is (n, d), n rows and d features; y is (n,); theta is flat, (d + 1,), the
-weights w first and the intercept b last. Arrays may be of any library of the Python array API standard.
-"""
+"""The linear model z = X w + b, and the chain rule through it: a row loss becomes an objective over theta."""
 
 from __future__ import annotations
 
@@ -15,9 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gdbackends.errors import InputError, InputTypeError
-
-Array: TypeAlias = Any
-"""An array of NumPy, JAX, PyTorch or any other library of the array API standard."""
+from gdbackends.objectives.row_losses import Array, RowLoss, SquaredError
 
 Convention: TypeAlias = Literal["mean", "half", "sum"]
 
@@ -37,42 +31,6 @@ class Objective(Protocol):
     def gradient(self, theta: Array, X: Array, y: Array) -> Array:
         """Return the derivative of the cost with respect to theta, of theta's shape."""
         ...
-
-
-class RowLoss(Protocol):
-    """The loss of one row, phi(z, y), for a prediction z and a target y, elementwise over rows."""
-
-    @property
-    def lipschitz(self) -> float:
-        """The constant K by which phi' can change: |phi'(a, y) - phi'(b, y)| <= K |a - b|."""
-        ...
-
-    def value(self, z: Array, y: Array) -> Array:
-        """Return phi(z, y)."""
-        ...
-
-    def derivative(self, z: Array, y: Array) -> Array:
-        """Return phi'(z, y), the derivative with respect to z."""
-        ...
-
-
-@dataclass(frozen=True)
-class SquaredError:
-    """The squared error of a row.
-
-    With r = z - y, phi = r^2. Power rule: d(r^2)/dr = 2 r^(2-1) = 2 r; and dr/dz = 1, so phi' = 2 (z - y).
-    """
-
-    lipschitz: float = field(default=2.0, init=False)
-
-    def value(self, z: Array, y: Array) -> Array:
-        """Return (z - y)^2."""
-        r = z - y
-        return r * r
-
-    def derivative(self, z: Array, y: Array) -> Array:
-        """Return 2 (z - y)."""
-        return 2 * (z - y)
 
 
 @dataclass(frozen=True)
@@ -163,6 +121,11 @@ class LinearRegression:
         """Return the bound K |(x_i 1)|^2 / divisor + 2 l2 on l_max of each row's Hessian, (n,). NumPy."""
         design = self._design(X)
         return self.row_loss.lipschitz * np.vecdot(design, design) / self.divisor(1) + 2 * self.l2
+
+    @property
+    def smooth(self) -> bool:
+        """Whether `curvature` bounds the Hessian everywhere: phi' has a Lipschitz constant."""
+        return isfinite(self.row_loss.lipschitz)
 
     def minimum(self, X: Array, y: Array, start: Array) -> Array:
         """Return theta (d + 1,) of least cost for squared errors, the nearest to start where there are several. NumPy.

@@ -1,0 +1,33 @@
+"""The mathematics, written once: row losses beside their derivatives, and the linear model that carries them.
+
+Shapes, for the whole package: X is (n, d), n rows and d features; y is (n,); theta is flat, (d + 1,), the
+weights w first and the intercept b last. Arrays may be of any library of the Python array API standard.
+"""
+
+from gdbackends.objectives.linear import Array, Convention, LinearRegression, Objective
+from gdbackends.objectives.row_losses import (
+    AbsoluteError,
+    Huber,
+    Logistic,
+    Poisson,
+    Quantile,
+    RowLoss,
+    SquaredError,
+)
+from gdbackends.objectives.spelling import row_loss, spelled
+
+__all__ = [
+    "AbsoluteError",
+    "Array",
+    "Convention",
+    "Huber",
+    "LinearRegression",
+    "Logistic",
+    "Objective",
+    "Poisson",
+    "Quantile",
+    "RowLoss",
+    "SquaredError",
+    "row_loss",
+    "spelled",
+]

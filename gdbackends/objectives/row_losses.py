@@ -1,0 +1,215 @@
+"""The losses of one row, phi(z, y), each beside its derivative phi'(z, y), found by hand.
+
+z is the prediction, y the target, r = z - y the residual; all functions are elementwise over rows (n,). They are
+spelled so that JAX and PyTorch find by autodiff what is derived here, at a kink too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from numbers import Real
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from gdbackends.errors import InputError
+
+Array: TypeAlias = Any
+"""An array of NumPy, JAX, PyTorch or any other library of the array API standard."""
+
+
+class RowLoss(Protocol):
+    """The loss of one row. What only some have: `jump`, that of phi' at its kink; `targets`; `mean`."""
+
+    @property
+    def lipschitz(self) -> float:
+        """The constant K by which phi' can change: |phi'(a, y) - phi'(b, y)| <= K |a - b|; inf where there is none."""
+        ...
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return phi(z, y)."""
+        ...
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return phi'(z, y), the derivative with respect to z."""
+        ...
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """The squared error: the mean is what it estimates.
+
+    phi = r^2. Power rule: d(r^2)/dr = 2 r^(2-1) = 2 r; and dr/dz = 1, so phi' = 2 (z - y).
+    """
+
+    lipschitz: float = field(default=2.0, init=False)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return (z - y)^2."""
+        r = z - y
+        return r * r
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return 2 (z - y)."""
+        return 2 * (z - y)
+
+
+@dataclass(frozen=True)
+class AbsoluteError:
+    """The absolute error, which outliers sway less: the median is what it estimates.
+
+    phi = |r|, phi' = sign(r). At r = 0 every number from -1 to 1 is a subgradient; here it is 0.
+    """
+
+    lipschitz: float = field(default=inf, init=False)
+    jump: float = field(default=2.0, init=False)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return |z - y|, as r sign(r): the derivative of abs at 0 is 1 in JAX and 0 in PyTorch, of this 0 in both."""
+        r = z - y
+        return r * array_namespace(r).sign(r)
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return the sign of z - y, 0 at 0."""
+        r = z - y
+        return array_namespace(r).sign(r)
+
+
+@dataclass(frozen=True)
+class Huber:
+    """Squared near 0, absolute beyond delta (Huber, Ann. Math. Stat. 35 (1964), 73; twice his, as r^2 is here).
+
+    phi = r^2 where |r| <= delta, else 2 delta |r| - delta^2. phi' = 2 r, cut off at -2 delta and 2 delta.
+    """
+
+    delta: float = 1.0
+    lipschitz: float = field(default=2.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a delta that is no positive number."""
+        _number(self, "delta", 0, inf)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return c (2 r - c), c being r cut off at -delta and delta."""
+        r = z - y
+        cut = array_namespace(r).clip(r, -self.delta, self.delta)
+        return cut * (2 * r - cut)
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return 2 r, cut off."""
+        r = z - y
+        return 2 * array_namespace(r).clip(r, -self.delta, self.delta)
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The pinball loss: the quantile q is what it estimates (Koenker and Bassett, Econometrica 46 (1978), 33).
+
+    phi = (1 - q) r where r > 0, else -q r. phi' = 1 - q or -q. At r = 0 all between are subgradients; here it is 0.
+    """
+
+    q: float = 0.5
+    lipschitz: float = field(default=inf, init=False)
+    jump: float = field(default=1.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a q that is no number between 0 and 1."""
+        _number(self, "q", 0, 1)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return r phi'."""
+        return (z - y) * self.derivative(z, y)
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return 1 - q, -q or 0, by the sign of r."""
+        r = z - y
+        sign = array_namespace(r).sign(r)
+        return sign * ((0.5 - self.q) * sign + 0.5)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """The logistic loss of a target 0 or 1: z is the logarithm of the odds of 1.
+
+    With the margin m = (1 - 2 y) z, negative where z is on the right side, phi = log(1 + e^m). Chain rule:
+    phi' = (1 - 2 y) e^m / (1 + e^m) = (1 - 2 y) s(m), s the logistic function; s' = s (1 - s) <= 1/4.
+    """
+
+    lipschitz: float = field(default=0.25, init=False)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return log(1 + e^m), which neither overflows nor loses digits, however large the margin."""
+        margin = (1 - 2 * y) * z
+        xp = array_namespace(margin)
+        return xp.logaddexp(xp.zeros_like(margin), margin)
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return (1 - 2 y) s(m)."""
+        return (1 - 2 * y) * self.mean((1 - 2 * y) * z)
+
+    def mean(self, z: Array) -> Array:
+        """Return s(z) = e^-log(1 + e^-z), the probability of 1: nothing overflows, and small ones keep their digits."""
+        xp = array_namespace(z)
+        return xp.exp(-xp.logaddexp(xp.zeros_like(z), -z))
+
+    def targets(self, y: Any) -> tuple[Array, tuple[str, str]]:
+        """Return 0 and 1 for the lesser and the greater of two labels (numbers or text), (n,), and the labels in words.
+
+        Raises:
+            InputError: there are not two of them.
+        """
+        y = np.asarray(y)
+        labels = np.unique(y.astype(str) if y.dtype.kind == "O" else y)
+        if labels.size != 2:
+            shown = ", ".join(repr(label.item()) for label in labels[:3]) + ", ..." * (labels.size > 3)
+            raise InputError(
+                f"the logistic loss needs a target of two labels, got {labels.size} different values ({shown}); "
+                "choose the rows or the target"
+            )
+        return (y == labels[1]).astype(np.float64), (_label(labels[0]), _label(labels[1]))
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """The Poisson loss of a count, with a logarithmic link: z is the logarithm of the expected count.
+
+    phi = e^z - y z, the negative log-likelihood but for log(y!). phi' = e^z - y: without a Lipschitz constant.
+    """
+
+    lipschitz: float = field(default=inf, init=False)
+
+    def value(self, z: Array, y: Array) -> Array:
+        """Return e^z - y z."""
+        return array_namespace(z).exp(z) - y * z
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return e^z - y."""
+        return array_namespace(z).exp(z) - y
+
+    def mean(self, z: Array) -> Array:
+        """Return e^z, the expected count."""
+        return array_namespace(z).exp(z)
+
+    def targets(self, y: Any) -> tuple[Array, None]:
+        """Return y; refuse counts below 0, and zeros alone, whose logarithm has no bound."""
+        y = np.asarray(y)
+        if y.dtype.kind in "fi" and (y < 0).any():
+            raise InputError(f"the Poisson loss needs counts of at least 0, got {y[y < 0][0]}; use another loss")
+        if y.dtype.kind in "fiub" and y.size and not y.any():
+            raise InputError("the Poisson loss needs a count above 0, got zeros alone; choose the rows or the target")
+        return y, None
+
+
+def _label(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, np.floating) else str(value)
+
+
+def _number(loss: Any, name: str, low: float, high: float) -> None:
+    """Refuse a parameter that is no number between the two; make it a Python float, which keeps float32 as it is."""
+    value = getattr(loss, name)
+    if isinstance(value, bool) or not isinstance(value, Real) or not low < float(value) < high:
+        between = f"between {low} and {high}" if high < inf else f"above {low}"
+        raise InputError(f"{name} of the {type(loss).__name__} loss must be a number {between}, got {value!r}")
+    object.__setattr__(loss, name, float(value))
