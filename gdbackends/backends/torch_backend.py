@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ class TorchBackend:
 
     def surroundings(self) -> Surroundings:
         """Look for GPUs, and count the threads of an operation on the processor."""
-        gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         devices = (("cpu", "", None), *((f"cuda:{i}", gpu.name, gpu.total_memory) for i, gpu in enumerate(gpus)))
         return Surroundings(devices, threads=torch.get_num_threads())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.util import find_spec
 
-from gdbackends.doctor.result import Checkup, Package, Trial
+from gdbackends.doctor.result import Checkup, Package, Trial, in_one_line
 from gdbackends.measurement.environment import machine, version_of
 from gdbackends.measurement.runner import Crashed, in_fresh_process
 
@@ -55,4 +55,4 @@ def _examine(backend: str) -> Trial:
 
         return examine(backend)
     except (Exception, SystemExit) as error:  # whatever a broken installation may raise
-        return Trial(backend, problem=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Trial(backend, problem=in_one_line(error))

@@ -31,7 +31,8 @@ class Package:
     @property
     def to_install(self) -> str:
         """The line to type."""
-        return f"pip install '{f'gdbackends[{self.extra}]' if self.extra else f'{self.name}=={self.tested}'}'"
+        wanted = f"gdbackends[{self.extra}]" if self.extra else f"{self.name}=={self.tested}"
+        return f"pip install '{wanted}'"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Problem:
     run: str
 
 
+def in_one_line(error: BaseException) -> str:
+    """Return the error's class and text."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+
+
 @dataclass(frozen=True)
 class Checkup:
     """What is here and whether it works.
@@ -108,13 +114,19 @@ class Checkup:
             if package.version is None and package.extra is None:
                 yield Problem(f"{package.name} is needed and not installed", package.to_install)
         for trial in self.trials:
-            wanted = " ".join(f"{p.name}=={p.tested}" for p in self.packages if trial.backend in (p.name, p.extra))
-            again = f"pip install --force-reinstall {wanted}"
+            again = self._remedy(trial.backend)
             if trial.problem:
                 yield Problem(f"{trial.backend} does not work: {trial.problem}", again)
             for device in trial.devices:
                 if device.problem:
                     yield Problem(f"{trial.backend} does not work on {device.name}: {device.problem}", again)
+
+    def _remedy(self, backend: str) -> str:
+        platforms = self.machine["variables"].get("JAX_PLATFORMS")
+        if backend == "jax" and platforms and "cpu" not in platforms:  # it hides the CPU, where data are made ready
+            return "unset JAX_PLATFORMS"
+        wanted = " ".join(f"{p.name}=={p.tested}" for p in self.packages if backend in (p.name, p.extra))
+        return f"pip install --force-reinstall {wanted}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as it stands in JSON."""

@@ -10,7 +10,7 @@ import numpy as np
 from gdbackends.backends import DTYPES, Surroundings, get_backend
 from gdbackends.datasets import women
 from gdbackends.descent import fit
-from gdbackends.doctor.result import Device, Trial
+from gdbackends.doctor.result import Device, Trial, in_one_line
 from gdbackends.objectives import Array, LinearRegression
 from gdbackends.rounding import evaluate
 
@@ -28,7 +28,7 @@ def _on_device(name: str, device: Device) -> Device:
         data = women()
         theta = fit(data.X, data.y, backend=get_backend(name, device.name), steps=10).theta
     except Exception as error:  # whatever a framework raises: the other devices are still to be tried
-        return replace(device, problem=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return replace(device, problem=in_one_line(error))
     expected, problems = _closed_form(data.X[:, 0], data.y), []
     if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would be 1e-7 off
         problems = [f"wrong coefficients, {_text(theta)} where {_text(expected)} is right"]
