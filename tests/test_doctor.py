@@ -23,6 +23,7 @@ from gdbackends.doctor.trial import examine
 from gdbackends.measurement.environment import machine
 
 ROOT = Path(__file__).parent.parent
+BARE = ("jax", "jaxlib", "torch", "polars", "sklearn", "threadpoolctl")
 HIDE = """
 import importlib.machinery
 find = importlib.machinery.PathFinder.find_spec
@@ -32,7 +33,7 @@ importlib.machinery.PathFinder.find_spec = classmethod(find_spec)
 """
 
 
-def doctor(folder: Path, *arguments: str, hidden: tuple[str, ...] = ("jax", "jaxlib"), **fakes: str):
+def doctor(folder: Path, *arguments: str, hidden: tuple[str, ...] = BARE, **fakes: str):
     """Run it on a machine without the hidden modules and with fake ones in place of the real."""
     (folder / "sitecustomize.py").write_text(HIDE.format(hidden=set(hidden)), encoding="utf8")
     for name, code in fakes.items():
@@ -71,8 +72,7 @@ def test_everything_here_works() -> None:
 
 
 def test_a_bare_machine_is_told_what_to_type(tmp_path: Path) -> None:
-    hidden = ("jax", "jaxlib", "torch", "polars", "sklearn", "threadpoolctl")
-    shown = doctor(tmp_path, hidden=hidden)
+    shown = doctor(tmp_path)
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert "jax - 0.10.2 pip install 'gdbackends[jax]'" in lines
@@ -96,7 +96,7 @@ def test_a_bare_machine_is_told_what_to_type(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_torch_is_a_line_and_exit_code_1(tmp_path: Path, code: str, text: str) -> None:
-    shown = doctor(tmp_path, "--json", torch=code)
+    shown = doctor(tmp_path, "--json", hidden=("jax", "jaxlib", "polars", "sklearn"), torch=code)
     assert shown.returncode == 1
     assert "Traceback" not in shown.stderr
     document = json.loads(shown.stdout)
@@ -111,15 +111,23 @@ def test_a_broken_torch_is_a_line_and_exit_code_1(tmp_path: Path, code: str, tex
 
 
 def test_a_broken_numpy_is_a_line_too(tmp_path: Path) -> None:
-    shown = doctor(tmp_path, hidden=("jax", "jaxlib", "torch"), numpy="raise ImportError('DLL load failed')")
+    shown = doctor(tmp_path, numpy="raise ImportError('DLL load failed')")
     assert (shown.returncode, shown.stderr) == (1, "")
     assert "numpy does not work: ImportError: DLL load failed" in shown.stdout
     assert shown.stdout.endswith("run: pip install --force-reinstall numpy==2.4.6\n")
     (tmp_path / "numpy/__init__.py").unlink()
     (tmp_path / "numpy").rmdir()
-    gone = doctor(tmp_path, hidden=("jax", "jaxlib", "torch", "numpy"))
+    gone = doctor(tmp_path, hidden=(*BARE, "numpy"))
     assert gone.returncode == 1
     assert "numpy is needed and not installed\nrun: pip install 'numpy==2.4.6'\n" in gone.stdout
+
+
+def test_a_broken_optional_package_is_a_line_too(tmp_path: Path) -> None:
+    for name, code in (("polars", "raise ImportError('no binary')"), ("narwhals", "import os; os._exit(3)")):
+        shown = doctor(tmp_path, hidden=tuple(set(BARE) - {name}), **{name: code})
+        assert shown.returncode == 1
+        assert f"{name} does not work: " in shown.stdout
+        assert f"run: pip install --force-reinstall {name}==2." in shown.stdout
 
 
 def test_the_command_itself_starts_no_framework() -> None:
@@ -152,6 +160,7 @@ def test_wrong_arithmetic_is_found_out(monkeypatch, wrong, text: str) -> None:
     )
     monkeypatch.setattr(checkup, "in_fresh_process", lambda function, *arguments, timeout: function(*arguments))
     monkeypatch.setattr(checkup, "BACKENDS", ("numpy",))
+    monkeypatch.setattr(checkup, "IMPORTED", ())
     shown = CliRunner().invoke(doctor_command.command, ["--json"])
     assert shown.exit_code == 1
     problem = json.loads(shown.stdout)["problems"][0]["text"]
@@ -183,6 +192,7 @@ def test_how_versions_and_devices_are_shown(monkeypatch) -> None:
 def test_a_backend_that_hangs_is_a_line(monkeypatch) -> None:
     monkeypatch.setattr(checkup, "PATIENCE", 0.01)
     monkeypatch.setattr(checkup, "BACKENDS", ("numpy",))
+    monkeypatch.setattr(checkup, "IMPORTED", ())
     (problem,) = check_up().problems
     assert problem.text == "numpy does not work: its process gave no answer within 0.01 s"
 

@@ -54,7 +54,8 @@ def _table(titles: tuple[str, ...] | None, lines: Any) -> Table:
 def _package(package: Package) -> tuple[str, ...]:
     if package.version is None:
         return package.name, "-", package.tested, package.to_install
-    return package.name, printable(package.version), package.tested, "" if package.as_tested else "differs"
+    word = "FAILS" if package.problem else "" if package.as_tested else "differs"
+    return package.name, printable(package.version), package.tested, word
 
 
 def _rows(trial: Trial) -> list[tuple[str, ...]]:

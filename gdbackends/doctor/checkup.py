@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib import import_module
 from importlib.util import find_spec
 
 from gdbackends.doctor.result import Checkup, Package, Trial, in_one_line
@@ -30,15 +31,36 @@ BACKENDS = ("numpy", "jax", "torch")
 """As `gdbackends.backends.names()`, which is out of reach where NumPy is broken."""
 
 
+IMPORTED = ("narwhals", "polars", "scikit-learn")
+"""What neither a backend nor the command line has imported already."""
+
+
 def check_up() -> Checkup:
     """Return what is installed, what each backend did in a process of its own, and the machine's limits."""
-    packages = tuple(
-        Package(name, tested, extra, None if find_spec(module) is None else version_of(name) or "unknown")
-        for name, (tested, module, extra) in TESTED.items()
-    )
+    packages = tuple(_package(name) for name in TESTED)
     here = {package.name for package in packages if package.version}
     trials = tuple(_try(name) for name in BACKENDS if name in here)
     return Checkup((Package("python", "3.11", None, platform.python_version()), *packages), trials, machine())
+
+
+def _package(name: str) -> Package:
+    tested, module, extra = TESTED[name]
+    if find_spec(module) is None:
+        return Package(name, tested, extra, None)
+    try:
+        problem = in_fresh_process(_import, module, timeout=PATIENCE) if name in IMPORTED else None
+    except Crashed as error:
+        problem = str(error)
+    return Package(name, tested, extra, version_of(name) or "unknown", problem)
+
+
+def _import(module: str) -> str | None:
+    """Return what is wrong with it, or None."""
+    try:
+        import_module(module)
+    except (Exception, SystemExit) as error:  # whatever a broken installation may raise
+        return in_one_line(error)
+    return None
 
 
 def _try(backend: str) -> Trial:

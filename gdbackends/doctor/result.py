@@ -16,12 +16,14 @@ class Package:
         tested: the version that the project is tested with.
         extra: the extra that brings it; None: always needed.
         version: as installed, "unknown" if it does not say, None if it is not installed.
+        problem: why it cannot be imported, or None; of the backends' own their trials tell.
     """
 
     name: str
     tested: str
     extra: str | None
     version: str | None
+    problem: str | None = None
 
     @property
     def as_tested(self) -> bool:
@@ -113,6 +115,9 @@ class Checkup:
         for package in self.packages:
             if package.version is None and package.extra is None:
                 yield Problem(f"{package.name} is needed and not installed", package.to_install)
+            if package.problem:
+                again = f"pip install --force-reinstall {package.name}=={package.tested}"
+                yield Problem(f"{package.name} does not work: {package.problem}", again)
         for trial in self.trials:
             again = self._remedy(trial.backend)
             if trial.problem:
