@@ -16,7 +16,7 @@ FLOORS = [  # a room imports only from floors below its own, or from its own fol
     {"backends"},
     {"descent"},
     {"agreement", "measurement"},
-    {"comparison"},
+    {"comparison", "doctor"},
     {"cli"},
 ]
 GROUND = ["errors", "schedules", "objectives", "datasets", "scaling", "spectrum", "rounding", "reading"]

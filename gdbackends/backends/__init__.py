@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -62,6 +63,22 @@ class Backend(Protocol):
     def synchronize(self, array: Array) -> None:
         """Wait until the array has been computed."""
         ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a backend finds on the machine; one that can tell has a method `surroundings()`.
+
+    Attributes:
+        devices: the name that `get_backend` takes, the product's name, and its memory in bytes; "" and None for the
+            processor.
+        threads: that it uses on the processor; None: it cannot tell.
+        library: what multiplies its matrices, with the version; None: it cannot tell.
+    """
+
+    devices: tuple[tuple[str, str, int | None], ...] = (("cpu", "", None),)
+    threads: int | None = None
+    library: str | None = None
 
 
 def get_backend(name: str, device: str | None = None, dtype: str = "float64") -> Backend:

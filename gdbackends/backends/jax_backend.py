@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdbackends.backends import Step, check_place
+from gdbackends.backends import Step, Surroundings, check_place
 from gdbackends.objectives import Array, Objective
 
 _BLOCK = 8192
@@ -89,6 +89,12 @@ class JaxBackend:
     def synchronize(self, array: Array) -> None:
         """Wait for the array."""
         jax.block_until_ready(array)
+
+    def surroundings(self) -> Surroundings:
+        """Look for GPUs; their memory is what JAX may take of it. XLA does not tell its threads."""
+        gpus = {name: gpu for name, gpu in _devices().items() if name.startswith("cuda:")}
+        memory = {name: (gpu.memory_stats() or {}).get("bytes_limit") for name, gpu in gpus.items()}
+        return Surroundings((("cpu", "", None), *((name, gpus[name].device_kind, memory[name]) for name in gpus)))
 
 
 def _devices() -> dict[str, Any]:

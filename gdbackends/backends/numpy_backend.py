@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 import array_api_compat.numpy  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 
-from gdbackends.backends import Step, check_place
+from gdbackends.backends import Step, Surroundings, check_place
 from gdbackends.objectives import Array, Objective
 
 
@@ -57,3 +60,13 @@ class NumpyBackend:
 
     def synchronize(self, array: Array) -> None:
         """Return: NumPy has computed before it returns."""
+
+    def surroundings(self) -> Surroundings:
+        """Name the BLAS; how many threads it uses only threadpoolctl can tell, which scikit-learn brings."""
+        config: Any = np.show_config(mode="dicts")
+        blas = config.get("Build Dependencies", {}).get("blas", {})
+        library = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+        if find_spec("threadpoolctl") is None:
+            return Surroundings(library=library)
+        pools = [p for p in import_module("threadpoolctl").threadpool_info() if p["user_api"] == "blas"]
+        return Surroundings(threads=pools[0]["num_threads"] if pools else None, library=library)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 import torch
 
-from gdbackends.backends import Step, check_place
+from gdbackends.backends import Step, Surroundings, check_place
 from gdbackends.objectives import Array, Objective
 
 
@@ -79,6 +80,12 @@ class TorchBackend:
         """Wait for the device's queue."""
         if array.is_cuda:
             torch.cuda.synchronize(array.device)
+
+    def surroundings(self) -> Surroundings:
+        """Look for GPUs, and count the threads of an operation on the processor."""
+        gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        devices = (("cpu", "", None), *((f"cuda:{i}", gpu.name, gpu.total_memory) for i, gpu in enumerate(gpus)))
+        return Surroundings(devices, threads=torch.get_num_threads())
 
 
 @contextmanager

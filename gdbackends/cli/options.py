@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearRegression, row_loss
-from gdbackends.reading import read
+
+if TYPE_CHECKING:
+    from gdbackends.datasets import Dataset
 
 _OPTIONS = [
     click.argument("source", required=False),
@@ -51,6 +51,9 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def dataset(source: str | None, target: str | None, features: str | None) -> Dataset:
     """Return the table that was asked for; say on stderr which column is predicted if nobody chose."""
+    from gdbackends.datasets import women  # both need NumPy, and `doctor` runs where that is broken
+    from gdbackends.reading import read
+
     if source is None:
         if target is not None or features is not None:
             raise InputError("--target and --features choose columns of a SOURCE, and none was given; name a CSV file")
@@ -63,6 +66,8 @@ def dataset(source: str | None, target: str | None, features: str | None) -> Dat
 
 def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a fit from the options."""
+    from gdbackends.objectives import LinearRegression, row_loss  # need NumPy, as above
+
     names = ("device", "dtype", "steps", "batch_size", "seed", "tolerance")
     rate = options["learning_rate"]
     try:

@@ -1,0 +1,61 @@
+"""One backend put to the test on every device it sees; run in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from gdbackends.backends import DTYPES, Surroundings, get_backend
+from gdbackends.datasets import women
+from gdbackends.descent import fit
+from gdbackends.doctor.result import Device, Trial, in_one_line
+from gdbackends.objectives import Array, LinearRegression
+from gdbackends.rounding import evaluate
+
+
+def examine(name: str) -> Trial:
+    """Return what the backend of that name does on every device it sees."""
+    seen: Surroundings = getattr(get_backend(name), "surroundings", Surroundings)()
+    devices = tuple(_on_device(name, Device(*device)) for device in seen.devices)
+    return Trial(name, devices, seen.threads, seen.library)
+
+
+def _on_device(name: str, device: Device) -> Device:
+    try:
+        right = {dtype: _gradient_is_right(name, device.name, dtype) for dtype in DTYPES}
+        data = women()
+        theta = fit(data.X, data.y, backend=get_backend(name, device.name), steps=10).theta
+    except Exception as error:  # whatever a framework raises: the other devices are still to be tried
+        return replace(device, problem=in_one_line(error))
+    expected, problems = _closed_form(data.X[:, 0], data.y), []
+    if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would be 1e-7 off
+        problems = [f"wrong coefficients, {_text(theta)} where {_text(expected)} is right"]
+    problems += [f"a wrong gradient in {dtype}" for dtype in DTYPES if not right[dtype]]
+    coefficients = tuple(float(t) if np.isfinite(t) else None for t in theta)
+    return replace(device, **right, coefficients=coefficients, problem="; ".join(problems) or None)
+
+
+def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
+    """Say whether a gradient comes in the dtype asked for and within its rounding, where theta is rounded in any."""
+    backend, objective, data = get_backend(name, device, dtype), LinearRegression(), women()
+    theta = np.array([1 / 3, -0.1]).astype(dtype)
+    _, gradient = backend.value_and_grad(objective)(*map(backend.asarray, (theta, data.X, data.y)))
+    computed, true = backend.to_numpy(gradient), evaluate(objective, theta, data.X, data.y, dtype)
+    near = np.abs(computed - true.gradient) <= 2 * true.gradient_bound  # NaN is not
+    return computed.dtype == dtype and bool(near.all())
+
+
+def _closed_form(x: Array, y: Array) -> Array:
+    """Return slope and intercept of the least squares of whole numbers, in exact arithmetic."""
+    xs, ys = ([Fraction(int(v)) for v in column] for column in (x, y))
+    n, sum_x, sum_y = len(xs), sum(xs), sum(ys)
+    slope = (n * sum(a * b for a, b in zip(xs, ys, strict=True)) - sum_x * sum_y) / (
+        n * sum(a * a for a in xs) - sum_x**2
+    )
+    return np.array([float(slope), float((sum_y - slope * sum_x) / n)])
+
+
+def _text(theta: Array) -> str:
+    return ", ".join(f"{value:.6g}" for value in theta)
