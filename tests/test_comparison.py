@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from gdbackends import Dataset, LinearRegression, compare
-from gdbackends.comparison import comparing, judging
+from gdbackends.comparison import comparing, judging, observation
 from gdbackends.comparison.observation import Observation, observe
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.objectives import row_loss
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -58,7 +59,7 @@ def test_a_lone_backend_is_held_against_exact_arithmetic(monkeypatch: pytest.Mon
 
 def tampered(o: Observation, how: str) -> Observation:
     if how == "gradient":
-        wrong = o.values.gradients * [1 + 1e-9, 1]
+        wrong = o.values.gradients * ([1 + 1e-9] + [1] * (o.values.gradients.shape[1] - 1))
         return dataclasses.replace(o, values_in_float64=dataclasses.replace(o.values, gradients=wrong))
     if how == "loss":
         return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * 1.001))
@@ -68,6 +69,7 @@ def tampered(o: Observation, how: str) -> Observation:
 
 
 @pytest.mark.parametrize("how", ["gradient", "loss", "nan", "trajectory"])
+@pytest.mark.usefixtures("untimed")
 def test_the_one_that_errs_is_named_and_gets_no_time(how: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
@@ -86,6 +88,7 @@ def test_the_one_that_errs_is_named_and_gets_no_time(how: str, monkeypatch: pyte
     json.dumps(result.to_dict(), allow_nan=False)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_two_that_differ_are_both_named(monkeypatch: pytest.MonkeyPatch, require) -> None:
     require("torch")
 
@@ -203,6 +206,7 @@ def sabotage(repeat, how: str):
         "constant rates halved",
     ],
 )
+@pytest.mark.usefixtures("untimed")
 def test_a_loop_that_errs_is_found(how: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
@@ -217,6 +221,7 @@ def test_a_loop_that_errs_is_found(how: str, monkeypatch: pytest.MonkeyPatch, re
         assert result.sentence.startswith("torch disagrees: ")
 
 
+@pytest.mark.usefixtures("untimed")
 def test_tiny_targets_under_a_heavy_penalty_are_no_disagreement(require) -> None:
     require("jax")
     generator = np.random.default_rng(0)
@@ -226,6 +231,7 @@ def test_tiny_targets_under_a_heavy_penalty_are_no_disagreement(require) -> None
         assert compare(data, backends=["numpy", "jax"], objective=objective, steps=5, dtype=dtype).verdict == "agree"
 
 
+@pytest.mark.usefixtures("untimed")
 def test_random_tables_are_agreed_on(require) -> None:
     """No correct backend is called wrong: scales, offsets, collinear and constant columns, batches, conventions."""
     require("torch")
@@ -270,3 +276,86 @@ def test_what_compare_cannot_take_is_one_line(require) -> None:
         compare(isolate=True, learning_rate=lambda k: 0.1)
     document = compare(backends=["numpy"], learning_rate=lambda k: 0.1, steps=np.int64(3)).to_dict()
     json.dumps(document, allow_nan=False)
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is timed, which takes most of a comparison of small data."""
+    monkeypatch.setattr(observation, "marginal_step", lambda run: 1e-6)
+
+
+LOSSES = ["absolute", "huber:0.5", "quantile:0.9", "logistic", "poisson"]
+
+
+def suited(text: str, seed: int = 0, n: int = 120, d: int = 2) -> Dataset:
+    generator = np.random.default_rng(seed)
+    X = generator.normal(size=(n, d))
+    z = X @ np.full(d, 0.5) + 0.3
+    if text == "logistic":
+        return Dataset(X, generator.random(n) < 1 / (1 + np.exp(-z)))
+    return Dataset(X, generator.poisson(np.exp(z)) if text == "poisson" else z + generator.standard_t(3, size=n))
+
+
+@pytest.mark.parametrize(("dtype", "batch_size"), [("float64", None), ("float32", 7)])
+@pytest.mark.parametrize("text", LOSSES)
+@pytest.mark.usefixtures("untimed")
+def test_every_loss_is_agreed_on(text: str, dtype: str, batch_size: int | None, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    rate = 0.001 if text == "poisson" and batch_size else "auto"
+    objective = LinearRegression(row_loss=row_loss(text))
+    settings = dict(objective=objective, dtype=dtype, batch_size=batch_size, learning_rate=rate, steps=100)
+    result = compare(suited(text), backends=["numpy", "jax", "torch"], **settings)
+    assert result.verdict == "agree"
+    assert result.exact is None
+    assert (result.spectrum is None) == (text in ("absolute", "quantile:0.9", "poisson"))
+    assert result.sensitivity < 1e-10
+    unknown = text in ("absolute", "quantile:0.9") or (text == "poisson" and batch_size is not None)
+    assert ("no bound is known for the parameters" in result.sentence) == unknown
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert document["exact"] is None
+    assert document["settings"]["objective"] == {"row_loss": text, "convention": "mean", "l2": 0.0}
+
+
+@pytest.mark.parametrize("text", LOSSES)
+@pytest.mark.usefixtures("untimed")
+def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    data, objective, right = suited(text), LinearRegression(row_loss=row_loss(text)), {}
+    for how in ("gradient", "loss", "nan", "trajectory"):
+
+        def observed(name: str, *arguments, how=how):
+            right[name] = right[name] if name in right else observe(name, *arguments)
+            return tampered(right[name], how) if name == "torch" else right[name]
+
+        monkeypatch.setattr(comparing, "observe", observed)
+        result = compare(data, backends=["numpy", "jax", "torch"], objective=objective, steps=50)
+        assert result.verdict == "disagree", how
+        assert result.sentence.startswith("torch disagrees: ")
+
+
+def test_a_lone_backend_of_another_loss_is_held_against_nothing() -> None:
+    result = compare(backends=["numpy"], objective=LinearRegression(row_loss=row_loss("huber:1")), steps=5)
+    assert result.verdict == "inconclusive"
+    assert "numpy was held against nothing: no other backend, and exact arithmetic takes squared errors" in str(result)
+
+
+@pytest.mark.usefixtures("untimed")
+def test_derivatives_cut_off_alike_in_all_rows_hide_nothing() -> None:
+    """Every residual of the bundled data has one sign at most random points: slopes showed nothing."""
+    for text, standardize in (("huber:0.1", True), ("huber:0.1", False), ("quantile:0.75", True)):
+        objective = LinearRegression(row_loss=row_loss(text))
+        settings = dict(objective=objective, standardize=standardize, learning_rate=1e-4, steps=5)
+        assert compare(backends=["numpy", "torch"], **settings).sensitivity < 1e-10
+
+
+@pytest.mark.usefixtures("untimed")
+def test_random_tables_of_every_loss_are_agreed_on(require) -> None:
+    require("torch")
+    for k in range(15):
+        text = LOSSES[k % 5]
+        data = suited(text, k, n=int(10 + 20 * (k % 3)), d=1 + k % 4)
+        objective = LinearRegression(row_loss=row_loss(text), l2=[0.0, 0.1][k % 2])
+        result = compare(data, backends=["numpy", "torch"], objective=objective, steps=50)
+        assert result.verdict == "agree", (k, str(result))

@@ -17,6 +17,7 @@ from gdbackends.datasets import women
 from gdbackends.descent import Check, Stop, learning_rates, prepare
 from gdbackends.descent.pieces import pieces
 from gdbackends.errors import InputError, InputTypeError
+from gdbackends.objectives import row_loss
 from gdbackends.schedules import cosine, inverse_time
 from gdbackends.spectrum import spectrum
 
@@ -402,3 +403,116 @@ def test_predict_refuses_other_features() -> None:
         fitted.predict([[1.0, 2.0]])
     with pytest.raises(InputTypeError):
         fitted.predict([["tall"]])
+
+
+def losses_table(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """A table whose target suits the loss."""
+    generator = np.random.default_rng(5)
+    X = generator.normal(size=(300, 2)) * [1.0, 5.0] + [0.0, 30.0]
+    z = X @ [0.5, -0.06] + 2.3
+    if text == "logistic":
+        return X, (generator.random(300) < 1 / (1 + np.exp(-z))).astype(float)
+    if text == "poisson":
+        return X, generator.poisson(np.exp(z)).astype(float)
+    return X, z + generator.standard_t(3, size=300)
+
+
+@pytest.mark.parametrize("text", ["absolute", "huber:0.5", "quantile:0.9", "logistic", "poisson"])
+def test_every_loss_reaches_the_answer_of_another_library(text: str, backend64: Backend) -> None:
+    from scipy.optimize import minimize
+    from sklearn.linear_model import LogisticRegression, PoissonRegressor, QuantileRegressor
+
+    X, y = losses_table(text)
+    fitted = fit(X, y, backend=backend64, objective=LinearRegression(row_loss=row_loss(text)), steps=5000)
+    rtol = 1e-6
+    if text == "huber:0.5":
+        delta = 0.5
+
+        def cost(t):
+            r = np.abs(X @ t[:2] + t[2] - y)
+            return np.where(r <= delta, r**2, 2 * delta * r - delta**2).mean()
+
+        expected = minimize(cost, fitted.theta + 0.01, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-15}).x
+    else:
+        model = {
+            "absolute": QuantileRegressor(quantile=0.5, alpha=0),
+            "quantile:0.9": QuantileRegressor(quantile=0.9, alpha=0),
+            "logistic": LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000),
+            "poisson": PoissonRegressor(alpha=0, tol=1e-12, max_iter=10_000),
+        }[text].fit(X, y)
+        expected = np.append(model.coef_, model.intercept_)
+    if text in ("absolute", "quantile:0.9"):  # a subgradient descent comes near
+        objective = LinearRegression(row_loss=row_loss(text))
+        assert fitted.loss <= float(objective.loss(expected, X, y)) * (1 + 1e-4)
+        assert (fitted.stop, fitted.steps) == (Stop.STEPS, 5000)
+        assert "The derivative of this loss jumps, so the tolerance is ignored." in fitted.message
+    else:
+        np.testing.assert_allclose(fitted.theta, expected, rtol=rtol)
+        assert fitted.stop is Stop.CONVERGED
+
+
+@pytest.mark.parametrize("text", ["huber:0.5", "logistic", "poisson"])
+def test_at_the_automatic_rate_no_step_raises_the_cost(text: str) -> None:
+    X, y = losses_table(text)
+    for l2 in (0.0, 0.5):
+        for convention in ("mean", "half", "sum"):
+            objective = LinearRegression(convention, l2=l2, row_loss=row_loss(text))
+            losses = fit(X, y, backend="numpy", objective=objective, steps=300, tolerance=0).losses
+            assert (np.diff(losses) <= 1e-13 * np.abs(losses[:-1])).all()
+
+
+@pytest.mark.parametrize("text", ["absolute", "quantile:0.9"])
+def test_the_automatic_rate_of_a_kinked_loss_falls_as_the_root_and_scales_with_the_target(text: str) -> None:
+    X, y = losses_table(text)
+    objective = LinearRegression(row_loss=row_loss(text))
+    rates = learning_rates(prepare(X, y, get_backend("numpy"), objective), "auto", 100)
+    np.testing.assert_allclose(rates, rates[0] / np.sqrt(np.arange(1, 101)), rtol=1e-15)
+    larger = learning_rates(prepare(X, 1000 * y, get_backend("numpy"), objective), "auto", 100)
+    np.testing.assert_allclose(larger, 1000 * rates, rtol=1e-12)
+    halved = LinearRegression("half", row_loss=row_loss(text))
+    path = [fit(X, y, backend="numpy", objective=o, steps=50).theta for o in (objective, halved)]
+    np.testing.assert_allclose(path[0], path[1], rtol=1e-9)
+
+
+def test_labels_are_coded_and_probabilities_and_counts_predicted() -> None:
+    X, y = losses_table("logistic")
+    objective = LinearRegression(row_loss=row_loss("logistic"))
+    fitted = fit(X, np.where(y == 1, "yes", "no"), backend="numpy", objective=objective)
+    plain = fit(X, 2 * y - 1, backend="numpy", objective=objective)
+    assert fitted.labels == ("no", "yes")
+    assert plain.labels == ("-1", "1")
+    assert (fitted.theta == plain.theta).all()
+    assert fitted.to_dict(["a", "b"])["objective"] == "logistic"
+    assert fitted.to_dict(["a", "b"])["labels"] == ["no", "yes"]
+    z = X @ fitted.coef + fitted.intercept
+    np.testing.assert_allclose(fitted.predict(X), 1 / (1 + np.exp(-z)), rtol=1e-12)
+    X, y = losses_table("poisson")
+    counts = fit(X, y, backend="numpy", objective=LinearRegression(row_loss=row_loss("poisson")), steps=5000)
+    assert counts.predict(X).mean() == pytest.approx(y.mean(), rel=1e-9)  # as the intercept's gradient is 0
+    assert (counts.predict([[1e9, 0.0]]) == np.inf).all()
+
+
+def test_separable_data_are_said_to_be() -> None:
+    X, y = np.arange(10.0)[:, None], (np.arange(10) > 4).astype(int)
+    objective = LinearRegression(row_loss=row_loss("logistic"))
+    assert "The data are separable" in fit(X, y, backend="numpy", objective=objective).message
+    penalised = LinearRegression(row_loss=row_loss("logistic"), l2=0.01)
+    assert "separable" not in fit(X, y, backend="numpy", objective=penalised).message
+    y[0] = 1
+    assert "separable" not in fit(X, y, backend="numpy", objective=objective).message
+
+
+def test_what_a_loss_cannot_take_is_one_line() -> None:
+    X = np.arange(4.0)[:, None]
+    poisson, logistic = (LinearRegression(row_loss=row_loss(text)) for text in ("poisson", "logistic"))
+    with pytest.raises(InputError, match="two labels, got 4 different values"):
+        fit(X, [1, 2, 3, 4], backend="numpy", objective=logistic)
+    with pytest.raises(InputError, match="counts of at least 0, got -1"):
+        fit(X, [1, -1, 3, 4], backend="numpy", objective=poisson)
+    with pytest.raises(InputError, match="knows no rate for Poisson over batches; give a number"):
+        fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, batch_size=2)
+    assert fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, batch_size=2, learning_rate=0.01).loss < 1
+    diverged = fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, learning_rate=100.0)
+    assert diverged.message.endswith("Try a learning rate below 100.")
+    stable = fit(X, [0, 1, 0, 1], backend="numpy", objective=LinearRegression(row_loss=row_loss("huber:1")), steps=2)
+    assert stable.stop is not Stop.DIVERGED

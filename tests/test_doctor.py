@@ -92,7 +92,7 @@ def test_a_bare_machine_is_told_what_to_type(tmp_path: Path) -> None:
         ("class E(ImportError): ...\nraise E('own class')", "E: own class"),
         ("import os; os._exit(3)", "its process ended without an answer"),
         ("import sys; sys.exit('leaving')", "SystemExit: leaving"),
-        ("", "AttributeError: module 'torch' has no attribute"),
+        ("", "ImportError: cannot import name 'device' from 'torch'"),
     ],
 )
 def test_a_broken_torch_is_a_line_and_exit_code_1(tmp_path: Path, code: str, text: str) -> None:

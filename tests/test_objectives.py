@@ -6,14 +6,16 @@ import itertools
 from fractions import Fraction
 
 import array_api_strict
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbackends import LinearRegression
+from gdbackends.backends import Backend
 from gdbackends.errors import InputError
-from gdbackends.objectives import Objective, SquaredError
+from gdbackends.objectives import Objective, SquaredError, row_loss, spelled
 
 CONVENTIONS = ("mean", "half", "sum")
 numbers = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 6))
@@ -150,10 +152,111 @@ def test_the_closed_minimum_has_no_gradient(table) -> None:
             )
 
 
-def test_squared_error_is_lipschitz_with_its_constant() -> None:
-    loss, z = SquaredError(), np.linspace(-5, 5, 101)
-    slopes = np.diff(loss.derivative(z, 1.0)) / np.diff(z)
-    assert np.abs(slopes).max() == pytest.approx(loss.lipschitz)
+TEXTBOOK = {  # of the prediction z, the target y and mpmath's numbers
+    "squared": lambda z, y: (z - y) ** 2,
+    "absolute": lambda z, y: abs(z - y),
+    "huber:0.75": lambda z, y: (z - y) ** 2 if abs(z - y) <= 0.75 else 2 * 0.75 * abs(z - y) - mpmath.mpf(0.75) ** 2,
+    "quantile:0.875": lambda z, y: (1 - 0.875) * (z - y) if z > y else 0.875 * (y - z),
+    "logistic": lambda z, y: mpmath.log(1 + mpmath.exp((1 - 2 * y) * z)),
+    "poisson": lambda z, y: mpmath.exp(z) - y * z,
+}
+
+
+@pytest.mark.parametrize("text", TEXTBOOK)
+def test_row_losses_are_the_textbook_ones_and_their_derivatives_are_right(text: str) -> None:
+    loss, phi = row_loss(text), TEXTBOOK[text]
+    assert spelled(loss) == text
+    for z in (-740.0, -40.0, -3.0, -0.5, 0.25, 0.7, 2.0, 36.0, 700.0):
+        for y in (0.0, 1.0):
+            with mpmath.workdps(400):
+                value, slope = phi(mpmath.mpf(z), y), mpmath.diff(lambda t, y=y: phi(t, y), z)
+            at, target = np.array([z]), np.array([y])
+            assert float(loss.value(at, target)[0]) == pytest.approx(float(value), rel=4e-14)
+            assert float(loss.derivative(at, target)[0]) == pytest.approx(float(slope), rel=2e-13)
+
+
+@pytest.mark.parametrize("text", TEXTBOOK)
+def test_autodiff_finds_the_derivative_at_a_kink_too(text: str, backend64: Backend) -> None:
+    objective = LinearRegression(row_loss=row_loss(text))
+    value_and_grad = backend64.value_and_grad(objective)
+    for z in (0.0, 1.0, 0.75, -0.75, 1e-300, 30.0, -30.0):  # at 0, where abs and max differ between frameworks, too
+        for y in (0.0, 1.0):
+            theta, X, target = np.array([0.0, z]), np.array([[2.0]]), np.array([y])
+            place = backend64.asarray
+            loss, gradient = map(backend64.to_numpy, value_and_grad(place(theta), place(X), place(target)))
+            assert float(loss) == pytest.approx(float(objective.loss(theta, X, target)), rel=1e-13, abs=1e-300)
+            np.testing.assert_allclose(gradient, objective.gradient(theta, X, target), rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("text", TEXTBOOK)
+def test_the_derivative_changes_by_the_lipschitz_constant_or_jumps(text: str) -> None:
+    loss, z = row_loss(text), np.linspace(-5, 5, 10_001)
+    for y in (0.0, 1.0):
+        change = np.diff(loss.derivative(z, np.full_like(z, y)))
+        if np.isfinite(loss.lipschitz):
+            assert np.abs(change / np.diff(z)).max() == pytest.approx(loss.lipschitz, rel=1e-3)
+        if hasattr(loss, "jump"):
+            assert loss.derivative(np.array([y]), np.array([y])) == 0
+            assert np.abs(loss.derivative(z, np.full_like(z, y))[[0, -1]]).sum() == pytest.approx(loss.jump)
+
+
+def test_float32_stays_float32_whatever_the_type_of_a_parameter() -> None:
+    z, y = np.ones(3, np.float32), np.zeros(3, np.float32)
+    for text in TEXTBOOK:
+        loss = row_loss(text)
+        assert loss.value(z, y).dtype == loss.derivative(z, y).dtype == np.float32
+    huber = type(row_loss("huber:1"))(np.float64(2))
+    assert huber.value(z, y).dtype == np.float32
+    assert isinstance(huber.delta, float)
+
+
+def test_labels_and_counts() -> None:
+    logistic, poisson = row_loss("logistic"), row_loss("poisson")
+    for y, labels in (
+        ([0, 1, 1], ("0", "1")),
+        ([-1.0, 1.0, 1.0], ("-1", "1")),
+        (["no", "yes", "yes"], ("no", "yes")),
+        (np.array(["no", "yes", "yes"], dtype=object), ("no", "yes")),
+        ([False, True, True], ("False", "True")),
+        ([2.5, 7.0, 7.0], ("2.5", "7")),
+    ):
+        coded, names = logistic.targets(y)
+        assert coded.tolist() == [0, 1, 1]
+        assert names == labels
+    with pytest.raises(InputError, match=r"needs a target of two labels, got 4 different values \(1, 2, 3, \.\.\.\)"):
+        logistic.targets([1, 2, 3, 4])
+    with pytest.raises(InputError, match=r"got 1 different values \('yes'\)"):
+        logistic.targets(["yes", "yes"])
+    assert poisson.targets([0, 3])[0].tolist() == [0, 3]
+    with pytest.raises(InputError, match="counts of at least 0, got -2"):
+        poisson.targets([1, -2])
+    with pytest.raises(InputError, match="got zeros alone"):
+        poisson.targets([0, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cubic", "the loss must be one of squared, absolute, huber, logistic, quantile, poisson, got 'cubic'"),
+        ("", "the loss must be one of"),
+        ("huber:", "the huber loss takes a number, got 'huber:'; write huber:0.5"),
+        ("huber:wide", "the huber loss takes a number"),
+        ("huber:0", "delta of the Huber loss must be a number above 0, got 0.0"),
+        ("huber:nan", "delta of the Huber loss must be a number above 0, got nan"),
+        ("huber:inf", "delta of the Huber loss must be a number above 0, got inf"),
+        ("quantile:1", "q of the Quantile loss must be a number between 0 and 1, got 1.0"),
+        ("logistic:2", "the logistic loss takes no parameter, got 'logistic:2'; write logistic"),
+    ],
+)
+def test_wrong_spellings(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        row_loss(text)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_spelling_of_a_loss_of_ones_own_is_its_repr() -> None:
+    assert spelled(SquaredError()) == "squared"
+    assert spelled(object()).startswith("<object")  # pyright: ignore[reportArgumentType]
 
 
 def test_wrong_shapes_and_settings_are_refused(table) -> None:

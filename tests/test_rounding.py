@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gdbackends import LinearRegression
+from gdbackends import LinearRegression, get_backend
 from gdbackends.agreement.exact import exact_value_and_gradient
+from gdbackends.backends import names
 from gdbackends.errors import InputTypeError
+from gdbackends.objectives import row_loss
 from gdbackends.rounding import evaluate, gamma, unit_roundoff
 
 CONVENTIONS = ("mean", "half", "sum")
@@ -41,6 +43,43 @@ def test_numpy_lies_within_the_bound_of_the_exact_values(
         errors = [abs(float(np.float64(g)) - float(e)) for g, e in zip(gradient, exact, strict=True)]
         assert (np.array(errors) <= at.gradient_bound).all()
         assert abs(float(loss) - float(exact_loss)) <= at.loss_bound
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("text", ["absolute", "huber:0.5", "quantile:0.9", "logistic", "poisson"])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (60, 2), (300, 12)])
+def test_every_row_loss_lies_within_its_bound_on_every_backend(text: str, dtype: str, n: int, d: int, require) -> None:
+    """The reference is the same formula in extended precision; tests of the formulas are elsewhere."""
+    generator = np.random.default_rng([n, d])
+    objective = LinearRegression(row_loss=row_loss(text), l2=0.1)
+    for name in names():
+        require(name)
+        backend = get_backend(name, dtype=dtype)
+        run = backend.value_and_grad(objective)
+        for scale in (0.0, 0.1, 1.0, 5.0):
+            X, y = generator.normal(size=(n, d)).astype(dtype), generator.integers(0, 2, n).astype(dtype)
+            theta = (scale * generator.normal(size=d + 1)).astype(dtype)
+            loss, gradient = map(backend.to_numpy, run(*map(backend.asarray, (theta, X, y))))
+            wide = [a.astype(np.longdouble) for a in (theta, X, y)]
+            at = evaluate(objective, theta, X, y, dtype)
+            assert abs(loss - objective.loss(*wide)) <= at.loss_bound
+            assert (np.abs(gradient - objective.gradient(*wide)) <= at.gradient_bound).all()
+            assert np.isfinite(at.gradient_bound).all()
+
+
+def test_a_residual_on_the_kink_widens_the_bound_by_its_jump() -> None:
+    objective, X = LinearRegression(row_loss=row_loss("absolute")), np.array([[1.0], [2.0], [3.0]])
+    on = evaluate(objective, np.array([1.0, 0.0]), X, np.array([1.0, 5.0, 5.0]), "float64")
+    off = evaluate(objective, np.array([1.0, 0.0]), X, np.array([1.5, 5.0, 5.0]), "float64")
+    assert on.gradient_bound == pytest.approx([2 / 3, 2 / 3], rel=0.02)
+    assert off.gradient_bound.max() < 1e-14
+
+
+def test_an_exponential_beyond_the_range_is_said_to_be_unknown() -> None:
+    objective, X = LinearRegression(row_loss=row_loss("poisson")), np.array([[0.0, 1.0], [0.0, 700.0]])
+    with np.errstate(all="ignore"):
+        at = evaluate(objective, np.array([1.0, 1e14, 0.0]), X, np.array([1.0, 2.0]), "float64")
+    assert not np.isnan(at.gradient_bound).any()
 
 
 def test_an_error_of_1e_9_in_one_component_is_seen_up_to_1000_rows() -> None:

@@ -21,6 +21,8 @@ from gdbackends.spectrum import Spectrum, is_curved, spectrum
 
 EXACT_LIMIT = 1 << 22
 """Elements of X up to which a lone backend is held against exact arithmetic, which takes some seconds."""
+_DESCENT = 1 << 30
+"""Elements of X read to come near a minimum that has no closed form."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Case:
         proof: the proof run.
         unique: there is one answer.
         minimum: (d + 1,), as `exact`, of the rounded data and in the coordinates that are descended; of other losses
-            where NumPy's own fit ends.
+            near it.
         rates: of the fit.
     """
 
@@ -69,7 +71,7 @@ def lay_out(data: Dataset, settings: Settings) -> Case:
     unrounded = prepare(data.X, data.y, get_backend("numpy"), *arguments)
     rates = learning_rates(problem, settings.learning_rate, settings.steps)
     squared = isinstance(settings.objective.row_loss, SquaredError)
-    exact, minimum = (_minimum(unrounded), _minimum(problem)) if squared else (None, _end(problem, rates))
+    exact, minimum = (_minimum(unrounded), _minimum(problem)) if squared else (None, _end(problem))
     objective = problem.objective
     ends = spectrum(objective, problem.X, minimum.size) if is_curved(objective) else None
     points = probe_points(problem, minimum)
@@ -99,10 +101,11 @@ def _minimum(problem: Problem) -> Array:
     return problem.objective.minimum(problem.X, problem.y.astype(np.float64), problem.theta0.astype(np.float64))
 
 
-def _end(problem: Problem, rates: Array) -> Array:
-    """Return where NumPy's own descent ends, in the coordinates that are descended; the start if it diverges."""
-    fitted = descend(replace(problem, scaling=identity(problem.theta0.size - 1)), rates, tolerance=None)
-    return (problem.theta0 if fitted.stop is Stop.DIVERGED else fitted.theta).astype(np.float64)
+def _end(problem: Problem) -> Array:
+    """Return where a descent over all rows at the automatic rate ends, on NumPy and in the coordinates descended in."""
+    plain = replace(problem, scaling=identity(problem.theta0.size - 1), batch_size=None)
+    steps = max(10, min(1000, _DESCENT // problem.X.size))
+    return descend(plain, learning_rates(plain, "auto", steps), tolerance=None).theta.astype(np.float64)
 
 
 def judge(case: Case, observed: Mapping[str, Observation | None]) -> tuple[Row, ...]:
