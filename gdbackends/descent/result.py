@@ -11,7 +11,7 @@ import numpy as np
 
 from gdbackends.datasets import checked_arrays
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array, RowLoss, spelled
+from gdbackends.objectives import Array, RowLoss, row_loss, spelled
 
 
 class Stop(Enum):
@@ -80,6 +80,7 @@ class Fit:
     def to_dict(self, features: Sequence[str]) -> dict[str, Any]:
         """Return the result as it stands in JSON, the coefficients by the d features' names."""
         return {
+            "dtype": str(self.theta.dtype),
             "coefficients": dict(zip(features, self.coef.tolist(), strict=True)),
             "intercept": self.intercept,
             "objective": None if self.row_loss is None else spelled(self.row_loss),
@@ -90,6 +91,35 @@ class Fit:
             "message": self.message,
             "learning_rate": self.learning_rate,
         }
+
+    @classmethod
+    def from_dict(cls, document: Any) -> Fit:
+        """Return the fit that `to_dict` gave, as JSON brings it back; its losses and its path are not in there.
+
+        Raises:
+            InputError: it is no such document.
+        """
+        try:
+            dtype, loss, labels = document["dtype"], document["objective"], document["labels"]
+            numbers = [*document["coefficients"].values(), document["intercept"]]
+            theta = np.array([float(number) for number in numbers], {"float32": "float32", "float64": "float64"}[dtype])
+            fitted = cls(
+                theta=theta,
+                loss=float("nan") if document["loss"] is None else float(document["loss"]),
+                losses=np.zeros(0, theta.dtype),
+                steps=int(document["steps"]),
+                stop=Stop[document["stop"]],
+                gradient_norm=float("nan"),
+                learning_rate=float(document["learning_rate"]),
+                row_loss=None if loss is None else row_loss(loss),
+                labels=None if labels is None else (str(labels[0]), str(labels[1])),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+            raise InputError(f"is no saved fit ({text}); save one with gdbackends fit --save FILE") from None
+        if not (np.isfinite(theta).all() and theta.size > 1):
+            raise InputError("is a fit without finite coefficients, as one that diverged; fit and save again")
+        return fitted
 
     def predict(self, X: Any) -> Array:
         """Return the predictions (n,) of a linear model, for X (n, d).

@@ -1,0 +1,60 @@
+"""Files that the commands write: whole or not at all, and never over what was read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from gdbackends.descent import Fit
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+
+
+def check_output(option: str, path: str, *inputs: str | None) -> None:
+    """Refuse, before any work is done, a file that was given to be read, or one in no folder."""
+    target = Path(path)
+    for given in inputs:
+        if given is not None and target.exists() and Path(given).exists() and target.samefile(given):
+            raise InputError(f"{option} {path} would overwrite what is read; give another name")
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise InputError(f"{option} {path} is a folder, or in none; give the name of a file")
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a text file in one: who reads it sees the old content or the new one, and a full disk leaves the old."""
+    target = Path(path)
+    target = target.resolve() if target.is_file() else target  # a link stays one
+    whole = not target.exists() or target.is_file()  # a pipe or /dev/stdout cannot be replaced
+    written = target.with_name(f".gdbackends-{os.getpid()}.part") if whole else target
+    try:
+        with written.open("w", encoding="utf8", newline="") as stream:
+            stream.write(text)
+        if whole:
+            written.replace(target)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        if whole:
+            written.unlink(missing_ok=True)
+
+
+def predictions_csv(fitted: Fit, X: Array) -> str:
+    """Return the predictions as CSV: a column `prediction`, and for two labels the likelier `label`."""
+    predicted, stream = fitted.predict(X), io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    labels = None if fitted.labels is None else tuple(_cell(label) for label in fitted.labels)
+    writer.writerow(["prediction"] if labels is None else ["prediction", "label"])
+    for value in predicted.tolist():
+        writer.writerow([repr(value)] if labels is None else [repr(value), labels[value > 0.5]])
+    return stream.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Return text so that no spreadsheet runs it: what would begin a formula gets an apostrophe, unless a number."""
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return text
