@@ -33,14 +33,14 @@ _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "
 @fit_options
 @click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: insist on these.  [default: all installed]")
 @click.pass_context
-def command(ctx: click.Context, source: str | None, target: str | None, features: str | None, **options: Any) -> None:
-    """Fit SOURCE (a CSV file; without it, 15 heights and weights) on every backend, prove that they agree, time them.
+def command(ctx: click.Context, **options: Any) -> None:
+    """Fit SOURCE (a file; - is standard input; women, the default, or diabetes) on every backend, prove that they agree, time them.
 
     Each backend runs in a process of its own. Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be
     said; 2 bad use or input.
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
-    data = dataset(source, target, features)
+    data = dataset(options)
     comparison = compare(data, backends=backends, isolate=True, **fit_settings(options))
     if options["as_json"]:
         print_json(comparison.to_dict())

@@ -36,8 +36,8 @@ from gdbackends.measurement.environment import environment
 @fit_options
 @click.option("--backend", default="numpy", show_default=True, help="numpy, jax or torch.")
 @click.pass_context
-def command(ctx: click.Context, source: str | None, target: str | None, features: str | None, **options: Any) -> None:
-    """Fit SOURCE (a CSV file; without it, 15 heights and weights) on one backend.
+def command(ctx: click.Context, **options: Any) -> None:
+    """Fit SOURCE (a file; - is standard input; women, the default, or diabetes) on one backend.
 
     Exit code: 0 fine; 1 the fit diverged; 2 bad use or input.
     """
@@ -47,7 +47,7 @@ def command(ctx: click.Context, source: str | None, target: str | None, features
         device = None
         echo("numpy stays on the CPU")
     backend = get_backend(options["backend"], device, dtype)
-    data = dataset(source, target, features)
+    data = dataset(options)
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     if options["as_json"]:

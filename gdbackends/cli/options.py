@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 from rich.console import Console
 
-from gdbackends.datasets import Dataset, women
+from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
-from gdbackends.reading import read
+from gdbackends.reading import BUNDLED, read
 
 _OPTIONS = [
     click.argument("source", required=False),
     click.option("--target", help="The column to predict.  [default: the last]"),
     click.option("--features", metavar="A,B,...", help="The columns to predict from.  [default: all others]"),
+    click.option(
+        "--delimiter", help="Between the cells of CSV; ' ' is blanks, \\t a tab.  [default: told from line 1]"
+    ),
+    click.option("--decimal", default=".", show_default=True, help="The decimal mark of CSV: . or a comma."),
+    click.option("--header/--no-header", default=None, help="Whether CSV has a header.  [default: told from line 1]"),
+    click.option("--synthetic", metavar="ROWSxFEATURES", help="Random rows instead of a SOURCE: 10000x20."),
     click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy stays on the CPU.  [default: cpu]"),
     click.option("--dtype", default="float64", show_default=True, help="float64 or float32."),
     click.option("--steps", type=int, default=1000, show_default=True, help="The most steps to make."),
@@ -41,16 +48,35 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def dataset(source: str | None, target: str | None, features: str | None) -> Dataset:
+def dataset(options: Mapping[str, Any]) -> Dataset:
     """Return the table that was asked for; say on stderr which column is predicted if nobody chose."""
+    source, target, features = options["source"], options["target"], options["features"]
+    marks = {"delimiter": options["delimiter"], "decimal": options["decimal"], "header": options["header"]}
+    marks["delimiter"] = "\t" if marks["delimiter"] == "\\t" else marks["delimiter"]
+    if options["synthetic"] is not None:
+        if (source, target, features, *marks.values()) != (None, None, None, None, ".", None):
+            raise InputError("--synthetic makes its own table; leave out SOURCE and the options that read one")
+        return _synthetic(options["synthetic"])
     if source is None:
-        if target is not None or features is not None:
-            raise InputError("--target and --features choose columns of a SOURCE, and none was given; name a CSV file")
+        if (target, features, *marks.values()) != (None, None, None, ".", None):
+            raise InputError(
+                "--target and --features choose columns of a SOURCE, --delimiter, --decimal and --header read one, "
+                "and none was given; name a file"
+            )
         return women()
-    data = read(source, target=target, features=None if features is None else split("--features", features))
-    if target is None:
+    names = None if features is None else split("--features", features)
+    data = read(source, target=target, features=names, **marks)
+    if target is None and source not in BUNDLED:
         echo(f"predicting {data.target!r}, the last column; choose another with --target")
     return data
+
+
+def _synthetic(size: str) -> Dataset:
+    """Return random rows: as many, and features, as `size` says."""
+    found = re.fullmatch(r"(\d{1,18})x(\d{1,18})", size)
+    if found is None:
+        raise InputError(f"--synthetic must be rows x features, such as 10000x20, got {size!r}")
+    return synthetic(int(found[1]), int(found[2]))
 
 
 def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
