@@ -34,10 +34,11 @@ _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "
 @click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: insist on these.  [default: all installed]")
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
-    """Fit SOURCE (a file; - is standard input; women, the default, or diabetes) on every backend, prove that they agree, time them.
+    """Fit SOURCE on every backend, prove that they agree, time them.
 
-    Each backend runs in a process of its own. Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be
-    said; 2 bad use or input.
+    SOURCE is a file, - for standard input, women (the default) or diabetes. Each backend runs in a process of its own.
+
+    Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be said; 2 bad use or input.
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
     data = dataset(options)

@@ -37,7 +37,9 @@ from gdbackends.measurement.environment import environment
 @click.option("--backend", default="numpy", show_default=True, help="numpy, jax or torch.")
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
-    """Fit SOURCE (a file; - is standard input; women, the default, or diabetes) on one backend.
+    """Fit SOURCE on one backend.
+
+    SOURCE is a file, - for standard input, women (the default) or diabetes.
 
     Exit code: 0 fine; 1 the fit diverged; 2 bad use or input.
     """

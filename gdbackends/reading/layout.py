@@ -25,28 +25,25 @@ class Layout:
         delimiter: what separates cells; " " is a run of blanks.
         decimal: "." or ",".
         names: of the columns.
-        header: whether the first row holds the names.
-        start: the byte at which the rows of numbers start.
+        line: the first line of numbers, and
+        start: the byte at which it starts.
     """
 
     delimiter: str
     decimal: str
     names: list[str]
-    header: bool
+    line: int
     start: int
 
     def rows(self, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
         """Yield each row of numbers with the line it ends on; refuse one with more cells or fewer."""
-        width, header = len(self.names), self.header
+        width = len(self.names)
         for line, row in _rows(iter(_Lines(stream)), self.delimiter):
-            if len(row) <= 1 and not any(cell.strip() for cell in row):
+            if line < self.line or (len(row) <= 1 and not any(cell.strip() for cell in row)):
                 continue
             if len(row) != width:
                 raise InputError(f"line {line} has {len(row)} fields where the first has {width}; mend that line")
-            if header:
-                header = False
-            else:
-                yield line, row
+            yield line, row
 
 
 class _Lines:
@@ -101,7 +98,7 @@ def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool 
         lines = iter(counter)
         before = number = 0
         for number, first in enumerate(lines, 1):  # noqa: B007
-            if first.strip(" \r\n"):
+            if first.strip():
                 break
             before = counter.bytes
         else:
@@ -109,13 +106,12 @@ def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool 
         sniffed = delimiter or _sniff(first, decimal)
         if delimiter is None and header is None and decimal == "." and sniffed == ",":
             _check_commas(first, number)
-        _, row = next(_rows(chain([first], lines), sniffed))
+        last, row = next(_rows(chain([first], lines), sniffed))
         cells = [cell.strip() for cell in row]
         if header is None:
             header = _is_header(cells, number, sniffed, decimal)
-        start = counter.bytes if header else before
         names = [(cell if header else "") or f"c{j + 1}" for j, cell in enumerate(cells)]
-        layout = Layout(sniffed, decimal, names, header, start)
+        layout = Layout(sniffed, decimal, names, *((number + last, counter.bytes) if header else (number, before)))
     with source.open() as stream:
         if header and next(layout.rows(stream), None) is None:
             raise InputError("has a header and no rows; at least one row of numbers is needed")

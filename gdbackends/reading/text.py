@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from array import array
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -85,14 +86,16 @@ def _fast(source: Source, layout: Layout, columns: list[int]) -> Table | None:
         return None
     parse = _polars if find_spec("polars") is not None else _numpy
     blocks: list[Array] = []
-    with source.open() as stream:
-        stream.seek(layout.start)
-        for chunk in _chunks(stream):
-            chunk = _plain(chunk, layout)
-            block = None if chunk is None else parse(chunk, layout, columns)
-            if block is None or not np.isfinite(block).all():
-                return None
-            blocks.append(block)
+    try:
+        with source.open() as stream:
+            stream.seek(layout.start)
+            for chunk in (_plain(raw, layout) for raw in _chunks(stream)):
+                block = None if chunk is None else parse(chunk, layout, columns)
+                if block is None or not np.isfinite(block).all():
+                    return None
+                blocks.append(block)
+    except (OSError, EOFError, zlib.error):  # a damaged gzip file; the exact path may meet another mistake before it
+        return None
     if not blocks:
         return None
     X, y = np.empty((sum(map(len, blocks)), len(columns) - 1)), np.empty(sum(map(len, blocks)))
@@ -119,7 +122,7 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
 
 def _plain(chunk: bytes, layout: Layout) -> bytes | None:
     """Return the chunk with decimal points if no reader can differ on it: rows without quotes or odd line ends."""
-    if b'"' in chunk or b"\0" in chunk or chunk.count(b"\r") != chunk.count(b"\r\n"):
+    if not chunk.strip() or b'"' in chunk or b"\0" in chunk or chunk.count(b"\r") != chunk.count(b"\r\n"):
         return None
     try:
         chunk.decode()
