@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,9 +51,9 @@ def one(data: bytes) -> None:
     first = outcome(data, options)
     if data.startswith((b"PAR1", b"PK\x03\x04", b"\x93NUMPY")):
         return
-    sys.modules["polars"] = None  # pyright: ignore
+    text.find_spec = lambda _: None
     second = outcome(data, options)
-    sys.modules["polars"] = pl
+    text.find_spec = find_spec
     text._fast = lambda *_: None
     third = outcome(data, options)
     text._fast = FAST

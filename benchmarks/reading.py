@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import polars as pl
 
 ROWS, COLUMNS, ROUNDS = 1_000_000, 10, 5
 COMMON = """
@@ -38,7 +39,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
         numbers = np.random.default_rng(0).normal(size=(ROWS, COLUMNS))
-        np.savetxt(path, numbers, "%r", ",", header=",".join(f"f{j}" for j in range(COLUMNS)), comments="")
+        pl.DataFrame(numbers, schema=[f"f{j}" for j in range(COLUMNS)]).write_csv(path)
         for _ in range(ROUNDS):
             for name, reading in READINGS.items():
                 command = [sys.executable, "-c", COMMON.format(reading=reading), str(path)]

@@ -21,6 +21,11 @@ _ADVICE = {
 _LIBRARIES = {"narwhals", "pandas", "polars", "pyarrow"}
 
 
+def is_framed(values: Any) -> bool:
+    """Say whether a library of data frames made the values."""
+    return type(values).__module__.partition(".")[0] in _LIBRARIES
+
+
 def series_of(values: Any, name: str) -> list[Any] | None:
     """Return a frame's columns, or a series alone, as narwhals series; None for what is neither.
 
@@ -28,7 +33,7 @@ def series_of(values: Any, name: str) -> list[Any] | None:
         InputTypeError: a lazy frame.
         InputError: a frame that cannot be taken apart, such as one with two columns of a name; `name` says which.
     """
-    if type(values).__module__.partition(".")[0] not in _LIBRARIES:
+    if not is_framed(values):
         return None
     import narwhals.stable.v2 as nw
 
@@ -118,7 +123,8 @@ def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
         first = f"{name}[{', '.join(map(str, where))}] = {array[where]}"
         if columns is not None:
-            first = f"in column {str(columns[where[-1] if array.ndim == 2 else 0].name)!r}, row {where[0]} (from 0)"
+            column = columns[where[-1] if array.ndim == 2 else 0].name
+            first = f"in {f'column {str(column)!r}, ' if column else ''}row {where[0]} (from 0)"
         raise InputError(
             f"{name} has {finite.size - int(finite.sum())} missing or non-finite values, the first {first}; "
             f"drop or fill those rows"

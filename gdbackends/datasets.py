@@ -133,4 +133,4 @@ def _check_memory(needed: int, what: str) -> None:
 def _size(count: int) -> str:
     """Return a count of bytes with its unit."""
     scale, unit = next(((s, u) for s, u in ((10**12, "TB"), (10**9, "GB")) if count >= s), (10**6, "MB"))
-    return f"{count / scale:,.3g} {unit}" if count < 1000 * scale else f"{count // scale:,} {unit}"
+    return f"{count / scale:.3g} {unit}"

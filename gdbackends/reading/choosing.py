@@ -10,6 +10,8 @@ from gdbackends.errors import InputError, InputTypeError
 
 def choose(names: Sequence[str], target: str | None, features: Sequence[str] | None) -> tuple[list[str], str]:
     """Return the features' names and the target's: by default the last column from all others."""
+    if not names:
+        raise InputError("has no columns; a target and at least one feature are needed")
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -170,6 +170,9 @@ def _load(stream: BinaryIO | Any, size: int) -> Array:
     """Return one array, never a pickle; its header must promise no more than there is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        if stream.read(1) == b"\x80":
+            raise InputError(_PICKLE)
+        stream.seek(0)
         try:
             version = np.lib.format.read_magic(stream)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

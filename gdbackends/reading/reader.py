@@ -8,6 +8,7 @@ from gzip import BadGzipFile
 from pathlib import Path
 from typing import Any
 
+from gdbackends.arrays import is_framed
 from gdbackends.datasets import Dataset, diabetes, women
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.reading.choosing import choose
@@ -89,7 +90,12 @@ def _label(source: Any) -> str:
         return "stdin" if source == "-" else str(source)
     if hasattr(source, "read"):
         return "stream"
-    return "data frame"
+    if is_framed(source):
+        return "data frame"
+    raise InputTypeError(
+        f"source must be a path, '-', {', '.join(map(repr, BUNDLED))}, a binary file or a data frame, got "
+        f"{type(source).__name__}; for arrays use Dataset(X, y)"
+    )
 
 
 def _opened(source: Any, label: str) -> tuple[str, Source | Columns]:
@@ -97,10 +103,7 @@ def _opened(source: Any, label: str) -> tuple[str, Source | Columns]:
     if label == "data frame":
         table = frame_columns(source, "it")
         if table is None:
-            raise InputTypeError(
-                f"source must be a path, '-', {', '.join(map(repr, BUNDLED))}, a binary file or a data frame, got "
-                f"{type(source).__name__}; for arrays use Dataset(X, y)"
-            )
+            raise InputTypeError(f"must be a whole data frame, got {type(source).__name__}")
         return "data", table
     try:
         if hasattr(source, "read"):

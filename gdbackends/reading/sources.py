@@ -45,8 +45,9 @@ class Source:
 
     def open(self) -> BinaryIO:
         """Open the bytes, as they were before compression."""
-        raw = io.BytesIO(self.data) if self.path is None else self.path.open("rb")
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw) if self.gzipped else raw)
+        if self.gzipped:
+            return cast("BinaryIO", gzip.open(io.BytesIO(self.data) if self.path is None else self.path))
+        return io.BytesIO(self.data) if self.path is None else self.path.open("rb")
 
 
 def file_source(path: Path) -> Source:

@@ -21,6 +21,7 @@ from gdbackends.reading.refusals import refuse
 from gdbackends.reading.sources import Source
 
 _CHUNK = 1 << 22  # bytes; larger ones only take more memory
+_CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
 Table = tuple[Array, Array]
 
 
@@ -150,6 +151,8 @@ def _polars(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
 
 def _numpy(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
     """Return the columns (k, columns), or None; loadtxt refuses rows of different lengths itself."""
+    if not chunk.isascii() or len(chunk.translate(None, _CONTROLS)) < len(chunk):
+        return None  # which loadtxt may take for blanks
     try:
         rows = np.loadtxt(io.StringIO(chunk.decode()), delimiter=layout.delimiter, comments=None, ndmin=2)
     except ValueError:
