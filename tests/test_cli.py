@@ -120,7 +120,7 @@ BAD = [
     (["fit", "--synthetic", "10x2", "--target", "y"], "--synthetic makes its own table; leave out SOURCE"),
     (["fit", "--synthetic", "10"], "--synthetic must be rows x features, such as 10000x20, got '10'"),
     (["fit", "--synthetic", "0x2"], "rows must be at least 1, got 0"),
-    (["compare", "--synthetic", "10000000x1000000"], "needs 480 TB of memory, and this machine has"),
+    (["compare", "--synthetic", "10000000x1000000"], "needs 264 TB of memory, and this machine has"),
     (["fit", "/dev/zero"], "/dev/zero: cannot be read: is a device, no regular file"),
     (["fit", "--learning-rate", "0"], "learning_rate must be positive and finite"),
     (["fit", "--learning-rate", "-1"], "learning_rate must be positive and finite"),
