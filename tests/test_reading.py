@@ -197,6 +197,7 @@ BAD_TEXT: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "twice": ("a,a,y\n1,2,3\n", {}, "two columns are called 'a'; rename one"),
     "no name twice": ("c2,,y\n1,2,3\n", {}, "two columns are called 'c2'"),
     "open quote": ('a,y\n1,2\n1,"2\n3,4\n', {}, "is not a CSV table: a quote opens in line 3 and does not close"),
+    "open quote in line 3": ('\n\n"a,y\n1,2\n', {}, "a quote opens in line 3 and does not close"),
     "odd quote": ('a,y\n1,"2"3\n', {}, "is not a CSV table: ',' expected after '\"' (line 2); check its quotes"),
     "huge cell": ('a,y\n1,"' + "2" * 200_000, {}, "a quote opens in line 2 and does not close"),
 }
@@ -230,6 +231,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "NPY of text": ("t.npy", npy(TEN.astype(str)), "column 'c2' holds no numbers (row 0 (from 0): '1.0')"),
     "NPY with NaN": ("t.npy", npy(np.where(TEN == 7, np.nan, TEN)), "the first in row 3 (from 0), column 'c2'"),
     "NPY without rows": ("t.npy", npy(TEN[:0]), "X must have at least one row and one feature, got shape (0, 1)"),
+    "NPY without values": ("t.npy", npy(np.zeros(0, [("a", "U3"), ("y", "f8")])), "'a' holds no numbers (no values at"),
     "nested fields": ("t.npy", npy(np.zeros(2, [("a", "f8", 2), ("y", "f8")])), "fields of a structured array must be"),
     "empty NPZ": ("t.npz", b"", "cannot be read: File is not a zip file"),
     "NPZ cut": ("t.npz", npz(X=TEN, y=TEN[:, 0])[:-30], "cannot be read: File is not a zip file"),

@@ -17,28 +17,30 @@ def choose(names: Sequence[str], target: str | None, features: Sequence[str] | N
         if name in seen:
             raise InputError(f"two columns are called {name!r}; rename one")
         seen.add(name)
-    target = names[-1] if target is None else _known(names, target)
-    chosen = [n for n in names if n != target] if features is None else [_known(names, n) for n in features]
+    target = names[-1] if target is None else target
+    chosen = [name for name in names if name != target] if features is None else list(features)
+    for name in (target, *chosen):
+        if not isinstance(name, str):
+            raise InputTypeError(f"a column is chosen by its name, got {name!r}")
+        if name not in seen:
+            raise _unknown(names, name)
     if target in chosen:
         raise InputError(f"the target {target!r} is among the features; leave it out")
-    repeated = next((name for name in chosen if chosen.count(name) > 1), None) if features is not None else None
-    if repeated is not None:
-        raise InputError(f"the feature {repeated!r} is named twice; name it once")
+    for name in chosen:
+        if name not in seen:
+            raise InputError(f"the feature {name!r} is named twice; name it once")
+        seen.remove(name)
     if not chosen:
         raise InputError(f"a target and at least one feature are needed, got {', '.join(map(repr, names))} alone")
     return chosen, target
 
 
-def _known(names: Sequence[str], name: str) -> str:
-    """Return the name if there is such a column."""
-    if not isinstance(name, str):
-        raise InputTypeError(f"a column is chosen by its name, got {name!r}")
-    if name in names:
-        return name
+def _unknown(names: Sequence[str], name: str) -> InputError:
+    """Return the refusal of a name that no column has."""
     folded = {known.casefold(): known for known in names}
     near = [folded[close] for close in get_close_matches(name.casefold(), folded, 1)]
     advice = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(map(repr, names[:10]))}"
-    raise InputError(f"no column {name!r}; {advice}")
+    return InputError(f"no column {name!r}; {advice}")
 
 
 def no_numbers(name: str, seen: str, numeric: Sequence[str], target: str) -> InputError:

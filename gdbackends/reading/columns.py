@@ -55,7 +55,8 @@ def take(table: Columns, features: list[str], target: str, labels: bool) -> tupl
     bad = [(name, ~np.isfinite(column)) for name, column in zip((*features, target), (*X.T, y), strict=True)]
     count = sum(int(where.sum()) for _, where in bad)
     if count:
-        row, name = min((int(where.argmax()), name) for name, where in bad if where.any())
+        firsts = [(int(where.argmax()), name) for name, where in bad if where.any()]
+        row, name = min(firsts, key=lambda first: first[0])
         raise InputError(
             f"{count} missing or non-finite values, the first in row {row} (from 0), column {name!r}; "
             f"drop or fill those rows"
@@ -69,8 +70,8 @@ def _numeric(table: Columns, name: str, column: Array | None, target: str) -> Ar
         return np.array(column, np.float64)
     numeric = [other for j, other in enumerate(table.names) if table.numbers(j) is not None]
     texts = table.texts(table.names.index(name))
-    row = next(i for i, value in enumerate(texts) if not _is_null(value))
-    raise no_numbers(name, f"row {row} (from 0): {str(texts[row])[:40]!r}", numeric, target)
+    seen = (f"row {i} (from 0): {str(value)[:40]!r}" for i, value in enumerate(texts) if not _is_null(value))
+    raise no_numbers(name, next(seen, "no values at all"), numeric, target)
 
 
 def _coded(values: list[Any], target: str) -> tuple[Array | None, tuple[str, str] | None]:

@@ -69,20 +69,20 @@ class _Lines:
                     ) from None
 
 
-def _rows(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record's last line and its cells, none for a blank line."""
+def _rows(lines: Iterator[str], delimiter: str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record's last line, after those `before`, and its cells, none for a blank line."""
     if delimiter == " ":
         lines = (_BLANKS.sub(lambda match: match[1] or "\t", line.strip()) for line in lines)
     reader = csv.reader(lines, delimiter="\t" if delimiter == " " else delimiter, strict=True)
-    begin = 1
+    begin = before + 1
     try:
         for row in reader:
-            yield reader.line_num, row
-            begin = reader.line_num + 1
+            yield before + reader.line_num, row
+            begin = before + reader.line_num + 1
     except csv.Error as error:
         if "unexpected end" in str(error) or "field larger" in str(error):
             raise InputError(f"is not a CSV table: a quote opens in line {begin} and does not close; mend it") from None
-        raise InputError(f"is not a CSV table: {error} (line {reader.line_num}); check its quotes") from None
+        raise InputError(f"is not a CSV table: {error} (line {before + reader.line_num}); check its quotes") from None
 
 
 def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool | None) -> Layout:
@@ -106,12 +106,12 @@ def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool 
         sniffed = delimiter or _sniff(first, decimal)
         if delimiter is None and header is None and decimal == "." and sniffed == ",":
             _check_commas(first, number)
-        last, row = next(_rows(chain([first], lines), sniffed))
+        last, row = next(_rows(chain([first], lines), sniffed, number - 1))
         cells = [cell.strip() for cell in row]
         if header is None:
             header = _is_header(cells, number, sniffed, decimal)
         names = [(cell if header else "") or f"c{j + 1}" for j, cell in enumerate(cells)]
-        layout = Layout(sniffed, decimal, names, *((number + last, counter.bytes) if header else (number, before)))
+        layout = Layout(sniffed, decimal, names, *((last + 1, counter.bytes) if header else (number, before)))
     with source.open() as stream:
         if header and next(layout.rows(stream), None) is None:
             raise InputError("has a header and no rows; at least one row of numbers is needed")

@@ -28,7 +28,6 @@ class Source:
     """Bytes that can be opened again and again.
 
     Attributes:
-        label: what errors call it.
         name: what the table is called.
         format: "text", "npy", "npz" or "parquet".
         gzipped: whether the bytes are compressed.
@@ -36,7 +35,6 @@ class Source:
         data: the bytes.
     """
 
-    label: str
     name: str
     format: str
     gzipped: bool
@@ -66,16 +64,16 @@ def file_source(path: Path) -> Source:
             f"files whose names end in {''.join(path.suffixes[-2:] if gzipped else [path.suffix])!r} are "
             f"not read; accepted are {_ACCEPTED}"
         )
-    return Source(str(path), inner.stem, kind, gzipped, path)
+    return Source(inner.stem, kind, gzipped, path)
 
 
-def stream_source(stream: Any, label: str) -> Source:
+def stream_source(stream: Any, name: str) -> Source:
     """Return all that a binary stream holds, its format by its first bytes."""
     data = stream.read()
     if not isinstance(data, bytes):
         raise InputTypeError(f"must be open in binary mode, got {type(data).__name__}; open it with 'rb'")
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "text")
-    return Source(label, label, "text" if kind == "gzip" else kind, kind == "gzip", None, data)
+    return Source(name, "text" if kind == "gzip" else kind, kind == "gzip", None, data)
 
 
 def check_text(head: bytes) -> None:

@@ -33,7 +33,8 @@ def read_text(
     Raises:
         InputError: a cell is no number, or a row has more cells or fewer; the text says where.
     """
-    columns = [layout.names.index(name) for name in (*features, target)]
+    index = {name: j for j, name in enumerate(layout.names)}
+    columns = [index[name] for name in (*features, target)]
     pair = _labels(source, layout, target) if labels else None
     if pair is None:
         table = _fast(source, layout, columns)
@@ -123,7 +124,8 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
 
 def _plain(chunk: bytes, layout: Layout) -> bytes | None:
     """Return the chunk with decimal points if no reader can differ on it: rows without quotes or odd line ends."""
-    if not chunk.strip() or b'"' in chunk or b"\0" in chunk or chunk.count(b"\r") != chunk.count(b"\r\n"):
+    odd = chunk.isspace() or b'"' in chunk or b"\0" in chunk
+    if odd or (b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")):
         return None
     try:
         chunk.decode()
@@ -138,14 +140,14 @@ def _polars(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
     """Return the columns (k, columns), or None; polars is stricter than float(), but for missing and extra cells."""
     import polars as pl
 
-    width = len(layout.names)
-    schema = {str(j): pl.Float64 if j in set(columns) else pl.String for j in range(width)}
+    width, chosen = len(layout.names), set(columns)
+    schema = {str(j): pl.Float64 if j in chosen else pl.String for j in range(width)}
     try:
         frame = pl.read_csv(chunk, has_header=False, separator=layout.delimiter, quote_char=None, schema=schema)
     except pl.exceptions.PolarsError:
         return None
-    if chunk.count(layout.delimiter.encode()) != (width - 1) * frame.height:
-        return None
+    if len(columns) < width and chunk.count(layout.delimiter.encode()) != (width - 1) * frame.height:
+        return None  # a cell that nobody chose is missing
     return frame.select(map(str, columns)).to_numpy()
 
 
