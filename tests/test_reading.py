@@ -301,6 +301,14 @@ def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[byte
     return subprocess.run(full, capture_output=True, timeout=60, check=False, **options)
 
 
+def test_a_damaged_parquet_file_is_one_line_too(tmp_path: Path) -> None:
+    seed = bytearray(parquet(a=[1.0, 2.0] * 50, y=[1.0, 2.5] * 50))
+    seed[62] ^= 0xFF  # on which polars 2.1 panics, and says so on stderr
+    shown = command("fit", str(write(tmp_path, bytes(seed), "t.pq")))
+    assert (shown.returncode, shown.stdout, shown.stderr.count(b"\n")) == (2, b"", 1)
+    assert shown.stderr.startswith(f"gdbackends: {tmp_path}/t.pq: ".encode())
+
+
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> tuple[Any, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -65,10 +67,24 @@ def dataset(options: Mapping[str, Any]) -> Dataset:
             )
         return women()
     names = None if features is None else split("--features", features)
-    data = read(source, target=target, features=names, **marks)
+    with _unheard():
+        data = read(source, target=target, features=names, **marks)
     if target is None and source not in BUNDLED:
         echo(f"predicting {data.target!r}, the last column; choose another with --target")
     return data
+
+
+@contextmanager
+def _unheard() -> Generator[None]:
+    """Send to nowhere what is written to stderr: polars prints pages before its error on a damaged Parquet file."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _synthetic(size: str) -> Dataset:

@@ -113,8 +113,8 @@ def parquet_columns(source: Source) -> Columns:
         stream.seek(0)
         try:
             frame = pl.read_parquet(stream)
-        except pl.exceptions.PanicException as error:  # it is no Exception
-            raise ValueError(error) from None
+        except pl.exceptions.PanicException:  # which is no Exception
+            raise InputError("is a damaged Parquet file; save it anew") from None
     return cast("Columns", frame_columns(frame, "it"))
 
 
