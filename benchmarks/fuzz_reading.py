@@ -1,7 +1,8 @@
 """Fuzzing read() by atheris: `make fuzz`, or `python benchmarks/fuzz_reading.py -max_total_time=600`.
 
 Any bytes are a Dataset or an InputError of one line; and of a text table polars, NumPy and the exact path say the same.
-The first byte chooses the options, the others are the table.
+The first byte chooses the options, the others are the table. Parquet is left out: on some damaged files polars 2.1
+aborts the process (an allocation of 2 EB) rather than raise, which nothing here can catch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 
 import atheris
 import numpy as np
-import polars as pl
 
 with atheris.instrument_imports(include=["gdbackends"]):
     from gdbackends import Dataset, read
@@ -48,8 +48,10 @@ def outcome(data: bytes, options: dict[str, Any]) -> tuple[Any, ...]:
 
 def one(data: bytes) -> None:
     options, data = OPTIONS[data[0] % len(OPTIONS)] if data else {}, data[1:]
+    if data.startswith(b"PAR1"):
+        return
     first = outcome(data, options)
-    if data.startswith((b"PAR1", b"PK\x03\x04", b"\x93NUMPY")):
+    if data.startswith((b"PK\x03\x04", b"\x93NUMPY")):
         return
     text.find_spec = lambda _: None
     second = outcome(data, options)
@@ -77,7 +79,6 @@ def seeds() -> list[bytes]:
         lambda file: np.save(file, np.zeros(2, [("a", "f8"), ("b", "i4")])),
         lambda file: np.savez(file, X=table, y=table[:, 0]),
         lambda file: np.savez_compressed(file, X=table, y=table[:, 0], names=["a", "b"]),
-        pl.DataFrame({"a": [1, None], "b": [0.5, 2.0], "c": ["x", "y"]}).write_parquet,
     ):
         file = io.BytesIO()
         save(file)

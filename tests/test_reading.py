@@ -480,7 +480,6 @@ SEEDS = {
     "t.csv.gz": gzip.compress(b"a;y\n1,5;2\n", mtime=0),
     "t.npy": npy(TEN),
     "t.npz": npz(X=TEN, y=TEN[:, 0]),
-    "t.pq": parquet(a=[1, None], b=[0.5, 2.0], c=["x", "y"]),
 }
 
 
@@ -514,6 +513,12 @@ def test_any_mutation_is_read_or_refused(name: str, where: int, patch: bytes, cu
     seed = SEEDS[name]
     where %= len(seed)
     outcome(write(tmp_path, seed[:where] + patch + seed[where + cut :], name))
+
+
+def test_a_parquet_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    seed = parquet(a=[1, None], b=[0.5, 2.0], c=["x", "y"])
+    for end in range(len(seed)):
+        refused("is no whole Parquet file", write(tmp_path, seed[:end], "t.pq"))
 
 
 def test_a_zip_archive_of_other_things_is_refused(tmp_path: Path) -> None:
