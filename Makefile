@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench ratios bounds clean
+.PHONY: demo test check bench ratios bounds reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
@@ -28,6 +28,13 @@ ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
 
 bounds: $(VENV)/dev.stamp  ## 10,000 random cases in each precision against the rounding bounds
 	$(BIN)/python benchmarks/bounds.py
+
+reading: $(VENV)/dev.stamp  ## reading a large CSV file against polars
+	$(BIN)/python benchmarks/reading.py
+
+fuzz: $(VENV)/dev.stamp  ## ten minutes of mutated files
+	$(PIP) atheris
+	$(BIN)/python benchmarks/fuzz_reading.py -max_total_time=600
 
 clean:
 	rm -rf $(VENV)

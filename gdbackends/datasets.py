@@ -1,50 +1,63 @@
-"""A table of features and a target, checked once and here; and the bundled one."""
+"""A table of features and a target, checked once and here; the bundled ones, and synthetic ones."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import InitVar, dataclass
+from typing import Any, cast
 
 import numpy as np
 
-from gdbackends.errors import InputError, InputTypeError
+from gdbackends.arrays import checked_arrays, series_of
+from gdbackends.errors import InputError, InputTypeError, require_package, whole_number
 from gdbackends.objectives import Array
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A table: the arrays are checked and copied to float64.
+    """A table: the arrays (or data frame and series) are checked and copied to float64.
+
+    Every number becomes the float64 nearest to it: booleans are 0 and 1, an integer beyond 2**53 may be rounded.
 
     Attributes:
         X: (n, d) float64.
         y: (n,) float64.
-        names: the d features' names; x1, x2, ... when empty.
-        target: the target's name.
+        names: the d features' names; when empty a data frame's own, or x1, x2, ...
+        target: the target's name; when empty a series' own, or y.
         name: what to call the table.
+        labels: the texts that 0 and 1 of the target stand for, if it was text.
+        copy: False keeps float64 arrays as they are, which the caller must then leave alone.
     """
 
     X: Array
     y: Array
     names: tuple[str, ...] = ()
-    target: str = "y"
+    target: str = ""
     name: str = "data"
+    labels: tuple[str, str] | None = None
+    copy: InitVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, copy: bool) -> None:
         """Check the arrays and the names, and copy them."""
-        X, y = checked_arrays(self.X, self.y)
-        object.__setattr__(self, "X", X)
-        object.__setattr__(self, "y", y)
         if isinstance(self.names, str) or not isinstance(self.names, Iterable):
             raise InputTypeError(f"names must be a list of text, one a feature, got {self.names!r}")
-        object.__setattr__(self, "names", tuple(self.names) or tuple(f"x{j + 1}" for j in range(X.shape[1])))
+        columns, series = series_of(self.X, "X"), series_of(self.y, "y")
+        X, y = checked_arrays(self.X, self.y, copy=copy)
+        names = tuple(self.names) or tuple(str(column.name) for column in columns or ())
+        target = self.target or (str(series[0].name or "") if series else "")
+        for field, value in (("X", X), ("y", y), ("target", target or "y")):
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "names", names or tuple(f"x{j + 1}" for j in range(X.shape[1])))
         if len(self.names) != X.shape[1]:
             raise InputError(f"names must be {X.shape[1]}, one a feature, got {len(self.names)}")
+        seen: set[str] = set()
         for name in (*self.names, self.target):
             if not isinstance(name, str):
                 raise InputTypeError(f"names must be text, got {name!r}")
-            if (*self.names, self.target).count(name) > 1:
+            if name in seen:
                 raise InputError(f"two columns are called {name!r}; each needs a name of its own")
+            seen.add(name)
 
 
 def women() -> Dataset:
@@ -56,44 +69,68 @@ def women() -> Dataset:
     return Dataset(np.arange(58.0, 73.0)[:, None], np.array(weights), ("height",), "weight", "women")
 
 
-def checked_arrays(X: Any, y: Any) -> tuple[Array, Array]:
-    """Return X (n, d) and y (n,) as fresh float64 arrays.
+def diabetes() -> Dataset:
+    """Return ten measurements of 442 patients, in their own units, and the progression of diabetes a year later.
+
+    Source: Efron, Hastie, Johnstone and Tibshirani, Least Angle Regression, 2004, as scikit-learn bundles it.
 
     Raises:
-        InputTypeError: values that are not real numbers.
-        InputError: other shapes, no rows, no features, missing or non-finite values.
+        MissingPackageError: scikit-learn is not installed.
     """
-    X, y = real_array(X, "X"), real_array(y, "y")
-    if X.ndim != 2:
-        raise InputError(f"X must have shape (rows, features), got {X.shape}; for one feature use X.reshape(-1, 1)")
-    if X.shape[0] == 0 or X.shape[1] == 0:
-        raise InputError(f"X must have at least one row and one feature, got shape {X.shape}")
-    if y.ndim != 1:
-        raise InputError(f"y must have shape ({X.shape[0]},), a number a row, got {y.shape}; try y.ravel()")
-    if y.shape[0] != X.shape[0]:
-        raise InputError(f"X and y must have as many rows, got {X.shape[0]} and {y.shape[0]}")
-    return X, y
+    require_package("'diabetes'", "scikit-learn", "sklearn", module="sklearn")
+    from sklearn.datasets import load_diabetes  # pyright: ignore[reportUnknownVariableType, reportMissingTypeStubs]
+
+    bunch = cast("Any", load_diabetes(scaled=False))
+    return Dataset(bunch.data, bunch.target, tuple(bunch.feature_names), "progression", "diabetes")
 
 
-def real_array(values: Any, name: str) -> Array:
-    """Return values as a fresh float64 array of finite numbers; refuse what is not, by that name."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise InputTypeError(f"{name} is a masked array, whose mask would be lost; fill or drop the masked values")
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise InputError(f"{name} must be an array of numbers, got rows of different lengths") from None
-    except Exception as error:  # what any object's own conversion may raise
-        raise InputTypeError(f"{name} cannot be made a NumPy array: {' '.join(str(error).split())}") from None
-    if array.dtype.kind not in "fiub":
-        raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; try {name}.astype(float)")
-    array = np.array(array, np.float64)
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = np.unravel_index(int(np.argmin(finite)), array.shape)
-        place = f"{name}[{', '.join(str(int(i)) for i in where)}]"
-        raise InputError(
-            f"{name} has {finite.size - int(finite.sum())} missing or non-finite values, the first "
-            f"{place} = {array[where]}; drop or fill those rows"
-        )
-    return array
+def synthetic(rows: int, features: int, noise: float = 1.0, condition: float = 1.0, seed: int = 0) -> Dataset:
+    """Return a random table whose features have a covariance of known condition, in their own units.
+
+    The covariance (1/n) of the features has eigenvalues from 1 to `condition`, evenly spaced in their logarithms;
+    exactly, but for rounding, when there are more rows than features. The target is linear in them, plus noise.
+
+    Args:
+        rows: n, at least 1.
+        features: d, at least 1.
+        noise: the standard deviation of the noise.
+        condition: the largest eigenvalue over the smallest, at least 1.
+        seed: of the generator.
+
+    Raises:
+        InputError: such a table cannot be, or needs more memory than the machine has.
+    """
+    for name, value, least in (("rows", rows, 1), ("features", features, 1), ("seed", seed, 0)):
+        if whole_number(name, value) < least:
+            raise InputError(f"{name} must be at least {least}, got {value}")
+    for name, value, least in (("noise", noise, 0), ("condition", condition, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputTypeError(f"{name} must be a number, got {value!r}")
+        if not least <= value < float("inf"):
+            raise InputError(f"{name} must be a finite number of at least {least}, got {value}")
+    if features == 1 and condition > 1:
+        raise InputError(f"condition must be 1 with one feature, got {condition}; ask for two features or more")
+    _check_memory(8 * (3 * rows * features + 3 * features**2), f"a table of {rows} x {features}")
+    generator = np.random.default_rng(seed)
+    X = generator.normal(size=(rows, features))
+    X -= X.mean(0)
+    if rows > features:  # whiten: orthonormal columns, and their mean is still 0
+        X = np.linalg.qr(X).Q * np.sqrt(rows)
+    rotation = np.linalg.qr(generator.normal(size=(features, features))).Q
+    X = (X * np.sqrt(np.geomspace(1, condition, features))) @ rotation
+    weights, intercept = generator.normal(size=features), generator.normal()
+    y = X @ weights + intercept + noise * generator.normal(size=rows)
+    return Dataset(X, y, name=f"synthetic {rows}x{features}", copy=False)
+
+
+def _check_memory(needed: int, what: str) -> None:
+    """Refuse what the machine cannot hold, before anything is allocated: an allocation may succeed and kill later."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise InputError(f"{what} needs {_size(needed)} of memory, and this machine has {_size(memory)}; ask for less")
+
+
+def _size(count: int) -> str:
+    """Return a count of bytes with its unit."""
+    scale, unit = next(((s, u) for s, u in ((10**12, "TB"), (10**9, "GB")) if count >= s), (10**6, "MB"))
+    return f"{count / scale:.3g} {unit}"

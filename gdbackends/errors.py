@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from numbers import Integral
 
 
@@ -13,7 +14,11 @@ class InputTypeError(InputError, TypeError):
     """Something the user gave has the wrong type."""
 
 
-class MissingBackendError(InputError, ImportError):
+class MissingPackageError(InputError, ImportError):
+    """A package of an extra is not installed; the text holds the line to type."""
+
+
+class MissingBackendError(MissingPackageError):
     """A backend's framework is not installed; the text holds the line to type."""
 
 
@@ -22,3 +27,11 @@ def whole_number(name: str, value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise InputTypeError(f"{name} must be a whole number, got {value!r}")
     return int(value)
+
+
+def require_package(what: str, package: str, extra: str, module: str = "") -> None:
+    """Refuse what needs a package that is not installed, and say what to type; nothing is imported."""
+    if find_spec(module or package) is None:
+        raise MissingPackageError(
+            f"{what} needs the package {package}, which is not installed; run: pip install 'gdbackends[{extra}]'"
+        )

@@ -110,7 +110,18 @@ BAD = [
     (["fit", "table.csv", "--target", "Y"], "no column 'Y'; did you mean 'y'?"),
     (["fit", "table.csv", "--features", "a,y"], "the target 'y' is among the features"),
     (["fit", "table.csv", "--features", "a,,b"], "--features must be names separated by commas"),
+    (["fit", "table.csv", "--features", ""], "--features must be names separated by commas, got ''"),
     (["fit", "--target", "y"], "--target and --features choose columns of a SOURCE"),
+    (["fit", "--no-header"], "--delimiter, --decimal and --header read one, and none was given"),
+    (["fit", "women", "--delimiter", ";"], "women: delimiter, decimal and header are for CSV"),
+    (["fit", "table.csv", "--delimiter", "::"], "delimiter must be one mark"),
+    (["fit", "table.csv", "--delimiter", ",", "--decimal", ","], "delimiter and decimal are both ','"),
+    (["fit", "table.csv", "--synthetic", "10x2"], "--synthetic makes its own table; leave out SOURCE"),
+    (["fit", "--synthetic", "10x2", "--target", "y"], "--synthetic makes its own table; leave out SOURCE"),
+    (["fit", "--synthetic", "10"], "--synthetic must be rows x features, such as 10000x20, got '10'"),
+    (["fit", "--synthetic", "0x2"], "rows must be at least 1, got 0"),
+    (["compare", "--synthetic", "10000000x1000000"], "needs 264 TB of memory, and this machine has"),
+    (["fit", "/dev/zero"], "/dev/zero: cannot be read: is a device, no regular file"),
     (["fit", "--learning-rate", "0"], "learning_rate must be positive and finite"),
     (["fit", "--learning-rate", "-1"], "learning_rate must be positive and finite"),
     (["fit", "--learning-rate", "nan"], "learning_rate must be positive and finite"),
@@ -144,6 +155,17 @@ def test_bad_use_is_one_line_on_stderr(arguments: list[str], text: str, table_cs
     assert before in ([], ["predicting 'y', the last column; choose another with --target"])
     assert last.startswith("gdbackends: ")
     assert text in last
+
+
+def test_the_options_of_reading(tmp_path: Path) -> None:
+    path = tmp_path / "table.txt"
+    path.write_text("1,5\t2\n2,5\t3\n3\t5\n", encoding="utf8")
+    shown = run("fit", str(path), "--delimiter", "\\t", "--decimal", ",", "--no-header", "--target", "c2", "--json")
+    assert json.loads(shown.stdout)["dataset"] == {"name": "table", "rows": 3, "features": ["c1"], "target": "c2"}
+    shown = run("fit", "--synthetic", "100x3", "--json")
+    assert json.loads(shown.stdout)["dataset"]["name"] == "synthetic 100x3"
+    assert shown.stderr == ""
+    assert run("fit", "women").stdout.startswith("women: 15 rows, predicting weight")
 
 
 def test_hostile_names_do_no_harm(tmp_path: Path) -> None:

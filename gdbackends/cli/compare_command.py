@@ -9,19 +9,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.cli.options import (
-    console,
-    dataset,
-    duration,
-    environment_line,
-    fit_options,
-    fit_settings,
-    number,
-    print_json,
-    printable,
-    rows,
-    split,
-)
+from gdbackends.cli.options import fit_options, fit_settings
+from gdbackends.cli.showing import console, duration, environment_line, labels_line, number, print_json, printable, rows
+from gdbackends.cli.source import dataset, source_options, split
 from gdbackends.comparison import Comparison, Row, compare
 from gdbackends.descent import Fit
 
@@ -30,17 +20,19 @@ _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "
 
 
 @click.command("compare")
+@source_options
 @fit_options
 @click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: insist on these.  [default: all installed]")
 @click.pass_context
-def command(ctx: click.Context, source: str | None, target: str | None, features: str | None, **options: Any) -> None:
-    """Fit SOURCE (a CSV file; without it, 15 heights and weights) on every backend, prove that they agree, time them.
+def command(ctx: click.Context, **options: Any) -> None:
+    """Fit SOURCE on every backend, prove that they agree, time them.
 
-    Each backend runs in a process of its own. Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be
-    said; 2 bad use or input.
+    SOURCE is a file, - for standard input, women (the default) or diabetes. Each backend runs in a process of its own.
+
+    Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be said; 2 bad use or input.
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
-    data = dataset(source, target, features)
+    data = dataset(options, labels=options["objective"] == "logistic")
     comparison = compare(data, backends=backends, isolate=True, **fit_settings(options))
     if options["as_json"]:
         print_json(comparison.to_dict())
@@ -53,6 +45,8 @@ def _show(comparison: Comparison) -> None:
     terminal, data = console(), comparison.dataset
     terminal.print(f"{printable(data['name'])}: {rows(data['rows'])}, predicting {printable(data['target'])}")
     terminal.print(_table(comparison))
+    if comparison.labels is not None:
+        terminal.print(labels_line(comparison.labels))
     used = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
     terminal.print(f"learning rate {'-' if used is None else number(used)}{_rates(comparison)}")
     terminal.print(Text(comparison.sentence, style=_STYLES[comparison.verdict]))

@@ -15,6 +15,7 @@ _COMMANDS = {
     "compare": ("gdbackends.cli.compare_command", "Fit on every backend, prove that they agree, time them."),
     "doctor": ("gdbackends.cli.doctor_command", "What is installed, does it work, what to type for what is missing."),
     "fit": ("gdbackends.cli.fit_command", "Fit on one backend."),
+    "predict": ("gdbackends.cli.predict_command", "Predict from a saved fit."),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,50 +14,62 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.backends import get_backend
-from gdbackends.cli.options import (
-    console,
-    dataset,
-    echo,
-    environment_line,
-    fit_options,
-    fit_settings,
-    number,
-    print_json,
-    printable,
-    rows,
-)
+from gdbackends.backends import Backend, get_backend
+from gdbackends.cli.options import fit_options, fit_settings
+from gdbackends.cli.showing import console, document_text, echo, environment_line, labels_line, number, printable, rows
+from gdbackends.cli.source import dataset, source_options
+from gdbackends.cli.writing import check_output, predictions_csv, write_whole
 from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, Stop, fit
 from gdbackends.measurement.environment import environment
+from gdbackends.objectives import spelled
 
 
 @click.command("fit")
+@source_options
 @fit_options
 @click.option("--backend", default="numpy", show_default=True, help="numpy, jax or torch.")
+@click.option("--save", metavar="FILE", help="Write the fit as JSON, for `gdbackends predict`.")
+@click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE as CSV.")
 @click.pass_context
-def command(ctx: click.Context, source: str | None, target: str | None, features: str | None, **options: Any) -> None:
-    """Fit SOURCE (a CSV file; without it, 15 heights and weights) on one backend.
+def command(ctx: click.Context, **options: Any) -> None:
+    """Fit SOURCE on one backend.
+
+    SOURCE is a file, - for standard input, women (the default) or diabetes.
 
     Exit code: 0 fine; 1 the fit diverged; 2 bad use or input.
     """
+    for option in ("save", "predict"):
+        if options[option] is not None:
+            check_output(f"--{option}", options[option], options["source"])
     settings = fit_settings(options)
     device, dtype = settings.pop("device"), settings.pop("dtype")
     if options["backend"] == "numpy" and device not in (None, "cpu"):
         device = None
         echo("numpy stays on the CPU")
     backend = get_backend(options["backend"], device, dtype)
-    data = dataset(source, target, features)
+    data = dataset(options, labels=options["objective"] == "logistic")
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
+    fitted = replace(fitted, labels=data.labels or fitted.labels)
+    document = _document(data, fitted, backend)
+    if options["save"] is not None:
+        write_whole(options["save"], document)
+    if options["predict"] is not None:
+        write_whole(options["predict"], predictions_csv(fitted, data.X))
     if options["as_json"]:
-        table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
-        place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
-        print_json(finite({"schema": 1} | place | fitted.to_dict(data.names) | {"environment": environment()}))
+        click.echo(document, nl=False)
     else:
         _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype)
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
+
+
+def _document(data: Dataset, fitted: Fit, backend: Backend) -> str:
+    """Return the JSON document of a fit."""
+    table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
+    place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
+    return document_text(finite({"schema": 1} | place | fitted.to_dict(data.names) | {"environment": environment()}))
 
 
 @contextmanager
@@ -75,10 +88,13 @@ def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:
     terminal.print(f"{printable(data.name)}: {rows(data.y.size)}, predicting {printable(data.target)}, {where}")
     for name, value in zip(data.names, fitted.coef, strict=True):
         table.add_row(Text(printable(name)), number(value))
-    for name, value in (("intercept", fitted.intercept), ("loss", fitted.loss)):
+    loss = "loss" if fitted.row_loss is None else f"{spelled(fitted.row_loss)} loss"
+    for name, value in (("intercept", fitted.intercept), (loss, fitted.loss)):
         table.add_row(name, number(value))
     table.add_row("steps", f"{fitted.steps:,}")
     table.add_row("learning rate", number(fitted.learning_rate))
     terminal.print(table)
+    if fitted.labels is not None:
+        terminal.print(labels_line(fitted.labels))
     terminal.print(fitted.message)
     terminal.print(environment_line(environment(), dtype), style="dim")

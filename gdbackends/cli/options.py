@@ -1,23 +1,16 @@
-"""What the commands share: the source, the options of a fit, and how text is shown."""
+"""The options of a fit, shared by the commands that make one, and the settings that they ask for."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from rich.console import Console
 
 from gdbackends.errors import InputError
-
-if TYPE_CHECKING:
-    from gdbackends.datasets import Dataset
+from gdbackends.objectives import LinearRegression, row_loss
 
 _OPTIONS = [
-    click.argument("source", required=False),
-    click.option("--target", help="The column to predict.  [default: the last]"),
-    click.option("--features", metavar="A,B,...", help="The columns to predict from.  [default: all others]"),
     click.option(
         "--objective",
         default="squared",
@@ -43,31 +36,14 @@ _OPTIONS = [
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add SOURCE and the options of a fit."""
+    """Add the options of a fit."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def dataset(source: str | None, target: str | None, features: str | None) -> Dataset:
-    """Return the table that was asked for; say on stderr which column is predicted if nobody chose."""
-    from gdbackends.datasets import women  # both need NumPy, and `doctor` runs where that is broken
-    from gdbackends.reading import read
-
-    if source is None:
-        if target is not None or features is not None:
-            raise InputError("--target and --features choose columns of a SOURCE, and none was given; name a CSV file")
-        return women()
-    data = read(source, target=target, features=None if features is None else split("--features", features))
-    if target is None:
-        echo(f"predicting {data.target!r}, the last column; choose another with --target")
-    return data
-
-
 def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a fit from the options."""
-    from gdbackends.objectives import LinearRegression, row_loss  # need NumPy, as above
-
     names = ("device", "dtype", "steps", "batch_size", "seed", "tolerance")
     rate = options["learning_rate"]
     try:
@@ -78,57 +54,3 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"objective": objective, "learning_rate": rate, "standardize": not options["no_standardize"]} | {
         name: options[name] for name in names
     }
-
-
-def split(option: str, text: str) -> list[str]:
-    """Return the names in a comma-separated list."""
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise InputError(f"{option} must be names separated by commas, got {text!r}")
-    return names
-
-
-def console() -> Console:
-    """Return the terminal: no markup is read from text, and no emoji."""
-    return Console(markup=False, emoji=False, highlight=False)
-
-
-def echo(text: str) -> None:
-    """Print a message to stderr."""
-    click.echo(text, err=True)
-
-
-def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document to stdout."""
-    click.echo(json.dumps(document, allow_nan=False, indent=2))
-
-
-def printable(text: str, width: int = 40) -> str:
-    """Return text from a file with what does not print escaped, cut to the width."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return safe if len(safe) <= width else safe[: width - 1] + "…"
-
-
-def rows(count: int) -> str:
-    """Return the count of rows in words."""
-    return f"{count:,} row{'s' if count != 1 else ''}"
-
-
-def number(value: float) -> str:
-    """Return six significant digits."""
-    return f"{value:.6g}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time with its unit and three digits."""
-    if seconds is None:
-        return "-"
-    scale, unit = next(((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (1e-6, "us")) if seconds >= s), (1e-9, "ns"))
-    return f"{seconds / scale:.3g} {unit}"
-
-
-def environment_line(environment: Mapping[str, Any], dtype: str) -> str:
-    """Return the line that every result with a time carries."""
-    names = {"python": "Python", "numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}
-    versions = [f"{name} {environment[key]}" for key, name in names.items() if environment[key]]
-    return ", ".join((*versions, f"{environment['cpu']}, {environment['cores']} cores", dtype))

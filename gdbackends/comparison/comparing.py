@@ -68,6 +68,7 @@ def compare(
         settings=chosen,
         environment=environment(),
         isolated=isolate,
+        labels=data.labels or case.problem.labels,
         notes=(
             *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
             *_notes(case, chosen, wanted, isolate, insisted=backends is not None),

@@ -93,6 +93,7 @@ class Comparison:
         settings: as given.
         environment: versions, processor, cores.
         isolated: every backend ran in a process of its own; in one process they slow each other down.
+        labels: what 0 and 1 of the target stand for, where it holds two labels.
         notes: what else should be said.
     """
 
@@ -109,6 +110,7 @@ class Comparison:
     settings: Settings
     environment: dict[str, str | int | None]
     isolated: bool
+    labels: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -125,6 +127,7 @@ class Comparison:
             "sentence": self.sentence,
             "notes": list(self.notes),
             "dataset": self.dataset,
+            "labels": None if self.labels is None else list(self.labels),
             "settings": asdict(self.settings) | {"objective": _objective(self.settings.objective)},
             "environment": self.environment,
             "isolated": self.isolated,

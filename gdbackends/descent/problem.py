@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gdbackends.arrays import checked_arrays, real_array
 from gdbackends.backends import Backend
-from gdbackends.datasets import checked_arrays, real_array
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, LinearRegression, Objective
 from gdbackends.scaling import Scaling, identity, standardization

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.datasets import checked_arrays
+from gdbackends.arrays import checked_arrays
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, RowLoss, row_loss, spelled
 

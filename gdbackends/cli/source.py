@@ -1,0 +1,101 @@
+"""The SOURCE of a command: its options, and the table that they ask for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from gdbackends.cli.showing import echo
+from gdbackends.datasets import Dataset, synthetic, women
+from gdbackends.errors import InputError
+from gdbackends.reading import BUNDLED, read
+
+_COLUMNS = [
+    click.option("--target", help="The column to predict.  [default: the last]"),
+    click.option("--features", metavar="A,B,...", help="The columns to predict from.  [default: all others]"),
+]
+_MARKS = [
+    click.option(
+        "--delimiter", help="Between the cells of CSV; ' ' is blanks, \\t a tab.  [default: told from line 1]"
+    ),
+    click.option("--decimal", default=".", show_default=True, help="The decimal mark of CSV: . or a comma."),
+    click.option("--header/--no-header", default=None, help="Whether CSV has a header.  [default: told from line 1]"),
+]
+_SYNTHETIC = click.option("--synthetic", metavar="ROWSxFEATURES", help="Random rows instead of a SOURCE: 10000x20.")
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add SOURCE, and the options that say what to take of it and how it is written."""
+    for option in reversed([click.argument("source", required=False), *_COLUMNS, *_MARKS, _SYNTHETIC]):
+        command = option(command)
+    return command
+
+
+def mark_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a source is written."""
+    for option in reversed(_MARKS):
+        command = option(command)
+    return command
+
+
+def marks(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the source is written, as `read` takes it."""
+    delimiter = "\t" if options["delimiter"] == "\\t" else options["delimiter"]
+    return {"delimiter": delimiter, "decimal": options["decimal"], "header": options["header"]}
+
+
+def dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
+    """Return the table that was asked for; say on stderr which column is predicted if nobody chose."""
+    source, target, features, given = options["source"], options["target"], options["features"], marks(options)
+    chosen = (target, features, *given.values()) != (None, None, None, ".", None)
+    if options["synthetic"] is not None:
+        if source is not None or chosen:
+            raise InputError("--synthetic makes its own table; leave out SOURCE and the options that read one")
+        return _synthetic(options["synthetic"])
+    if source is None:
+        if chosen:
+            raise InputError(
+                "--target and --features choose columns of a SOURCE, --delimiter, --decimal and --header read one, "
+                "and none was given; name a file"
+            )
+        return women()
+    names = None if features is None else split("--features", features)
+    with unheard():
+        data = read(source, target=target, features=names, labels=labels, **given)
+    if target is None and source not in BUNDLED:
+        echo(f"predicting {data.target!r}, the last column; choose another with --target")
+    return data
+
+
+@contextmanager
+def unheard() -> Generator[None]:
+    """Send to nowhere what is written to stderr: polars prints pages before its error on a damaged Parquet file."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _synthetic(size: str) -> Dataset:
+    """Return random rows: as many, and features, as `size` says."""
+    found = re.fullmatch(r"(\d{1,18})x(\d{1,18})", size)
+    if found is None:
+        raise InputError(f"--synthetic must be rows x features, such as 10000x20, got {size!r}")
+    return synthetic(int(found[1]), int(found[2]))
+
+
+def split(option: str, text: str) -> list[str]:
+    """Return the names in a comma-separated list."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"{option} must be names separated by commas, got {text!r}")
+    return names

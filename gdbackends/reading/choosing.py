@@ -1,0 +1,70 @@
+"""Choosing the target and the features among named columns, and what is said when a name or a column will not do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from gdbackends.errors import InputError, InputTypeError
+
+
+def choose(names: Sequence[str], target: str | None, features: Sequence[str] | None) -> tuple[list[str], str]:
+    """Return the features' names and the target's: by default the last column from all others."""
+    if not names:
+        raise InputError("has no columns; a target and at least one feature are needed")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"two columns are called {name!r}; rename one")
+        seen.add(name)
+    target = names[-1] if target is None else target
+    chosen = [name for name in names if name != target] if features is None else list(features)
+    for name in (target, *chosen):
+        if not isinstance(name, str):
+            raise InputTypeError(f"a column is chosen by its name, got {name!r}")
+        if name not in seen:
+            raise _unknown(names, name)
+    if target in chosen:
+        raise InputError(f"the target {target!r} is among the features; leave it out")
+    for name in chosen:
+        if name not in seen:
+            raise InputError(f"the feature {name!r} is named twice; name it once")
+        seen.remove(name)
+    if not chosen:
+        raise InputError(f"a target and at least one feature are needed, got {', '.join(map(repr, names))} alone")
+    return chosen, target
+
+
+def _unknown(names: Sequence[str], name: str) -> InputError:
+    """Return the refusal of a name that no column has."""
+    folded = {known.casefold(): known for known in names}
+    near = [folded[close] for close in get_close_matches(name.casefold(), folded, 1)]
+    advice = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(map(repr, names[:10]))}"
+    return InputError(f"no column {name!r}; {advice}")
+
+
+def no_numbers(name: str, seen: str, numeric: Sequence[str], target: str) -> InputError:
+    """Return the refusal of a column without numbers: what was seen in it, and which columns would do."""
+    others = [other for other in numeric if other != target]
+    if not others:
+        advice = "no other column holds numbers"
+    elif name == target:
+        advice = f"choose another with target={others[-1]!r} (--target {others[-1]})"
+    else:
+        more = len(others) > 5
+        listed = ", ".join([*map(repr, others[:5]), *(["..."] if more else [])])
+        typed = ",".join([*others[:5], *(["..."] if more else [])])
+        advice = f"choose others with features=[{listed}] (--features {typed})"
+    return InputError(f"column {name!r} holds no numbers ({seen}); {advice}")
+
+
+def label_codes(texts: Sequence[str], target: str) -> tuple[str, str]:
+    """Return the two labels of a target in order; `texts` are its distinct values."""
+    if len(texts) != 2:
+        shown = ", ".join(repr(text[:40]) for text in sorted(texts)[:3])
+        raise InputError(
+            f"labels=True needs exactly two distinct texts in the target {target!r}, got "
+            f"{f'only {shown}' if len(texts) == 1 else f'more: {shown}'}; choose another target"
+        )
+    no, yes = sorted(texts)
+    return no, yes
