@@ -70,6 +70,7 @@ def seeds() -> list[bytes]:
         b'\xef\xbb\xbf"a ""x""";y\r\n"1";-2\r\n\r\nNA;inf\r\n',
         b"1,5;2,5;3,5\n1;2;3\n",
         b"a b y\n1  2 3\n 4 5 6\n",
+        b"a b y\n1 2 3\n4 5 6\n",
         b"d,y\n2024-01-01,yes\n2024-01-02,no\n",
         b"1e999,1_0,0x10\n+5,nan,\n",
     ]

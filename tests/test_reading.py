@@ -71,6 +71,7 @@ GOOD = {
     "semicolon, no last end": ("a;b;y\n1;2;3\n4;5;6", {}),
     "tab, CRLF": ("a\tb\ty\r\n1\t2\t3\r\n4\t5\t6\r\n", {}),
     "carriage returns": ("a,b,y\r1,2,3\r4,5,6\r", {}),
+    "single blanks": ("a b y\n1 2 3\n4 5 6\n", {}),
     "blanks": ("a b   y\n 1  2 3\n4\t5 6 \n", {}),
     "blanks and quotes": ('"a"  b y\n"1" 2 3\n4 5 "6"\n', {}),
     "quotes and blanks around": ('"a","b","y"\n"1","2",3\n 4 , 5,6\n\n', {}),

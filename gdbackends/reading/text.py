@@ -20,8 +20,9 @@ from gdbackends.reading.layout import Layout
 from gdbackends.reading.refusals import refuse
 from gdbackends.reading.sources import Source
 
-_CHUNK = 1 << 22  # bytes; larger ones only take more memory
+_CHUNK = 1 << 22  # bytes; larger ones are as fast and take more memory
 _CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
+_RUNS = (b"  ", b"\t", b"\n ", b" \n", b" \r")  # of blanks that are more than a delimiter
 Table = tuple[Array, Array]
 
 
@@ -84,7 +85,7 @@ def _exact(source: Source, layout: Layout, columns: list[int], pair: tuple[str, 
 
 def _fast(source: Source, layout: Layout, columns: list[int]) -> Table | None:
     """Return X and y by polars or NumPy, or None if there is anything but plain, finite numbers."""
-    if layout.delimiter == " " or not layout.delimiter.isascii():
+    if not layout.delimiter.isascii():
         return None
     parse = _polars if find_spec("polars") is not None else _numpy
     blocks: list[Array] = []
@@ -131,9 +132,18 @@ def _plain(chunk: bytes, layout: Layout) -> bytes | None:
         chunk.decode()
     except UnicodeDecodeError:
         return None
+    if layout.delimiter == " ":
+        whole = b"\n" + chunk + b"\n"
+        if _has_controls(chunk) or any(run in whole for run in _RUNS):
+            return None
     if layout.decimal == ",":
         return None if b"." in chunk else chunk.replace(b",", b".")
     return chunk
+
+
+def _has_controls(chunk: bytes) -> bool:
+    """Say whether there are characters that some readers take for blanks or digits and others do not."""
+    return not chunk.isascii() or len(chunk.translate(None, _CONTROLS)) < len(chunk)
 
 
 def _polars(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
@@ -153,8 +163,8 @@ def _polars(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
 
 def _numpy(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
     """Return the columns (k, columns), or None; loadtxt refuses rows of different lengths itself."""
-    if not chunk.isascii() or len(chunk.translate(None, _CONTROLS)) < len(chunk):
-        return None  # which loadtxt may take for blanks
+    if _has_controls(chunk):
+        return None
     try:
         rows = np.loadtxt(io.StringIO(chunk.decode()), delimiter=layout.delimiter, comments=None, ndmin=2)
     except ValueError:
