@@ -12,27 +12,35 @@ def choose(names: Sequence[str], target: str | None, features: Sequence[str] | N
     """Return the features' names and the target's: by default the last column from all others."""
     if not names:
         raise InputError("has no columns; a target and at least one feature are needed")
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise InputError(f"two columns are called {name!r}; rename one")
-        seen.add(name)
     target = names[-1] if target is None else target
     chosen = [name for name in names if name != target] if features is None else list(features)
-    for name in (target, *chosen):
-        if not isinstance(name, str):
-            raise InputTypeError(f"a column is chosen by its name, got {name!r}")
-        if name not in seen:
-            raise _unknown(names, name)
+    check_known(names, [target, *chosen])
     if target in chosen:
         raise InputError(f"the target {target!r} is among the features; leave it out")
-    for name in chosen:
-        if name not in seen:
-            raise InputError(f"the feature {name!r} is named twice; name it once")
-        seen.remove(name)
+    repeated = _repeated(chosen)
+    if repeated is not None:
+        raise InputError(f"the feature {repeated!r} is named twice; name it once")
     if not chosen:
         raise InputError(f"a target and at least one feature are needed, got {', '.join(map(repr, names))} alone")
     return chosen, target
+
+
+def check_known(names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse two columns of one name, and a name that no column has."""
+    repeated, known = _repeated(names), set(names)
+    if repeated is not None:
+        raise InputError(f"two columns are called {repeated!r}; rename one")
+    for name in wanted:
+        if not isinstance(name, str):
+            raise InputTypeError(f"a column is chosen by its name, got {name!r}")
+        if name not in known:
+            raise _unknown(names, name)
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """Return a name that comes twice."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
 
 
 def _unknown(names: Sequence[str], name: str) -> InputError:

@@ -14,7 +14,7 @@ from gdbackends.arrays import checked_arrays, is_framed
 from gdbackends.datasets import Dataset, diabetes, women
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
-from gdbackends.reading.choosing import choose, known
+from gdbackends.reading.choosing import check_known, choose
 from gdbackends.reading.columns import (
     Columns,
     dataset_columns,
@@ -83,8 +83,8 @@ def read_features(
     _check_arguments(None, features, delimiter, decimal, header, False)
 
     def pick(names: Sequence[str]) -> tuple[list[str], str]:
-        found = [known(names, feature) for feature in features]
-        return found[:-1], found[-1]
+        check_known(names, features)
+        return list(features[:-1]), features[-1]
 
     _, _, X, last, _ = _read(source, pick, (delimiter, decimal, header), False)
     return np.column_stack((X, last))
