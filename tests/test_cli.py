@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gdbackends import __version__
-from gdbackends.cli.options import duration, number, printable
+from gdbackends.cli.showing import duration, number, printable
 
 COMMAND = [sys.executable, "-m", "gdbackends"]
 TABLE = "a,b,y\n1,2,3\n4,5,7\n7,9,11\n2,2,2\n"
@@ -105,6 +106,13 @@ def test_numpy_stays_on_the_cpu_and_a_missing_device_is_one_line(require) -> Non
 
 
 BAD = [
+    (["fit", "--objective", "cubic"], "the loss must be one of squared, absolute, huber, logistic, quantile, poisson"),
+    (["fit", "--objective", "huber:0"], "delta of the Huber loss must be a number above 0, got 0.0"),
+    (["compare", "--objective", "logistic"], "the logistic loss needs a target of two labels, got 15 different values"),
+    (["fit", "table.csv", "--objective", "poisson", "--batch-size", "2"], "knows no rate for Poisson over batches"),
+    (["fit", "--l2", "-1"], "l2 must be a finite number of at least 0, got -1.0"),
+    (["predict"], "Missing argument 'FIT'"),
+    (["predict", "table.csv", "table.csv"], "table.csv: is no JSON; save a fit with gdbackends fit --save FILE"),
     (["compare", "none.csv"], "none.csv: cannot be read: no such file or directory"),
     (["compare", "."], "cannot be read: is a directory"),
     (["fit", "table.csv", "--target", "Y"], "no column 'Y'; did you mean 'y'?"),
@@ -166,6 +174,92 @@ def test_the_options_of_reading(tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["dataset"]["name"] == "synthetic 100x3"
     assert shown.stderr == ""
     assert run("fit", "women").stdout.startswith("women: 15 rows, predicting weight")
+
+
+LABELLED = "a,b,passed\n1,2.5,no\n2,1,no\n3,2,yes\n4,0.5,yes\n2.5,2,no\n"
+
+
+def test_a_fit_is_saved_and_predicts_again(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(LABELLED, encoding="utf8")
+    options = ["--objective", "logistic", "--l2", "0.01", "--save", "fit.json", "--predict", "out.csv"]
+    shown = run("fit", "table.csv", *options, cwd=tmp_path)
+    assert (shown.returncode, "labels: 0 is no, 1 is yes" in shown.stdout) == (0, True)
+    assert "logistic loss" in shown.stdout
+    document = json.loads((tmp_path / "fit.json").read_text())
+    assert (document["schema"], document["objective"], document["labels"]) == (1, "logistic", ["no", "yes"])
+    written = (tmp_path / "out.csv").read_text()
+    assert [line.split(",")[1] for line in written.splitlines()] == ["label", "no", "no", "yes", "yes", "no"]
+    assert run("predict", "fit.json", "table.csv", cwd=tmp_path).stdout == written
+    (tmp_path / "new.csv").write_text("b;x;a\n2,5;7;1\n", encoding="utf8")  # other columns, another order and spelling
+    again = run("predict", "fit.json", "new.csv", "--decimal", ",", "--out", "new.out", cwd=tmp_path)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert (tmp_path / "new.out").read_text().splitlines()[1] == written.splitlines()[1]
+    (tmp_path / "one.csv").write_text("height\n70\n", encoding="utf8")
+    assert run("fit", "--save", "women.json", "--json", cwd=tmp_path).stdout == (tmp_path / "women.json").read_text()
+    predicted = run("predict", "women.json", "one.csv", cwd=tmp_path).stdout
+    assert float(predicted.splitlines()[1]) == pytest.approx(3.45 * 70 - 87.51666666666667, rel=1e-12)
+    assert {p.name for p in tmp_path.glob(".*")} == set()
+
+
+def test_what_is_written_never_harms(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(LABELLED.replace("no", "=1+1").replace("yes", "'x,y'"), encoding="utf8")
+    (tmp_path / "link.csv").symlink_to("table.csv")
+    for option in ("--save", "--predict"):
+        for name in ("table.csv", "link.csv"):
+            shown = run("fit", "table.csv", option, name, cwd=tmp_path)
+            assert (shown.returncode, shown.stdout) == (2, "")
+            assert shown.stderr == f"gdbackends: {option} {name} would overwrite what is read; give another name\n"
+        for name in (".", "none/out"):
+            assert "is a folder, or in none" in run("fit", "table.csv", option, name, cwd=tmp_path).stderr
+    text = LABELLED.replace("no", "=1+1").replace("yes", '"x,y"')
+    table.write_text(text, encoding="utf8")
+    run("fit", "table.csv", "--objective", "logistic", "--l2", "1", "--predict", "out.csv", cwd=tmp_path)
+    assert table.read_text() == text
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert {line.split(",", 1)[1] for line in lines[1:]} <= {"'=1+1", '"x,y"'}
+    assert any("'=1+1" in line for line in lines)
+    (tmp_path / "kept.json").write_text("old")
+    shown = run("fit", "--save", "kept.json", cwd=tmp_path, preexec_fn=no_room)
+    assert (shown.returncode, (tmp_path / "kept.json").read_text()) == (2, "old")
+    assert shown.stderr == "gdbackends: kept.json: cannot be written: file too large\n"
+    assert {p.name for p in tmp_path.glob(".*")} == set()
+
+
+def no_room() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+
+
+@pytest.mark.parametrize(
+    ("saved", "text"),
+    [
+        ("none", "cannot be read: no such file or directory; give a saved fit"),
+        ("not json", "is no JSON; save a fit with gdbackends fit --save FILE"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "is no saved fit (TypeError"),
+        ("{}", "is no saved fit (KeyError: 'dtype')"),
+        ('{"dtype": "float99", "objective": null, "labels": null, "coefficients": {}}', "is no saved fit"),
+        (None, "is a fit without finite coefficients"),
+    ],
+)
+def test_a_saved_fit_that_is_none(saved: str | None, text: str, tmp_path: Path) -> None:
+    if saved is None:
+        document = json.loads(run("fit", "--json").stdout)
+        saved = json.dumps(document | {"intercept": float("inf")})
+    if saved != "none":
+        (tmp_path / "fit.json").write_text(saved)
+    shown = run("predict", "fit.json", "women", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith(f"gdbackends: fit.json: {text}")
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_losses_on_the_command_line(table_csv: Path) -> None:
+    huber = run("compare", str(table_csv), "--objective", "huber:2", "--backends", "numpy", "--steps", "5")
+    assert huber.returncode == 1  # nothing to hold it against
+    assert "exact" not in huber.stdout.splitlines()[1]
+    assert json.loads(run("fit", "--objective", "quantile:0.9", "--json").stdout)["objective"] == "quantile:0.9"
 
 
 def test_hostile_names_do_no_harm(tmp_path: Path) -> None:
