@@ -285,6 +285,13 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert shown.stderr == ""
 
 
+def test_a_closed_stderr_takes_nothing_away(table_csv: Path) -> None:
+    for source in ("women", str(table_csv)):
+        script = f"{sys.executable} -m gdbackends fit {source} 2>&-"
+        shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        assert (shown.returncode, "numpy on cpu" in shown.stdout) == (0, True)
+
+
 def test_a_full_disk_and_a_narrow_encoding(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("höhe,y\n1,2\n2,3\n4,4\n", encoding="utf8")

@@ -75,7 +75,7 @@ def _document(data: Dataset, fitted: Fit, backend: Backend) -> str:
 @contextmanager
 def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
     """Show a bar on stderr while it runs, on a terminal only."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed
         yield None
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -75,7 +75,12 @@ def dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
 @contextmanager
 def unheard() -> Generator[None]:
     """Send to nowhere what is written to stderr: polars prints pages before its error on a damaged Parquet file."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         yield

@@ -54,10 +54,11 @@ def _unknown(names: Sequence[str], name: str) -> InputError:
 def no_numbers(name: str, seen: str, numeric: Sequence[str], target: str) -> InputError:
     """Return the refusal of a column without numbers: what was seen in it, and which columns would do."""
     others = [other for other in numeric if other != target]
-    if not others:
+    if name == target:
+        another = f"choose another with target={others[-1]!r} (--target {others[-1]}), or " if others else ""
+        advice = f"{another}take two labels as 0 and 1 with labels=True (--objective logistic)"
+    elif not others:
         advice = "no other column holds numbers"
-    elif name == target:
-        advice = f"choose another with target={others[-1]!r} (--target {others[-1]})"
     else:
         more = len(others) > 5
         listed = ", ".join([*map(repr, others[:5]), *(["..."] if more else [])])
