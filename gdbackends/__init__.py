@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gdbackends.agreement import GradientError, GradientReport, check_gradient
     from gdbackends.backends import Backend, get_backend
     from gdbackends.comparison import Comparison, compare
     from gdbackends.datasets import Dataset
@@ -13,14 +14,30 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Backend", "Comparison", "Dataset", "Fit", "LinearRegression", "compare", "fit", "get_backend", "read"]
+__all__ = [
+    "Backend",
+    "Comparison",
+    "Dataset",
+    "Fit",
+    "GradientError",
+    "GradientReport",
+    "LinearRegression",
+    "check_gradient",
+    "compare",
+    "fit",
+    "get_backend",
+    "read",
+]
 
 _ROOMS = {
     "Backend": "backends",
     "Comparison": "comparison",
     "Dataset": "datasets",
     "Fit": "descent",
+    "GradientError": "agreement",
+    "GradientReport": "agreement",
     "LinearRegression": "objectives",
+    "check_gradient": "agreement",
     "compare": "comparison",
     "fit": "descent",
     "get_backend": "backends",

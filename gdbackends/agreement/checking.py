@@ -1,0 +1,90 @@
+"""check_gradient(): a gradient derived by hand against autodiff, against differences, and against rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gdbackends.agreement.gradients import VISIBLE, Values
+from gdbackends.agreement.preparing import prepare_subject, probe_points_near, rounding_bounds
+from gdbackends.agreement.purity import hand_values
+from gdbackends.agreement.report import GradientReport
+from gdbackends.agreement.subject import Frameworks, Function, Subject
+from gdbackends.agreement.verdict import Case, judge
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+
+
+def check_gradient(
+    loss: Function | Mapping[str, Function],
+    gradient: Function,
+    theta: Any,
+    *data: Any,
+    backends: Sequence[str] = ("jax", "torch"),
+    params: Mapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
+    dtype: str = "float64",
+    sensitivity: float = VISIBLE,
+    seed: int = 0,
+) -> GradientReport:
+    """Check a gradient derived by hand; if it is wrong, say what the mistake is consistent with.
+
+    Args:
+        loss: loss(theta, *data, **params) -> scalar, over the array namespace of theta; or one by framework:
+            {"jax": f, "torch": g, "numpy": h}.
+        gradient: gradient(theta, *data, **params), on NumPy arrays, of theta's shape.
+        theta: the parameters, of any shape. The check is made there and at random points near it.
+        *data: arrays of any shapes; integers stay integers.
+        backends: the frameworks that differentiate the loss.
+        params: hyper-parameters, passed by name, and offered to the diagnosis.
+        names: of theta's components; by default their indices.
+        dtype: "float64" or "float32", of the gradients to be checked; float64 is always checked.
+        sensitivity: the relative error of a component that must be visible; otherwise the verdict is "inconclusive".
+        seed: of the random points.
+
+    Raises:
+        InputError: an argument cannot be used, the loss is no real scalar, or no framework can run it.
+    """
+    subject, start, named = prepare_subject(loss, gradient, theta, data, params, names, dtype, seed)
+    return check_subject(subject, start, Frameworks(subject, backends), named, dtype, sensitivity, seed)
+
+
+def check_subject(
+    subject: Subject,
+    start: Array,
+    frameworks: Frameworks,
+    names: tuple[str, ...],
+    dtype: str = "float64",
+    sensitivity: float = VISIBLE,
+    seed: int = 0,
+) -> GradientReport:
+    """Check a prepared subject at a flat theta; the same frameworks serve every subject with that loss and shapes."""
+    points = probe_points_near(subject, start, frameworks, seed)
+    found = {name: frameworks.run(name, "float64")(points, subject.data) for name in frameworks.names}
+    voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+    unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
+    if not voters:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
+        raise InputError(f"no framework can differentiate the loss ({reasons}); give one loss for each framework")
+    run = frameworks.run(list(voters)[-1], "float64")
+    case = Case(subject, points, voters, *rounding_bounds(subject, run, points, "float64", seed), names)
+    report = judge(case, *hand_values(subject, points), sensitivity, seed, unsupported)
+    if dtype == "float64" or report.verdict != "pass":
+        return report
+    return _in_float32(case, report, frameworks, seed)
+
+
+def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed: int) -> GradientReport:
+    """Judge the same in float32, as float64 has passed and shows how small an error would be seen."""
+    points = case.points.astype(np.float32).astype(np.float64)
+    rounded = tuple(a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in case.subject.data)
+    subject = replace(case.subject, data=rounded)
+    found = {name: frameworks.run(name, "float32")(points, rounded) for name in case.voters}
+    voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+    run = frameworks.run(list(voters)[-1], "float64")
+    narrow = Case(subject, points, voters, *rounding_bounds(subject, run, points, "float32", seed), case.names)
+    judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, report.unsupported)
+    return replace(judged, dtype="float32", witness=report.witness)

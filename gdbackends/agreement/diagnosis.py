@@ -1,0 +1,25 @@
+"""Which mistake explains a wrong gradient: the hypothesis of the fewest constants that explains every component.
+
+One is accepted only if it explains all of them, at every point, to within a few times what rounding allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gdbackends.agreement.evidence import Cause, Evidence
+from gdbackends.agreement.hypotheses import HYPOTHESES
+
+
+def diagnose(evidence: Evidence) -> Cause | None:
+    """Return the first explanation that is accepted, with the next one in words; None if none is."""
+    found: list[Cause] = []
+    for hypothesis, nested in HYPOTHESES:
+        if found and nested:
+            break
+        found += [cause for cause in hypothesis(evidence) if cause.leaves is not None and cause.leaves <= 1]
+    if not found:
+        return None
+    first = min((c for c in found if c.kind == found[0].kind), key=lambda c: c.leaves or 0.0)
+    others = [cause.text for cause in found if cause.kind != first.kind]
+    return replace(first, runner_up=others[0] if others else None)

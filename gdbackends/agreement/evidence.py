@@ -1,0 +1,116 @@
+"""What a diagnosis has to go by, and what it gives back: Evidence and Cause; and names for fitted constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isclose, sqrt
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from gdbackends.objectives import Array
+
+WITHIN = 8.0
+"""How many times what rounding allows a hypothesis may leave, for it is itself fitted to rounded numbers."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What the difference is consistent with.
+
+    Attributes:
+        kind: one of the kinds that the README lists.
+        text: in words, with the fitted constants.
+        constants: by name.
+        leaves: the largest part of the allowance that it leaves unexplained; None where nothing was fitted.
+        runner_up: the next explanation that was accepted, in words.
+    """
+
+    kind: str
+    text: str
+    constants: Mapping[str, float]
+    leaves: float | None = None
+    runner_up: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Gradients at several points, flat.
+
+    Attributes:
+        points: (m, d).
+        right: (m, d), by autodiff.
+        hand: (m, d), the gradient that is checked.
+        allowed: (m, d), what rounding allows the two to differ.
+        data: the subject's.
+        params: the hyper-parameters by name.
+        shape: of theta.
+        names: of the components.
+    """
+
+    points: Array
+    right: Array
+    hand: Array
+    allowed: Array
+    data: tuple[Array, ...]
+    params: Mapping[str, Any]
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def left_by(self, explained: Array, weight: float = 0.0) -> float:
+        """Return the largest part of the allowance by which the hand gradient differs from an explanation of it."""
+        share = np.abs(self.hand - explained) / (WITHIN * (1 + abs(weight)) * self.allowed)
+        return float(np.where(np.isnan(share), np.inf, share).max())
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows, where all data have as many."""
+        counts = {a.shape[0] for a in self.data if a.ndim > 0}
+        return counts.pop() if len(counts) == 1 else None
+
+
+def name_factor(c: float, e: Evidence) -> str | None:
+    """Return what a factor may be: a simple number, or one of the rows, the parameters or a hyper-parameter."""
+    n, d = e.rows, e.points.shape[1]
+    known: dict[str, float] = {"-1": -1.0, "2": 2.0, "1/2": 0.5, "-2": -2.0, "-1/2": -0.5, "4": 4.0, "1/4": 0.25}
+    if n is not None and n > 1:
+        known |= {"n": n, "1/n": 1 / n, "2/n": 2 / n, "n/2": n / 2, "n/(n - 1)": n / (n - 1), "(n - 1)/n": (n - 1) / n}
+        known |= {"sqrt(n)": sqrt(n), "1/sqrt(n)": 1 / sqrt(n), "1/(n - 1)": 1 / (n - 1), "-1/n": -1 / n, "-n": -n}
+    known |= {"d": float(d), "1/d": 1 / d} if d > 1 else {}
+    known |= {name: float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
+    known |= {f"1/{name}": 1 / float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
+    sure = float((e.allowed / np.maximum(np.abs(e.right), 1e-300)).min())
+    same = [name for name, value in known.items() if isclose(c, value, rel_tol=max(1e-12, WITHIN * sure))]
+    return " or ".join(same) or None
+
+
+def from_params(c: float, e: Evidence) -> str:
+    """Say which hyper-parameter a coefficient is a multiple of."""
+    multiples: dict[str, Callable[[float], float]] = {
+        "{}": lambda v: v,
+        "2 {}": lambda v: 2 * v,
+        "{}/2": lambda v: v / 2,
+    }
+    if e.rows:
+        multiples |= {"{}/n": lambda v: v / (e.rows or 1), "2 {}/n": lambda v: 2 * v / (e.rows or 1)}
+    for name, value in e.params.items():
+        if isinstance(value, Real):
+            for text, multiple in multiples.items():
+                if isclose(c, abs(multiple(float(value))), rel_tol=1e-9):
+                    return f" = {text.format(name)},"
+    return ""
+
+
+def all_components(e: Evidence) -> str:
+    """Say how many components there are."""
+    d = e.points.shape[1]
+    return "the one component" if d == 1 else f"all {d} components"
+
+
+def some_components(e: Evidence, which: Array) -> str:
+    """Say how many components, and the first of them by name."""
+    names = [name for name, chosen in zip(e.names, which, strict=True) if chosen]
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{len(names)} of {len(e.names)} components ({shown})"

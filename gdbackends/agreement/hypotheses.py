@@ -1,0 +1,213 @@
+"""The mistakes that are looked for, each fitted to the evidence by weighted least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from math import isclose
+from typing import Any, cast
+
+import numpy as np
+
+from gdbackends.agreement.evidence import (
+    WITHIN,
+    Cause,
+    Evidence,
+    all_components,
+    from_params,
+    name_factor,
+    some_components,
+)
+from gdbackends.objectives import Array
+
+
+_MOST_PERMUTED = 500
+"""Components up to which any permutation is looked for, which takes the square of them in memory."""
+
+
+def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
+    """Return the coefficients of the terms (each (m, d)) in the target, by least squares weighted by the allowance."""
+    columns = np.stack([(term / evidence.allowed).ravel() for term in terms], axis=1)
+    size = np.abs(columns).max(0)
+    if not (np.isfinite(columns).all() and (size > 0).all()):
+        return None
+    fitted = cast("tuple[Any, ...]", np.linalg.lstsq(columns / size, (target / evidence.allowed).ravel()))
+    return fitted[0] / size if fitted[2] == len(terms) else None
+
+
+def _factor(e: Evidence) -> Iterator[Cause]:
+    found = _fit(e, e.hand, [e.right])
+    if found is None:
+        return
+    c = float(found[0])
+    left = e.left_by(c * e.right, c)
+    name = name_factor(c, e)
+    what = "all signs are turned" if name == "-1" else f"a factor {name or 'without a name'}"
+    yield Cause("factor", f"{what}: yours is {c:.6g} of autodiff in {all_components(e)}", {"factor": c}, left)
+
+
+def _sign(e: Evidence) -> Iterator[Cause]:
+    turned = np.abs(e.hand + e.right).max(0) < np.abs(e.hand - e.right).max(0)
+    if turned.any() and not turned.all():
+        left = e.left_by(np.where(turned, -1, 1) * e.right)
+        yield Cause(
+            "sign", f"the sign is turned in {some_components(e, turned)}", {"components": float(turned.sum())}, left
+        )
+
+
+def _permutation(e: Evidence) -> Iterator[Cause]:
+    d = e.right.shape[1]
+    identity = cast(Array, np.arange(d))
+    orders: dict[str, Array] = {"reversed": identity[::-1]}
+    if len(e.shape) > 1:
+        orders["transposed"] = identity.reshape(e.shape).T.ravel()
+    if d <= _MOST_PERMUTED:
+        gap = np.abs(e.hand[:, :, None] - e.right[:, None, :]) / e.allowed[:, :, None]
+        orders["permuted"] = gap.max(0).argmin(1)
+    for name, order in orders.items():
+        moved = order != identity
+        if sorted(order) == list(range(d)) and moved.any():
+            text = f"the components are {name}: {some_components(e, moved)} of yours hold others of autodiff"
+            left = e.left_by(e.right[:, order])
+            yield Cause("permutation", text, {"components": float(moved.sum())}, left)
+
+
+def terms(e: Evidence) -> dict[str, Array]:
+    """Return what is often added or forgotten, (m, d) each, by its name."""
+    m, d = e.points.shape
+    found = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
+    if d > 1:
+        for name, j in (("last", -1), ("first", 0)):
+            without = e.points.copy()
+            without[:, j] = 0
+            alone = e.points - without
+            found |= {f"theta but the {name}": without, f"sign of theta but the {name}": np.sign(without)}
+            found |= {f"the {name} of theta": alone}
+    return {name: term for name, term in found.items() if np.any(term)}
+
+
+def _one_term(e: Evidence) -> Iterator[Cause]:
+    for name, term in terms(e).items():
+        found = _fit(e, e.hand - e.right, [term])
+        if found is not None:
+            c = float(found[0])
+            yield _term_cause(e, {name: c}, e.left_by(e.right + c * term, 1))
+
+
+def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause:
+    parts = [f"{abs(c):.6g}{from_params(abs(c), e)} times {name}" for name, c in weights.items()]
+    lacks = all(c < 0 for c in weights.values())
+    word = "missing-term" if lacks else "extra-term"
+    verb = "lacks" if lacks else "has too much of"
+    return Cause(
+        word, f"a term is {'missing' if lacks else 'extra'}: yours {verb} {' and '.join(parts)}", weights, left
+    )
+
+
+def _row(e: Evidence) -> Iterator[Cause]:
+    """A data row left out or counted twice: at every point the difference is a multiple of that row."""
+    (m, d), difference = e.points.shape, e.hand - e.right
+    if d < 2:
+        return
+    for X in e.data:
+        if X.ndim != 2 or X.shape[1] not in (d, d - 1) or X.dtype.kind not in "fi":
+            continue
+        for design in _designs(X.astype(np.float64), d):
+            left = np.zeros(design.shape[0])
+            scales = np.zeros((m, design.shape[0]))
+            for k in range(m):  # one point after another, so that no (m, n, d) is held
+                weighted = design / e.allowed[k]
+                scales[k] = (weighted @ (difference[k] / e.allowed[k])) / np.maximum((weighted**2).sum(1), 1e-300)
+                rest = np.abs(difference[k] - scales[k][:, None] * design) / (WITHIN * 2 * e.allowed[k])
+                left = np.maximum(left, rest.max(1))
+            i = int(np.argmin(left))
+            if left[i] <= 1:
+                same = int((left <= 1).sum())
+                more = f" (or one of {same - 1} others like it)" if same > 1 else ""
+                text = f"a data row is left out or counted twice: the difference is a multiple of row {i}{more}"
+                yield Cause("row", text, {"row": float(i)}, float(left[i]))
+
+
+def _designs(X: Array, d: int) -> Iterator[Array]:
+    ones = np.ones((X.shape[0], 1))
+    if X.shape[1] == d:
+        yield X
+    else:
+        yield np.concatenate((X, ones), axis=1)
+        yield np.concatenate((ones, X), axis=1)
+
+
+def _offset(e: Evidence) -> Iterator[Cause]:
+    """The same difference at every point, whatever theta: something that depends on the data alone."""
+    difference = e.hand - e.right
+    weights = 1 / e.allowed**2
+    constant = (difference * weights).sum(0) / weights.sum(0)
+    left = e.left_by(e.right + constant, 1)
+    largest = e.names[int(np.abs(constant).argmax())]
+    text = f"an offset that does not depend on theta, up to {np.abs(constant).max():.6g} in {largest}"
+    for X, y in combinations(e.data, 2):
+        for a, b in ((X, y), (y, X)):
+            if (
+                a.ndim == 2
+                and b.ndim == 1
+                and a.shape[0] == b.size
+                and a.shape[1] in (constant.size, constant.size - 1)
+            ):
+                for design in _designs(a.astype(np.float64), constant.size):
+                    term = np.broadcast_to(b @ design, e.points.shape)
+                    found = _fit(e, difference, [term])
+                    if found is not None and e.left_by(e.right + float(found[0]) * term, 1) <= 1:
+                        text += f": {float(found[0]):.6g} of X^T y, as where the target was forgotten or taken twice"
+    yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
+
+
+def _compound(e: Evidence) -> Iterator[Cause]:
+    known = terms(e)
+    for name, term in known.items():
+        found = _fit(e, e.hand, [e.right, term])
+        if found is not None:
+            c, w = map(float, found)
+            text = f"a factor {name_factor(c, e) or f'{c:.6g}'} and {w:.6g}{from_params(abs(w), e)} times {name}"
+            yield Cause("compound", text, {"factor": c, name: w}, e.left_by(c * e.right + w * term, abs(c)))
+    for (name, term), (other, second) in combinations(known.items(), 2):
+        found = _fit(e, e.hand - e.right, [term, second])
+        if found is not None:
+            c, w = map(float, found)
+            cause = _term_cause(e, {name: c, other: w}, e.left_by(e.right + c * term + w * second, 1))
+            yield Cause("compound", f"two terms: {cause.text}", cause.constants, cause.leaves)
+    turned = np.abs(e.hand + e.right).max(0) < np.abs(e.hand - e.right).max(0)
+    signed = np.where(turned, -1, 1) * e.right
+    found = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
+    if found is not None:
+        c = float(found[0])
+        text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign turned in {some_components(e, turned)}"
+        yield Cause("compound", text, {"factor": c}, e.left_by(c * signed, c))
+
+
+def _scaling(e: Evidence) -> Iterator[Cause]:
+    """A factor of its own for each component, the same at every point."""
+    if e.points.shape[0] < 3:
+        return
+    weighted, hand = e.right / e.allowed, e.hand / e.allowed
+    sums = (weighted**2).sum(0)
+    factors = np.where(sums > 0, (weighted * hand).sum(0) / np.where(sums > 0, sums, 1), 1.0)
+    if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
+        return
+    changed = np.abs(e.hand - e.right).max(0) > 2 * e.allowed.max(0)
+    ends = f"from {factors.min():.6g} to {factors.max():.6g}"
+    text = f"each component has a factor of its own, {ends}, in {some_components(e, changed)}"
+    left = e.left_by(factors * e.right, float(np.abs(factors).max()))
+    yield Cause("scaling", text, {"least": float(factors.min()), "largest": float(factors.max())}, left)
+
+
+HYPOTHESES = (
+    (_factor, False),
+    (_sign, False),
+    (_permutation, False),
+    (_one_term, False),
+    (_row, False),
+    (_offset, False),
+    (_compound, True),
+    (_scaling, True),
+)
+"""Those of the fewest constants first; True: it holds simpler ones as special cases, and is tried where they fail."""

@@ -1,0 +1,60 @@
+"""How far rounding may carry a gradient that has no closed bound: an estimate from the data's last bits.
+
+A backward stable evaluation gives the exact result of inputs changed by some roundings. So every number of theta and of
+the data is changed at random by 2^-30 of itself, several times, and the largest change of the gradient, scaled down to
+a rounding, is what one rounding of every input may do. Sums of N terms round N times, with random signs: the root of
+N. The gradient itself, N u |g|, stands for sums whose terms have one sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+
+from gdbackends.agreement.gradients import Values
+from gdbackends.objectives import Array
+from gdbackends.rounding import unit_roundoff
+
+_STEP = 2.0**-30
+_SAMPLES = 6
+_SAFETY = 16.0
+
+
+def noise(
+    evaluate: Callable[[Array, tuple[Array, ...]], Values],
+    points: Array,
+    data: tuple[Array, ...],
+    dtype: str,
+    seed: int,
+) -> Values:
+    """Return estimated bounds (m,) and (m, d) of the rounding of losses and gradients at flat points (m, d).
+
+    Args:
+        evaluate: losses and gradients in float64, at points and for data.
+        points: (m, d).
+        data: the subject's.
+        dtype: of the evaluations that are to be judged.
+        seed: of the changes.
+    """
+    generator = np.random.default_rng(seed)
+    at, u = evaluate(points, data), unit_roundoff(dtype)
+
+    def shaken(array: Array) -> Array:
+        if array.dtype.kind != "f":
+            return array
+        return array * (1 + _STEP * cast(Array, generator.normal(size=array.shape)))
+
+    losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
+    for _ in range(_SAMPLES):
+        moved = evaluate(shaken(points), tuple(map(shaken, data)))
+        losses = np.fmax(losses, np.abs(moved.losses - at.losses) / _STEP)
+        gradients = np.fmax(gradients, np.abs(moved.gradients - at.gradients) / _STEP)
+    terms = max((a.size for a in (*data, points[0])), default=1)
+    factor = _SAFETY * u * max(1.0, terms**0.5)
+    tiny = float(np.finfo(dtype).smallest_normal) * terms
+    return Values(
+        factor * (losses + np.abs(at.losses)) + tiny,
+        factor * (gradients + np.abs(at.gradients)) + tiny,
+    )

@@ -1,0 +1,97 @@
+"""The arguments of a check, looked at once: the subject, the points, and how far rounding carries an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from gdbackends.agreement.gradients import Values
+from gdbackends.agreement.noise import noise
+from gdbackends.agreement.subject import Frameworks, Function, Runner, Subject, numpy_losses
+from gdbackends.arrays import real_array
+from gdbackends.backends import DTYPES
+from gdbackends.errors import InputError, InputTypeError, whole_number
+from gdbackends.objectives import Array, LinearRegression
+from gdbackends.rounding import evaluate, has_bound
+
+_POINTS = 5
+
+
+def probe_points_near(subject: Subject, start: Array, frameworks: Frameworks, seed: int) -> Array:
+    """Return flat points (m, d): the start, and random ones near it where the loss is finite."""
+    generator = np.random.default_rng(seed)
+    scale = np.abs(start)
+    scale[scale == 0] = np.sqrt(np.square(start).mean()) or 1.0
+    steps = generator.normal(size=(_POINTS, start.size)) * scale
+    points = start[None]
+    for _ in range(12):
+        points = np.concatenate((start[None], start + steps))
+        losses = numpy_losses(subject, points)
+        if losses is None:
+            found = [frameworks.run(name, "float64")(points, subject.data) for name in frameworks.names]
+            losses = next((values.losses for values in found if isinstance(values, Values)), np.zeros(1))
+        if not np.isfinite(losses[0]):
+            raise InputError(f"the loss is {losses[0]} at the theta given; give one where it is finite")
+        if np.isfinite(losses).all():
+            break
+        steps = steps / 4
+    return points
+
+
+def prepare_subject(
+    loss: Any,
+    gradient: Any,
+    theta: Any,
+    data: Sequence[Any],
+    params: Any,
+    names: Any,
+    dtype: Any,
+    seed: Any,
+) -> tuple[Subject, Array, tuple[str, ...]]:
+    """Check the arguments; return the subject, the flat theta, and the components' names."""
+    losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else {None: loss}
+    if not losses or not all(callable(f) for f in (*losses.values(), gradient)):
+        raise InputTypeError("loss must be a function (or one for each framework) and gradient a function")
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if whole_number("seed", seed) < 0:
+        raise InputError(f"seed must be at least 0, got {seed}")
+    start = real_array(theta, "theta")
+    if start.size == 0:
+        raise InputError(f"theta must have at least one component, got shape {start.shape}")
+    arrays = tuple(_datum(value, k) for k, value in enumerate(data))
+    labels: tuple[str, ...] = (
+        tuple(names) if names is not None else tuple(_index(k, start.shape) for k in range(start.size))
+    )
+    if len(labels) != start.size:
+        raise InputError(f"names must be {start.size}, one a component, got {len(labels)}")
+    return Subject(losses, gradient, start.shape, arrays, dict(params or {})), start.ravel(), labels
+
+
+def _datum(value: Any, k: int) -> Array:
+    """Return a fresh array: integers as they are, all other numbers in float64."""
+    array = np.asarray(value)
+    return array.astype(np.int64) if array.dtype.kind in "iu" else real_array(value, f"data[{k}]")
+
+
+def _index(k: int, shape: tuple[int, ...]) -> str:
+    return f"theta[{', '.join(str(int(i)) for i in np.unravel_index(k, shape))}]" if shape else "theta"
+
+
+def rounding_bounds(subject: Subject, run: Runner, points: Array, dtype: str, seed: int) -> tuple[Values, str]:
+    """Return how far one evaluation may be from the truth: closed where the objective has a bound, else estimated."""
+    objective = getattr(subject.losses.get(None), "__self__", None)
+    if has_bound(objective) and not subject.params and len(subject.data) == 2:
+        assert isinstance(objective, LinearRegression)
+        with np.errstate(all="ignore"):
+            at = [evaluate(objective, point, *subject.data, dtype) for point in points]
+        return Values(np.array([e.loss_bound for e in at]), np.array([e.gradient_bound for e in at])), "closed"
+
+    def values(points: Array, data: tuple[Array, ...]) -> Values:
+        found = run(points, data)
+        assert isinstance(found, Values)
+        return found
+
+    return noise(values, points, subject.data, dtype, seed), "estimated"

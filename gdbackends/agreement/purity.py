@@ -1,0 +1,75 @@
+"""Whether a function keeps to itself: it changes no argument, remembers nothing, and gives the same answer twice."""
+
+from __future__ import annotations
+
+import traceback
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from gdbackends.agreement.evidence import Cause
+from gdbackends.agreement.subject import Subject
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+
+
+def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tuple[Array | None, Cause | None]:
+    """Return the hand gradients at flat points, (m, d) float64, and what is wrong with the function itself.
+
+    The first point is evaluated again at the end. None for the gradients if they have not theta's shape.
+
+    Raises:
+        InputError: the gradient raises, or returns no real numbers; where, in one line.
+    """
+    kept: list[Any] = []
+    values: list[Array] = []
+    changed: str | None = None
+    for point in (*points, points[0]):
+        theta = point.astype(dtype).reshape(subject.shape)
+        data = [a.astype(dtype) if a.dtype.kind == "f" else a.copy() for a in subject.data]
+        before = [a.copy() for a in (theta, *data)]
+        result = _call(subject, theta, data)
+        kept.append(result)
+        for k, (old, new) in enumerate(zip(before, (theta, *data), strict=True)):
+            if old.tobytes() != new.tobytes():
+                changed = "theta" if k == 0 else f"data[{k - 1}]"
+        values.append(_numbers(result))
+    wrong = next((value.shape for value in values if value.shape != subject.shape), None)
+    if wrong is not None:
+        text = f"it has shape {wrong} where theta has {subject.shape}"
+        return None, Cause("shape", text, {})
+    hand = np.array([value.ravel() for value in values], np.float64)
+    if changed is not None:
+        return hand[:-1], Cause("mutates-input", f"the gradient function changes {changed} in place", {})
+    if not np.array_equal(hand[0], hand[-1], equal_nan=True):
+        return hand[:-1], _unsteady(subject, points, hand, dtype)
+    if any(first is second and isinstance(first, np.ndarray) for first, second in pairwise(kept)):
+        return hand[:-1], Cause("stale", "the same array is returned at every call, changed in place", {})
+    return hand[:-1], None
+
+
+def _unsteady(subject: Subject, points: Array, hand: Array, dtype: str) -> Cause:
+    """Tell a function that remembers the call before from one that is random."""
+    again = [_numbers(subject.by_hand(points[0], dtype)).ravel() for _ in range(2)]
+    if np.array_equal(hand[-1], hand[-2], equal_nan=True) or np.array_equal(again[0], again[1], equal_nan=True):
+        return Cause("stale", "at the same theta it gives another answer after a call at another theta", {})
+    return Cause("nondeterministic", "at the same theta it gives another answer each time", {})
+
+
+def _call(subject: Subject, theta: Array, data: list[Array]) -> Any:
+    try:
+        with np.errstate(all="ignore"):
+            return subject.hand(theta, *data, **subject.params)
+    except Exception as error:  # whatever the function under test raises
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"the gradient raises {text}{where}; mend it first") from error
+
+
+def _numbers(result: Any) -> Array:
+    array = np.asarray(result)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"the gradient must be real numbers, got {type(result).__name__} of dtype {array.dtype}")
+    return array

@@ -1,0 +1,181 @@
+"""The verdict on a gradient: losses first, then purity, then the gradients, then what explains a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import cast
+
+import numpy as np
+
+from gdbackends.agreement.diagnosis import diagnose
+from gdbackends.agreement.evidence import Cause, Evidence
+from gdbackends.agreement.gradients import Values
+from gdbackends.agreement.report import Component, GradientReport, Verdict, Witness
+from gdbackends.agreement.subject import Subject, numpy_losses
+from gdbackends.agreement.suspicion import at_a_kink, lost_precision, not_a_gradient
+from gdbackends.agreement.witness import derivative
+from gdbackends.objectives import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What a gradient is judged by, at flat points (m, d) in float64."""
+
+    subject: Subject
+    points: Array
+    voters: Mapping[str, Values]
+    bounds: Values
+    bound: str
+    names: tuple[str, ...]
+
+    @property
+    def allowed(self) -> Array:
+        """How far two evaluations may differ, (m, d)."""
+        return 2 * self.bounds.gradients
+
+    @property
+    def right(self) -> Array:
+        """The gradients by the first framework."""
+        return next(iter(self.voters.values())).gradients
+
+    def ratios(self, a: Array, b: Array) -> Array:
+        """Return differences over what is allowed, NaN as infinite; equal numbers agree."""
+        with np.errstate(all="ignore"):
+            share = np.where(a == b, 0.0, np.abs(a - b) / self.allowed)
+        return np.where(np.isnan(share), np.inf, share)
+
+    def sensitivity(self) -> float:
+        """Return the smallest relative error that would have been seen in whichever component hides it best."""
+        largest = np.abs(self.right).max(0)
+        with np.errstate(all="ignore"):
+            share = np.where(largest == 0, 0.0, self.allowed.min(0) / largest)
+        return float(share.max())
+
+
+def judge(
+    case: Case, hand: Array | None, fault: Cause | None, sensitivity: float, seed: int, unsupported: Mapping[str, str]
+) -> GradientReport:
+    """Judge hand gradients (m, d), None if they have not theta's shape, and what is wrong with the function itself."""
+    gradients = {name: values.gradients for name, values in case.voters.items()}
+    everyone = gradients | ({} if hand is None else {"yours": hand})
+    agreements = {(a, b): float(case.ratios(everyone[a], everyone[b]).max()) for a, b in combinations(everyone, 2)}
+    visible = case.sensitivity()
+    verdict, cause = _verdict(case, hand, fault, agreements)
+    if verdict == "pass" and not visible <= sensitivity:
+        verdict = "inconclusive"
+    return GradientReport(
+        verdict=verdict,
+        sentence=_sentence(verdict, cause, list(case.voters), visible),
+        cause=cause,
+        agreements=agreements,
+        components=() if hand is None else _components(case, hand),
+        witness=None if hand is None else _witness(case, hand),
+        sensitivity=visible,
+        bound=case.bound,
+        unsupported=unsupported,
+        dtype="float64",
+        seed=seed,
+    )
+
+
+def _verdict(
+    case: Case, hand: Array | None, fault: Cause | None, agreements: Mapping[tuple[str, str], float]
+) -> tuple[Verdict, Cause | None]:
+    """Return the verdict and the cause: losses first, then purity, then the gradients."""
+    differ = _losses_differ(case)
+    if differ is not None:
+        return "fail", differ
+    if hand is None or fault is not None:
+        return "fail", fault
+    if all(ratio <= 1 for ratio in agreements.values()):
+        return "pass", None
+    kink = at_a_kink(case.subject, case.points, case.right, hand, case.ratios(hand, case.right), case.bounds.losses)
+    if kink is not None:
+        return "pass", kink
+    return "fail", _explain(case, hand, agreements)
+
+
+def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float]) -> Cause:
+    """Return what the difference is consistent with; the frameworks' own disagreement comes first."""
+    mine = {a if b == "yours" else b: ratio for (a, b), ratio in agreements.items() if "yours" in (a, b)}
+    agreeing = [name for name, ratio in mine.items() if ratio <= 1]
+    if agreeing and len(agreeing) < len(mine):
+        other = next(name for name in mine if name not in agreeing)
+        text = f"yours agrees with {agreeing[0]}; {other} differs: look at its loss, its dtype and its kinks"
+        return Cause("different-function", text, {})
+    subject = case.subject
+    evidence = Evidence(
+        case.points, case.right, hand, case.allowed, subject.data, subject.params, subject.shape, case.names
+    )
+    return (
+        diagnose(evidence)
+        or lost_precision(subject, evidence)
+        or not_a_gradient(subject, evidence)
+        or Cause("unexplained", "no mistake that is looked for explains the difference", {})
+    )
+
+
+def _losses_differ(case: Case) -> Cause | None:
+    """Return a cause where two frameworks' losses, or NumPy's, differ by more than rounding."""
+    losses = {name: values.losses for name, values in case.voters.items()}
+    own = numpy_losses(case.subject, case.points)
+    losses |= {} if own is None else {"numpy": own}
+    for a, b in combinations(losses, 2):
+        apart = np.abs(losses[a] - losses[b])
+        k = int(np.argmax(apart / case.bounds.losses))
+        if not (apart <= 2 * case.bounds.losses).all():
+            text = f"the losses differ: {a} finds {losses[a][k]:.10g} where {b} finds {losses[b][k]:.10g}"
+            return Cause("different-function", text, {"ratio": float(losses[a][k] / (losses[b][k] or np.nan))})
+    return None
+
+
+def _components(case: Case, hand: Array) -> tuple[Component, ...]:
+    ratios = case.ratios(hand, case.right)
+    worst = ratios.argmax(0)
+    found = [
+        Component(
+            name, int(k), float(hand[k, j]), float(case.right[k, j]), float(case.allowed[k, j]), float(ratios[k, j])
+        )
+        for j, (name, k) in enumerate(zip(case.names, worst, strict=True))
+    ]
+    return tuple(sorted(found, key=lambda component: -component.ratio))[:10]
+
+
+def _witness(case: Case, hand: Array) -> Witness | None:
+    """Return a derivative along a random line through the first random point, by differences of NumPy's loss."""
+    loss = scalar_loss(case.subject)
+    if loss is None:
+        return None
+    theta, generator = case.points[1], np.random.default_rng(0)
+    size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
+    direction = cast(Array, generator.normal(size=theta.size)) * size
+    found = derivative(loss, theta, direction, float(case.bounds.losses[1]))
+    ours, theirs = float(hand[1] @ direction), float(case.right[1] @ direction)
+    wide = 4 * found.error + float(case.allowed[1] @ np.abs(direction))
+    sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
+    near = abs(ours - found.value) <= wide, abs(theirs - found.value) <= wide
+    return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)
+
+
+def scalar_loss(subject: Subject) -> Callable[[Array], float] | None:
+    """Return NumPy's loss of a flat theta; None where NumPy cannot run it."""
+    if numpy_losses(subject, np.ones((1, int(np.prod(subject.shape, dtype=int))))) is None:
+        return None
+
+    def loss(theta: Array) -> float:
+        values = numpy_losses(subject, theta[None])
+        return float("nan") if values is None else float(values[0])
+
+    return loss
+
+
+def _sentence(verdict: Verdict, cause: Cause | None, voters: list[str], visible: float) -> str:
+    who = " and ".join(voters)
+    if verdict == "pass":
+        kink = "" if cause is None else ", a valid subgradient at a kink"
+        return f"PASS: the gradient agrees with {who} within rounding{kink}."
+    if verdict == "inconclusive":
+        return f"INCONCLUSIVE: no difference from {who} was seen, but only errors above {visible:.0e} could have been."
+    return f"FAIL: the gradient differs from {who} by more than rounding allows."
