@@ -48,7 +48,7 @@ def test_it_is_a_backend(backend: Backend) -> None:
     assert hash(backend) == hash(get_backend(backend.name, "cpu", backend.dtype))
 
 
-@pytest.mark.parametrize("shape", [(7,), (5, 3), (1, 1), (4, 1), (1, 4)])
+@pytest.mark.parametrize("shape", [(7,), (5, 3), (1, 1), (4, 1), (1, 4), (), (2, 3, 4)])
 def test_arrays_are_copied_in_and_out(backend: Backend, shape: tuple[int, ...]) -> None:
     original = aligned(np.random.default_rng(0).normal(size=shape).astype(backend.dtype))
     kept, native = original.copy(), backend.asarray(original)

@@ -20,7 +20,6 @@ from gdbackends.agreement.evidence import (
 )
 from gdbackends.objectives import Array
 
-
 _MOST_PERMUTED = 500
 """Components up to which any permutation is looked for, which takes the square of them in memory."""
 

@@ -55,8 +55,9 @@ class JaxBackend:
             device = _devices()[self.device]
             if array.dtype.kind == "i":
                 return jax.device_put(np.array(array), device)
-            stored = jax.device_put(np.array(array.T, self.dtype, order="C"), device)
-            return FeatureMajor(stored) if array.ndim == 2 else stored
+            if array.ndim != 2:
+                return jax.device_put(np.array(array, self.dtype), device)
+            return FeatureMajor(jax.device_put(np.array(array.T, self.dtype, order="C"), device))
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""

@@ -41,8 +41,9 @@ class TorchBackend:
         with torch.inference_mode(False):
             if array.dtype.kind == "i":
                 return torch.from_numpy(np.array(array)).to(self.device.replace("gpu", "cuda"))
-            stored = torch.from_numpy(np.array(array.T, self.dtype, order="C")).to(self.device.replace("gpu", "cuda"))
-            return stored.T if array.ndim == 2 else stored
+            stored = np.array(array.T if array.ndim == 2 else array, self.dtype, order="C")
+            placed = torch.from_numpy(stored).to(self.device.replace("gpu", "cuda"))
+            return placed.T if array.ndim == 2 else placed
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
