@@ -12,6 +12,7 @@ from gdbackends.agreement.gradients import VISIBLE, Values
 from gdbackends.agreement.preparing import prepare_subject, probe_points_near, rounding_bounds
 from gdbackends.agreement.purity import hand_values
 from gdbackends.agreement.report import GradientReport
+from gdbackends.agreement.second import check_second
 from gdbackends.agreement.subject import Frameworks, Function, Subject
 from gdbackends.agreement.verdict import Case, judge
 from gdbackends.errors import InputError
@@ -24,6 +25,8 @@ def check_gradient(
     theta: Any,
     *data: Any,
     backends: Sequence[str] = ("jax", "torch"),
+    hessian: Function | None = None,
+    hvp: Function | None = None,
     params: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
     dtype: str = "float64",
@@ -39,6 +42,8 @@ def check_gradient(
         theta: the parameters, of any shape. The check is made there and at random points near it.
         *data: arrays of any shapes; integers stay integers.
         backends: the frameworks that differentiate the loss.
+        hessian: hessian(theta, *data, **params), of theta's shape twice, or (d, d); checked where the gradient passes.
+        hvp: hvp(theta, v, *data, **params), the Hessian times v, of theta's shape; checked likewise.
         params: hyper-parameters, passed by name, and offered to the diagnosis.
         names: of theta's components; by default their indices.
         dtype: "float64" or "float32", of the gradients to be checked; float64 is always checked.
@@ -49,7 +54,14 @@ def check_gradient(
         InputError: an argument cannot be used, the loss is no real scalar, or no framework can run it.
     """
     subject, start, named = prepare_subject(loss, gradient, theta, data, params, names, dtype, seed)
-    return check_subject(subject, start, Frameworks(subject, backends), named, dtype, sensitivity, seed)
+    frameworks = Frameworks(subject, backends)
+    report = check_subject(subject, start, frameworks, named, dtype, sensitivity, seed)
+    for what, function in (("hessian", hessian), ("hvp", hvp)):
+        if function is not None and report.verdict == "pass":
+            points = probe_points_near(subject, start, frameworks, seed)
+            second = check_second(what, function, subject, points, frameworks, named, sensitivity, seed)
+            report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
+    return report
 
 
 def check_subject(

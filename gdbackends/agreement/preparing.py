@@ -81,10 +81,12 @@ def _index(k: int, shape: tuple[int, ...]) -> str:
     return f"theta[{', '.join(str(int(i)) for i in np.unravel_index(k, shape))}]" if shape else "theta"
 
 
-def rounding_bounds(subject: Subject, run: Runner, points: Array, dtype: str, seed: int) -> tuple[Values, str]:
+def rounding_bounds(
+    subject: Subject, run: Runner, points: Array, dtype: str, seed: int, *, closed: bool = True
+) -> tuple[Values, str]:
     """Return how far one evaluation may be from the truth: closed where the objective has a bound, else estimated."""
     objective = getattr(subject.losses.get(None), "__self__", None)
-    if has_bound(objective) and not subject.params and len(subject.data) == 2:
+    if closed and has_bound(objective) and not subject.params and len(subject.data) == 2:
         assert isinstance(objective, LinearRegression)
         with np.errstate(all="ignore"):
             at = [evaluate(objective, point, *subject.data, dtype) for point in points]

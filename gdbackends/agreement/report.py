@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Literal, TypeAlias
 
 from gdbackends.agreement.evidence import Cause
@@ -82,6 +83,7 @@ class GradientReport:
         unsupported: why a framework could not run the loss, by its name.
         dtype: of the gradients that were checked.
         seed: of the random points.
+        of: what was checked last: "gradient", "hessian" or "hvp".
     """
 
     verdict: Verdict
@@ -95,6 +97,7 @@ class GradientReport:
     unsupported: Mapping[str, str]
     dtype: str
     seed: int
+    of: str = "gradient"
 
     def raise_if_failed(self) -> None:
         """Raise a GradientError unless the verdict is "pass"."""
@@ -126,13 +129,21 @@ class GradientReport:
         lines += [
             f"  {c.name}: yours {c.hand:.10g}, autodiff {c.autodiff:.10g}, {_of_allowed(c.ratio)}"
             for c in self.components[:_SHOWN]
-            if not c.ratio <= 1
+            if self.verdict == "fail" and not c.ratio <= 1
         ]
         lines += [f"{name} could not run the loss: {reason}" for name, reason in self.unsupported.items()]
         lines += [
             f"A relative error of {self.sensitivity:.0e} would have been seen ({self.bound} bound, {self.dtype})."
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it; text is text, never markup."""
+        first, *lines = map(escape, str(self).splitlines())
+        colour = {"pass": "green", "fail": "firebrick"}.get(self.verdict, "darkorange")
+        return (
+            f'<pre style="white-space: pre-wrap"><b style="color: {colour}">{first}</b>\n' + "\n".join(lines) + "</pre>"
+        )
 
 
 def _of_allowed(ratio: float) -> str:

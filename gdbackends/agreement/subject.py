@@ -106,19 +106,29 @@ class Frameworks:
         return self._runners[name, dtype]
 
 
-def autodiff(subject: Subject, framework: str, dtype: str) -> Runner:
+def autodiff(subject: Subject, framework: str, dtype: str, direction: Array | None = None) -> Runner:
     """Return what runs the loss on a framework and differentiates it; a compiling one compiles once.
 
-    The runner raises InputError where the loss returns no real scalar.
+    With a direction (d,) the gradients are the Hessian times it. The runner raises NotScalarError.
     """
     prepared: list[tuple[Backend, Callable[..., Any]]] = []
+
+    def prepare() -> tuple[Backend, Callable[..., Any]]:
+        backend: Any = get_backend(framework, dtype=dtype)
+        flat = subject.loss_for(framework)
+        if direction is None:
+            return backend, backend.value_and_grad(flat)
+        product, along = backend.hessian_product(flat), backend.asarray(direction)
+
+        def by_direction(theta: Array, *data: Array) -> Any:
+            return product(theta, along, *data)
+
+        return backend, by_direction
 
     def run(points: Array, data: tuple[Array, ...]) -> Values | str:
         try:
             if not prepared:
-                backend, flat = get_backend(framework, dtype=dtype), subject.loss_for(framework)
-                objective: Any = flat
-                prepared.append((backend, backend.value_and_grad(objective)))
+                prepared.append(prepare())
             backend, evaluate = prepared[0]
             placed = [backend.asarray(a) for a in data]
             pairs = [[backend.to_numpy(a) for a in evaluate(backend.asarray(point), *placed)] for point in points]
@@ -138,7 +148,10 @@ def numpy_losses(subject: Subject, points: Array) -> Array | None:
     try:
         flat = subject.loss_for("numpy")
         with np.errstate(all="ignore"):
-            return np.array([float(flat.loss(point.copy(), *(a.copy() for a in subject.data))) for point in points])
+            values = [flat.loss(point.copy(), *(a.copy() for a in subject.data)) for point in points]
+        if not all(isinstance(value, (float, int, np.generic, np.ndarray)) for value in values):
+            return None  # jax.numpy takes NumPy's arrays, in float32
+        return np.array([float(value) for value in values])
     except NotScalarError:
         raise
     except Exception:  # a loss written for one framework

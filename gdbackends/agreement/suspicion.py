@@ -14,33 +14,33 @@ _LOOKED_AT = 50
 """Components at which one-sided derivatives are taken."""
 
 
-def at_a_kink(subject: Subject, points: Array, right: Array, hand: Array, ratios: Array, noise: Array) -> Cause | None:
-    """Return a cause if every difference lies at the first point, where the loss has a kink, and between its sides."""
-    if not (ratios[1:] <= 1).all() or numpy_losses(subject, points[:1]) is None:
+def at_a_kink(subject: Subject, points: Array, hand: Array, apart: Array, noise: float) -> Cause | None:
+    """Return a cause if every difference lies at the first point, where the loss has a kink, and between its sides.
+
+    Args:
+        subject: what is checked.
+        points: (m, d).
+        hand: (m, d).
+        apart: (m, d), the largest difference of any two gradients over what rounding allows.
+        noise: how far a computed loss at the first point may be from the true one.
+    """
+    differing = np.flatnonzero(~(apart[0] <= 1))
+    if not (apart[1:] <= 1).all() or differing.size > _LOOKED_AT or numpy_losses(subject, points[:1]) is None:
         return None
 
     def loss(theta: Array) -> float:
         found = numpy_losses(subject, theta[None])
         return float("nan") if found is None else float(found[0])
 
-    differing = np.flatnonzero(~(ratios[0] <= 1) | (hand[0] != right[0]))
-    differing = differing[~(ratios[0][differing] <= 1)] if not (ratios[0] <= 1).all() else differing
-    if differing.size > _LOOKED_AT:
-        return None
-    sides: list[tuple[float, float]] = []
+    low = high = 0.0
     for j in differing:
         direction = np.zeros(points.shape[1])
         direction[j] = 1.0
         h = 1e-5 * max(1.0, abs(float(points[0, j])))
-        left, rightward = one_sided(loss, points[0], direction, h)
-        wide = 1e-6 * max(abs(left), abs(rightward)) + 8 * float(noise[0]) / h
-        low, high = min(left, rightward), max(left, rightward)
+        low, high = sorted(one_sided(loss, points[0], direction, h))
+        wide = 1e-6 * max(abs(low), abs(high)) + 8 * noise / h
         if not (high - low > 4 * wide and low - wide <= hand[0, j] <= high + wide):
             return None
-        sides.append((low, high))
-    if not sides:
-        return None
-    low, high = sides[0]
     text = f"the loss has a kink here: from {low:.6g} to {high:.6g} every derivative is right, and yours lies between"
     return Cause("kink", text, {"left": low, "right": high})
 
@@ -57,7 +57,7 @@ def lost_precision(subject: Subject, e: Evidence) -> Cause | None:
             continue
         moved = e.points * (1 + 1e-9)
         again = np.array([np.asarray(subject.by_hand(point), np.float64).ravel() for point in moved])
-        change = np.abs((again - e.hand) - 0.0)
+        change = np.abs(again - e.hand)
         smooth = np.abs(e.right) * 1e-8 + e.allowed
         return (
             Cause("precision", f"digits are lost: the error is that of {name}", {"error": float(error.max())})

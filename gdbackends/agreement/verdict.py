@@ -18,10 +18,12 @@ from gdbackends.agreement.suspicion import at_a_kink, lost_precision, not_a_grad
 from gdbackends.agreement.witness import derivative
 from gdbackends.objectives import Array
 
+_LOSSES = "the losses differ"
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a gradient is judged by, at flat points (m, d) in float64."""
+    """What a gradient is judged by, at flat points (m, d) in float64; with a direction, what a Hessian times it is."""
 
     subject: Subject
     points: Array
@@ -29,6 +31,7 @@ class Case:
     bounds: Values
     bound: str
     names: tuple[str, ...]
+    direction: Array | None = None
 
     @property
     def allowed(self) -> Array:
@@ -67,11 +70,11 @@ def judge(
         verdict = "inconclusive"
     return GradientReport(
         verdict=verdict,
-        sentence=_sentence(verdict, cause, list(case.voters), visible),
+        sentence=_sentence(verdict, cause, fault, list(case.voters), visible),
         cause=cause,
         agreements=agreements,
         components=() if hand is None else _components(case, hand),
-        witness=None if hand is None else _witness(case, hand),
+        witness=None if hand is None or case.direction is not None else _witness(case, hand),
         sensitivity=visible,
         bound=case.bound,
         unsupported=unsupported,
@@ -91,14 +94,19 @@ def _verdict(
         return "fail", fault
     if all(ratio <= 1 for ratio in agreements.values()):
         return "pass", None
-    kink = at_a_kink(case.subject, case.points, case.right, hand, case.ratios(hand, case.right), case.bounds.losses)
-    if kink is not None:
+    everyone = [*(values.gradients for values in case.voters.values()), hand]
+    apart = np.max([case.ratios(a, b) for a, b in combinations(everyone, 2)], axis=0)
+    kink = at_a_kink(case.subject, case.points, hand, apart, float(case.bounds.losses[0]))
+    if kink is not None and case.direction is None:
         return "pass", kink
     return "fail", _explain(case, hand, agreements)
 
 
 def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float]) -> Cause:
     """Return what the difference is consistent with; the frameworks' own disagreement comes first."""
+    if not np.isfinite(hand).all():
+        bad = [name for name, column in zip(case.names, hand.T, strict=True) if not np.isfinite(column).all()]
+        return Cause("unexplained", f"yours is not finite in {', '.join(bad[:4])}", {"components": float(len(bad))})
     mine = {a if b == "yours" else b: ratio for (a, b), ratio in agreements.items() if "yours" in (a, b)}
     agreeing = [name for name, ratio in mine.items() if ratio <= 1]
     if agreeing and len(agreeing) < len(mine):
@@ -106,15 +114,12 @@ def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float
         text = f"yours agrees with {agreeing[0]}; {other} differs: look at its loss, its dtype and its kinks"
         return Cause("different-function", text, {})
     subject = case.subject
-    evidence = Evidence(
-        case.points, case.right, hand, case.allowed, subject.data, subject.params, subject.shape, case.names
-    )
-    return (
-        diagnose(evidence)
-        or lost_precision(subject, evidence)
-        or not_a_gradient(subject, evidence)
-        or Cause("unexplained", "no mistake that is looked for explains the difference", {})
-    )
+    beside = case.points if case.direction is None else np.broadcast_to(case.direction, case.points.shape)
+    evidence = Evidence(beside, case.right, hand, case.allowed, subject.data, subject.params, subject.shape, case.names)
+    found = diagnose(evidence) or lost_precision(subject, evidence)
+    if case.direction is None:
+        found = found or not_a_gradient(subject, evidence)
+    return found or Cause("unexplained", "no mistake that is looked for explains the difference", {})
 
 
 def _losses_differ(case: Case) -> Cause | None:
@@ -126,7 +131,7 @@ def _losses_differ(case: Case) -> Cause | None:
         apart = np.abs(losses[a] - losses[b])
         k = int(np.argmax(apart / case.bounds.losses))
         if not (apart <= 2 * case.bounds.losses).all():
-            text = f"the losses differ: {a} finds {losses[a][k]:.10g} where {b} finds {losses[b][k]:.10g}"
+            text = f"{_LOSSES}: {a} finds {losses[a][k]:.10g} where {b} finds {losses[b][k]:.10g}"
             return Cause("different-function", text, {"ratio": float(losses[a][k] / (losses[b][k] or np.nan))})
     return None
 
@@ -171,7 +176,11 @@ def scalar_loss(subject: Subject) -> Callable[[Array], float] | None:
     return loss
 
 
-def _sentence(verdict: Verdict, cause: Cause | None, voters: list[str], visible: float) -> str:
+def _sentence(verdict: Verdict, cause: Cause | None, fault: Cause | None, voters: list[str], visible: float) -> str:
+    if cause is not None and cause.kind == "different-function" and cause.text.startswith(_LOSSES):
+        return f"FAIL: {cause.text}."
+    if fault is not None:
+        return f"FAIL: the gradient is no pure function of theta's shape: {fault.text}."
     who = " and ".join(voters)
     if verdict == "pass":
         kink = "" if cause is None else ", a valid subgradient at a kink"

@@ -71,6 +71,23 @@ class JaxBackend:
         """
         return (_value_and_grad if _is_value(objective) else _value_and_grad.__wrapped__)(objective, self.dtype)
 
+    def hessian_product(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return f(theta, v, *data) -> (loss, H v), the derivative along v of jax.grad, compiled."""
+
+        @jax.jit
+        def along(theta: Array, v: Array, data: tuple[Array, ...]) -> tuple[Array, Array]:
+            def value_and_grad(at: Array) -> tuple[Array, Array]:
+                return jax.value_and_grad(objective.loss)(at, *map(_rows, data))
+
+            (value, _), (_, product) = jax.jvp(value_and_grad, (theta,), (v,))
+            return value, product
+
+        def hessian_product(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
+            with _settings(self.dtype):
+                return along(theta, v, data)
+
+        return hessian_product
+
     def repeat(
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:

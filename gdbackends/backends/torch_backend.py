@@ -63,6 +63,22 @@ class TorchBackend:
 
         return value_and_grad
 
+    def hessian_product(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return f(theta, v, *data) -> (loss, H v): autograd of the gradient along v."""
+
+        def hessian_product(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
+            with _autograd_in_full_precision():
+                leaf = theta.detach().requires_grad_()
+                value = objective.loss(leaf, *data)
+                (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
+                if not gradient.requires_grad:  # the loss is linear
+                    return value.detach(), torch.zeros_like(theta)
+                along: Array = (gradient * v).sum()
+                (product,) = torch.autograd.grad(along, leaf, materialize_grads=True)
+            return value.detach(), product
+
+        return hessian_product
+
     def repeat(
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
