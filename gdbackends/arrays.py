@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ def numbers_of(series: Any) -> Array | None:
         return np.full(null.size, np.nan)
     if not (series.dtype.is_numeric() or series.dtype == nw.Boolean):
         return None
+    if series.dtype in (nw.Int128, nw.UInt128):  # which has no NumPy equivalent
+        series = series.cast(nw.Float64)
     if not null.any():
         return np.asarray(series.to_numpy(), np.float64)
     values = np.full(null.size, np.nan)
@@ -114,7 +117,8 @@ def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
         if array.dtype.kind not in "fiub":
             advice = _ADVICE.get(array.dtype.kind, "give numbers").format(name)
             raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; {advice}")
-        array = np.array(array, np.float64, copy=True if copy else None)
+        with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is said below
+            array = np.array(array, np.float64, copy=True if copy else None)
     else:
         array = matrix_of(columns, name)
         array = array[:, 0] if len(getattr(values, "shape", (0,))) == 1 else array  # a series is one column
@@ -146,3 +150,27 @@ def _native_array(values: Any, name: str) -> Array:
         raise InputError(f"{name} must be an array of numbers, got rows of different lengths") from None
     except Exception as error:  # what any object's own conversion may raise
         raise InputTypeError(f"{name} cannot be made a NumPy array: {' '.join(str(error).split())}") from None
+
+
+def target_values(y: Any) -> Array:
+    """Return a target's values as numbers, float64, or as text if every one is text; none may be missing.
+
+    Raises:
+        InputTypeError: neither numbers nor text, or both.
+        InputError: missing or non-finite values.
+    """
+    series = series_of(y, "y")
+    values = y if series is None else series[0].to_numpy() if numbers_of(series[0]) is None else None
+    array = None if values is None else _native_array(values, "y")
+    if array is None or array.dtype.kind not in "OUT":
+        return real_array(y, "y")
+    texts = array.ravel().tolist()
+    missing = [k for k, text in enumerate(texts) if text is None or text != text]
+    if missing:
+        raise InputError(f"y has {len(missing)} missing values, the first y[{missing[0]}]; drop or fill those rows")
+    if all(isinstance(text, str) for text in texts):
+        return np.array(texts, str).reshape(array.shape)
+    if all(isinstance(number, Real) for number in texts):
+        return real_array(array.astype(np.float64), "y")
+    kinds = sorted({type(value).__name__ for value in texts})
+    raise InputTypeError(f"y must hold numbers alone or text alone, got {', '.join(kinds[:3])}; choose one")

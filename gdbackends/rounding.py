@@ -131,17 +131,22 @@ def evaluate(
     product, total = (gamma(4 * k**0.5 if probable else k, u) for k in terms)
     row_loss, loss, loss_bound = objective.row_loss, 0.0, 0.0
     gradient, bound, column_sums = np.zeros((3, theta.size))
+    tiny, steepness = float(np.finfo(dtype).smallest_normal), 0.0
+    flushed = tiny * float((np.abs(theta) + radius + 1).sum() + 1)  # of x, y and their products, none of them normal
     for block, target in _blocks(objective, X, y):
         absolute, z = np.abs(block), block @ theta
         reach = radius * np.sqrt((block * block).sum(1))
         phi, slope = row_loss.value(z, target), row_loss.derivative(z, target)
-        at = row_bounds(row_loss, z, target, product * (absolute @ (np.abs(theta) + radius)), reach, u)
+        error = product * (absolute @ (np.abs(theta) + radius)) + flushed
+        at = row_bounds(row_loss, z, target, error, reach, u)
         loss, loss_bound = loss + phi.sum(), loss_bound + (at.value + total * (np.abs(phi) + at.value)).sum()
         gradient += slope @ block
         bound += (at.slope + total * at.steepest) @ absolute
         column_sums += absolute.sum(0)
-    divisor, tiny = objective.divisor(rows), float(np.finfo(dtype).smallest_normal)
+        steepness += at.steepest.sum()
+    divisor = objective.divisor(rows)
     underflow = tiny * max(1.0, rows / divisor) * ((2 + (4 * theta.size + 2) / rows) * column_sums + 2 * rows + 2)
+    underflow += tiny * steepness / divisor
     bound = bound / divisor + np.where((column_sums > 0) | (objective.l2 > 0), underflow, 0.0)
     bound[np.isnan(bound)] = np.inf  # of 0 times what overflowed
     loss, gradient, loss_bound = loss / divisor, gradient / divisor, loss_bound / divisor + float(underflow[-1])

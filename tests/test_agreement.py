@@ -11,7 +11,8 @@ import pytest
 from gdbackends import LinearRegression, get_backend
 from gdbackends.agreement.exact import exact_value_and_gradient
 from gdbackends.agreement.gradients import Values, exact_values, probe_points, values, yardstick
-from gdbackends.agreement.trajectory import proof_run, trajectory
+from gdbackends.agreement.proof import proof_run
+from gdbackends.agreement.trajectory import trajectory
 from gdbackends.backends import names
 from gdbackends.descent import prepare
 from gdbackends.errors import InputError, InputTypeError

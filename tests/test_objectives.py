@@ -8,11 +8,14 @@ from fractions import Fraction
 import array_api_strict
 import mpmath
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbackends import LinearRegression
+from gdbackends.arrays import target_values
 from gdbackends.backends import Backend
 from gdbackends.errors import InputError
 from gdbackends.objectives import Objective, SquaredError, row_loss, spelled
@@ -217,21 +220,42 @@ def test_labels_and_counts() -> None:
         ([-1.0, 1.0, 1.0], ("-1", "1")),
         (["no", "yes", "yes"], ("no", "yes")),
         (np.array(["no", "yes", "yes"], dtype=object), ("no", "yes")),
-        ([False, True, True], ("False", "True")),
+        (np.array([0, 1, 1], dtype=object), ("0", "1")),
+        (np.array([9, 10, 10], dtype=object), ("9", "10")),
+        ([False, True, True], ("0", "1")),
         ([2.5, 7.0, 7.0], ("2.5", "7")),
+        ([1000001, 1000002, 1000002], ("1000001", "1000002")),
+        (pd.Series(["no", "yes", "yes"]), ("no", "yes")),
+        (pl.Series(["no", "yes", "yes"]), ("no", "yes")),
     ):
-        coded, names = logistic.targets(y)
+        coded, names = logistic.targets(target_values(y))
         assert coded.tolist() == [0, 1, 1]
         assert names == labels
     with pytest.raises(InputError, match=r"needs a target of two labels, got 4 different values \(1, 2, 3, \.\.\.\)"):
-        logistic.targets([1, 2, 3, 4])
+        logistic.targets(np.array([1, 2, 3, 4]))
     with pytest.raises(InputError, match=r"got 1 different values \('yes'\)"):
-        logistic.targets(["yes", "yes"])
-    assert poisson.targets([0, 3])[0].tolist() == [0, 3]
+        logistic.targets(np.array(["yes", "yes"]))
+    assert poisson.targets(np.array([0, 3]))[0].tolist() == [0, 3]
     with pytest.raises(InputError, match="counts of at least 0, got -2"):
-        poisson.targets([1, -2])
+        poisson.targets(np.array([1, -2]))
     with pytest.raises(InputError, match="got zeros alone"):
-        poisson.targets([0, 0])
+        poisson.targets(np.array([0, 0]))
+    with pytest.raises(InputError, match="needs counts, got 'a'"):
+        poisson.targets(np.array(["a"]))
+    for y in (
+        [0, np.nan, 1],
+        ["a", None, "b"],
+        pd.Series(["no", None, "yes"]),
+        pl.Series(["no", None, "yes"]),
+        pl.Series([0, None, 1]),
+        pd.Series([True, None, False], dtype="boolean"),
+        np.ma.array([0, 1, 1], mask=[1, 0, 0]),
+        [0, np.inf, 1],
+        [1j, 2j, 1j],
+        [1, "a", 2],
+    ):
+        with pytest.raises(InputError, match=r"missing|masked|real numbers|numbers alone or text alone|non-finite"):
+            target_values(np.array(y, dtype=object) if y == [1, "a", 2] else y)
 
 
 @pytest.mark.parametrize(

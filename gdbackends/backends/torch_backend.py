@@ -73,8 +73,8 @@ class TorchBackend:
                 (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
                 if not gradient.requires_grad:  # the loss is linear
                     return value.detach(), torch.zeros_like(theta)
-                along: Array = (gradient * v).sum()
-                (product,) = torch.autograd.grad(along, leaf, materialize_grads=True)
+                slopes: Any = gradient
+                (product,) = torch.autograd.grad((slopes * v).sum(), leaf, materialize_grads=True)
             return value.detach(), product
 
         return hessian_product

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ from gdbackends.cli.writing import check_output, predictions_csv, write_whole
 from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, Stop, fit
+from gdbackends.errors import InputError
 from gdbackends.measurement.environment import environment
 from gdbackends.objectives import spelled
 
@@ -43,6 +45,8 @@ def command(ctx: click.Context, **options: Any) -> None:
     for option in ("save", "predict"):
         if options[option] is not None:
             check_output(f"--{option}", options[option], options["source"])
+    if options["save"] is not None and Path(options["save"]).absolute() == Path(options["predict"] or "").absolute():
+        raise InputError(f"--save and --predict are both {options['save']}; give two names")
     settings = fit_settings(options)
     device, dtype = settings.pop("device"), settings.pop("dtype")
     if options["backend"] == "numpy" and device not in (None, "cpu"):

@@ -67,9 +67,16 @@ def dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
     names = None if features is None else split("--features", features)
     with unheard():
         data = read(source, target=target, features=names, labels=labels, **given)
+    if header_is_missing(data):
+        echo("line 1 is data, so the columns are c1, c2, ...; if it is a header say --header")
     if target is None and source not in BUNDLED:
         echo(f"predicting {data.target!r}, the last column; choose another with --target")
     return data
+
+
+def header_is_missing(data: Dataset) -> bool:
+    """Say whether every column is named by its position."""
+    return all(re.fullmatch(r"c\d+", name) for name in (*data.names, data.target))
 
 
 @contextmanager

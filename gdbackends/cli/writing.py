@@ -16,7 +16,8 @@ def check_output(option: str, path: str, *inputs: str | None) -> None:
     """Refuse, before any work is done, a file that was given to be read, or one in no folder."""
     target = Path(path)
     for given in inputs:
-        if given is not None and target.exists() and Path(given).exists() and target.samefile(given):
+        source = Path("/dev/stdin" if given == "-" else given or "")
+        if given is not None and target.exists() and source.exists() and target.samefile(source):
             raise InputError(f"{option} {path} would overwrite what is read; give another name")
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise InputError(f"{option} {path} is a folder, or in none; give the name of a file")
@@ -25,12 +26,15 @@ def check_output(option: str, path: str, *inputs: str | None) -> None:
 def write_whole(path: str, text: str) -> None:
     """Write a text file in one: who reads it sees the old content or the new one, and a full disk leaves the old."""
     target = Path(path)
-    target = target.resolve() if target.is_file() else target  # a link stays one
-    whole = not target.exists() or target.is_file()  # a pipe or /dev/stdout cannot be replaced
+    device = str(target.absolute()).startswith(("/dev/", "/proc/"))  # /dev/stdout may be a file that others write to
+    target = target if device or not target.is_symlink() else target.resolve()  # a link stays one
+    whole = not device and (not target.exists() or target.is_file())  # a pipe cannot be replaced
     written = target.with_name(f".gdbackends-{os.getpid()}.part") if whole else target
     try:
-        with written.open("w", encoding="utf8", newline="") as stream:
+        with written.open("a" if device else "w", encoding="utf8", newline="") as stream:
             stream.write(text)
+        if whole and target.exists():
+            written.chmod(target.stat().st_mode)
         if whole:
             written.replace(target)
     except OSError as error:

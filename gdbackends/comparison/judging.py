@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gdbackends.agreement.gradients import VISIBLE, Yardstick, exact_values, probe_points, yardstick
-from gdbackends.agreement.trajectory import Proof, end_bound, proof_run
+from gdbackends.agreement.proof import Proof, proof_run
+from gdbackends.agreement.tube import end_bound
 from gdbackends.backends import get_backend
 from gdbackends.comparison.observation import Observation
 from gdbackends.comparison.result import Row, Settings, Status, Verdict
@@ -209,9 +210,7 @@ def verdict(case: Case, rows: tuple[Row, ...]) -> tuple[Verdict, str]:
         )
     paths, steps = max(row.trajectory_ratio or 0.0 for row in rows), f"over {len(case.proof.rates):,} steps"
     along = f"parameters {steps} by at most {paths:.1g} of it"
-    if not np.isfinite(case.proof.bounds[-1]):
-        along = f"the losses of {len(case.proof.rates):,} steps too (no bound is known for the parameters)"
-    elif not case.proof.sensitivity <= 1:
+    if not case.proof.sensitivity <= 1:
         along = f"parameters {steps} show nothing, as rounding allows {case.proof.sensitivity:.2g} times the smallest"
     return "agree", f"{names} agree: {differ}, {along}. {visible}"
 

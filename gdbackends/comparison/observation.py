@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gdbackends.agreement.gradients import Values, values
-from gdbackends.agreement.trajectory import Proof, Run, trajectory
+from gdbackends.agreement.proof import Proof
+from gdbackends.agreement.trajectory import Run, trajectory
 from gdbackends.backends import get_backend
 from gdbackends.comparison.result import Settings
 from gdbackends.descent import Fit, descend, fit_prepared, prepare

@@ -53,7 +53,8 @@ def fit(
             None means 1e-12 (float32: 1e-5); 0 makes all steps. Tested after 1, 2, 4, 8, ... steps (epochs, for
             batches), at the same ones on every backend.
         seed: of the order of rows.
-        theta0: (d + 1,), the start, in the data's own units; None means 0 in those descended in.
+        theta0: (d + 1,), the start, in the data's own units; None means 0 in those descended in, and for other losses
+            than the squared one the intercept that alone costs least, or nearly.
         record_path: keep theta at every step.
         on_check: called with a Check at every test, the one before the first step included.
 

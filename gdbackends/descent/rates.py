@@ -88,8 +88,11 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
         largest = batch_curvature(squared, problem.X, min(problem.batches))
     else:
         largest = spectrum(squared, problem.X, problem.theta0.size).largest
-    cost = float(objective.loss(*(a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y))))
-    return cost / (scale * largest / 2) / np.sqrt(np.arange(steps) + 1)
+    cost = float(
+        replace(objective, l2=0.0).loss(*(a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y)))
+    )
+    rates = cost / (scale * largest / 2) / np.sqrt(np.arange(steps) + 1)
+    return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # what the penalty's curvature takes
 
 
 def poisson_curvature(problem: Problem) -> float:

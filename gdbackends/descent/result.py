@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.arrays import checked_arrays
+from gdbackends.arrays import checked_arrays, real_array
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, RowLoss, row_loss, spelled
 
@@ -102,7 +102,8 @@ class Fit:
         try:
             dtype, loss, labels = document["dtype"], document["objective"], document["labels"]
             numbers = [*document["coefficients"].values(), document["intercept"]]
-            theta = np.array([float(number) for number in numbers], {"float32": "float32", "float64": "float64"}[dtype])
+            with np.errstate(over="ignore"):
+                theta = np.array([float(n) for n in numbers], {"float32": "float32", "float64": "float64"}[dtype])
             fitted = cls(
                 theta=theta,
                 loss=float("nan") if document["loss"] is None else float(document["loss"]),
@@ -126,7 +127,8 @@ class Fit:
 
         They are X w + b; of the logistic loss the probability of label 1, of the Poisson loss the expected count.
         """
-        X, _ = checked_arrays(X, np.zeros(np.shape(X)[:1]))
+        X = real_array(X, "X")
+        X, _ = checked_arrays(X, np.zeros(X.shape[:1]), copy=False)
         if X.shape[1] != self.theta.size - 1:
             raise InputError(f"X must have the {self.theta.size - 1} features of the fit, got {X.shape[1]}")
         mean: Callable[[Array], Array] | None = getattr(self.row_loss, "mean", None)

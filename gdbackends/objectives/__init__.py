@@ -5,11 +5,10 @@ weights w first and the intercept b last. Arrays may be of any library of the Py
 """
 
 from gdbackends.objectives.linear import Array, Convention, LinearRegression, Objective
+from gdbackends.objectives.link_losses import Logistic, Poisson
 from gdbackends.objectives.row_losses import (
     AbsoluteError,
     Huber,
-    Logistic,
-    Poisson,
     Quantile,
     RowLoss,
     SquaredError,

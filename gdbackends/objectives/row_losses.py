@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 from numbers import Real
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -21,7 +21,11 @@ Array: TypeAlias = Any
 
 
 class RowLoss(Protocol):
-    """The loss of one row. What only some have: `jump`, that of phi' at its kink; `targets`; `mean`."""
+    """The loss of one row.
+
+    What only some have: `jump`, that of phi' at its kink; `targets`, which checks or codes them; `mean`, of the target
+    at a prediction; `constant`, the prediction that costs least, or nearly, if it is the same for all rows.
+    """
 
     @property
     def lipschitz(self) -> float:
@@ -76,6 +80,10 @@ class AbsoluteError:
         r = z - y
         return array_namespace(r).sign(r)
 
+    def constant(self, y: Array) -> float:
+        """Return the median."""
+        return float(np.median(y))
+
 
 @dataclass(frozen=True)
 class Huber:
@@ -100,6 +108,10 @@ class Huber:
     def derivative(self, z: Array, y: Array) -> Array:
         """Return 2 r, cut off."""
         return 2 * _cut(z - y, self.delta)
+
+    def constant(self, y: Array) -> float:
+        """Return the median, which it tends to as delta falls."""
+        return float(np.median(y))
 
 
 @dataclass(frozen=True)
@@ -127,87 +139,14 @@ class Quantile:
         sign = array_namespace(r).sign(r)
         return sign * ((1 - 2 * self.q) * sign + 1) / 2
 
-
-@dataclass(frozen=True)
-class Logistic:
-    """The logistic loss of a target 0 or 1: z is the logarithm of the odds of 1.
-
-    With the margin m = (1 - 2 y) z, negative where z is on the right side, phi = log(1 + e^m). Chain rule:
-    phi' = (1 - 2 y) e^m / (1 + e^m) = (1 - 2 y) s(m), s the logistic function; s' = s (1 - s) <= 1/4.
-    """
-
-    lipschitz: float = field(default=0.25, init=False)
-
-    def value(self, z: Array, y: Array) -> Array:
-        """Return log(1 + e^m), which neither overflows nor loses digits, however large the margin."""
-        margin = (1 - 2 * y) * z
-        xp = array_namespace(margin)
-        return xp.logaddexp(xp.zeros_like(margin), margin)
-
-    def derivative(self, z: Array, y: Array) -> Array:
-        """Return (1 - 2 y) s(m)."""
-        return (1 - 2 * y) * self.mean((1 - 2 * y) * z)
-
-    def mean(self, z: Array) -> Array:
-        """Return s(z) = e^-log(1 + e^-z), the probability of 1: nothing overflows, and small ones keep their digits."""
-        xp = array_namespace(z)
-        return xp.exp(-xp.logaddexp(xp.zeros_like(z), -z))
-
-    def targets(self, y: Any) -> tuple[Array, tuple[str, str]]:
-        """Return 0 and 1 for the lesser and the greater of two labels (numbers or text), (n,), and the labels in words.
-
-        Raises:
-            InputError: there are not two of them.
-        """
-        y = np.asarray(y)
-        labels = np.unique(y.astype(str) if y.dtype.kind == "O" else y)
-        if labels.size != 2:
-            shown = ", ".join(repr(label.item()) for label in labels[:3]) + ", ..." * (labels.size > 3)
-            raise InputError(
-                f"the logistic loss needs a target of two labels, got {labels.size} different values ({shown}); "
-                "choose the rows or the target"
-            )
-        return (y == labels[1]).astype(np.float64), (_label(labels[0]), _label(labels[1]))
-
-
-@dataclass(frozen=True)
-class Poisson:
-    """The Poisson loss of a count, with a logarithmic link: z is the logarithm of the expected count.
-
-    phi = e^z - y z, the negative log-likelihood but for log(y!). phi' = e^z - y: without a Lipschitz constant.
-    """
-
-    lipschitz: float = field(default=inf, init=False)
-
-    def value(self, z: Array, y: Array) -> Array:
-        """Return e^z - y z."""
-        return array_namespace(z).exp(z) - y * z
-
-    def derivative(self, z: Array, y: Array) -> Array:
-        """Return e^z - y."""
-        return array_namespace(z).exp(z) - y
-
-    def mean(self, z: Array) -> Array:
-        """Return e^z, the expected count."""
-        return array_namespace(z).exp(z)
-
-    def targets(self, y: Any) -> tuple[Array, None]:
-        """Return y; refuse counts below 0, and zeros alone, whose logarithm has no bound."""
-        y = np.asarray(y)
-        if y.dtype.kind in "fi" and (y < 0).any():
-            raise InputError(f"the Poisson loss needs counts of at least 0, got {y[y < 0][0]}; use another loss")
-        if y.dtype.kind in "fiub" and y.size and not y.any():
-            raise InputError("the Poisson loss needs a count above 0, got zeros alone; choose the rows or the target")
-        return y, None
+    def constant(self, y: Array) -> float:
+        """Return the quantile."""
+        return float(cast(float, np.quantile(y, self.q)))
 
 
 def _cut(r: Array, delta: float) -> Array:
     """Return r cut off, by the array's method where it has one: NumPy's takes 4 us, array_api_compat's function 20."""
     return r.clip(-delta, delta) if hasattr(r, "clip") else array_namespace(r).clip(r, -delta, delta)
-
-
-def _label(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, np.floating) else str(value)
 
 
 def _number(loss: Any, name: str, low: float, high: float) -> None:

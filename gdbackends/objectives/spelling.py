@@ -6,11 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from gdbackends.errors import InputError
+from gdbackends.objectives.link_losses import Logistic, Poisson
 from gdbackends.objectives.row_losses import (
     AbsoluteError,
     Huber,
-    Logistic,
-    Poisson,
     Quantile,
     RowLoss,
     SquaredError,

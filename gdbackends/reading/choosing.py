@@ -8,8 +8,13 @@ from difflib import get_close_matches
 from gdbackends.errors import InputError, InputTypeError
 
 
-def choose(names: Sequence[str], target: str | None, features: Sequence[str] | None) -> tuple[list[str], str]:
-    """Return the features' names and the target's: by default the last column from all others."""
+def choose(
+    names: Sequence[str], target: str | None, features: Sequence[str] | None, unnamed: Sequence[str] = ()
+) -> tuple[list[str], str]:
+    """Return the features' names and the target's: by default the last column from all others.
+
+    Columns that the header leaves unnamed, as row numbers often are, must be asked for.
+    """
     if not names:
         raise InputError("has no columns; a target and at least one feature are needed")
     target = names[-1] if target is None else target
@@ -20,6 +25,13 @@ def choose(names: Sequence[str], target: str | None, features: Sequence[str] | N
     repeated = _repeated(chosen)
     if repeated is not None:
         raise InputError(f"the feature {repeated!r} is named twice; name it once")
+    nameless = [name for name in chosen if name in unnamed] if features is None else []
+    if nameless:
+        others = [name for name in chosen if name not in unnamed]
+        raise InputError(
+            f"column {names.index(nameless[0]) + 1} has no name, as row numbers have none; choose the features with "
+            f"features={others[:5]} (--features {','.join(others[:5])}), it being {nameless[0]!r}"
+        )
     if not chosen:
         raise InputError(f"a target and at least one feature are needed, got {', '.join(map(repr, names))} alone")
     return chosen, target

@@ -14,6 +14,7 @@ from gdbackends.reading.cells import has_decimal_comma, is_missing, is_number, s
 from gdbackends.reading.sources import Source, check_text
 
 _QUOTED = re.compile(r'"[^"]*"?')
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _BLANKS = re.compile(r'("[^"]*"?)|\s+')
 
 
@@ -27,6 +28,7 @@ class Layout:
         names: of the columns.
         line: the first line of numbers, and
         start: the byte at which it starts.
+        unnamed: the names of those that the header leaves without one.
     """
 
     delimiter: str
@@ -34,6 +36,7 @@ class Layout:
     names: list[str]
     line: int
     start: int
+    unnamed: tuple[str, ...] = ()
 
     def rows(self, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
         """Yield each row of numbers with the line it ends on; refuse one with more cells or fewer."""
@@ -42,7 +45,10 @@ class Layout:
             if line < self.line or (len(row) <= 1 and not any(cell.strip() for cell in row)):
                 continue
             if len(row) != width:
-                raise InputError(f"line {line} has {len(row)} fields where the first has {width}; mend that line")
+                names = " or, of row names, write the table without them" if len(row) == width + 1 else ""
+                raise InputError(
+                    f"line {line} has {len(row)} fields where the first has {width}; mend that line{names}"
+                )
             yield line, row
 
 
@@ -80,7 +86,10 @@ def _rows(lines: Iterator[str], delimiter: str, before: int = 0) -> Iterator[tup
             yield before + reader.line_num, row
             begin = before + reader.line_num + 1
     except csv.Error as error:
-        if "unexpected end" in str(error) or "field larger" in str(error):
+        if "field larger" in str(error):
+            limit = f"{csv.field_size_limit():,} characters"
+            raise InputError(f"line {begin} holds a cell of more than {limit}; mend it or its quotes") from None
+        if "unexpected end" in str(error):
             raise InputError(f"is not a CSV table: a quote opens in line {begin} and does not close; mend it") from None
         raise InputError(f"is not a CSV table: {error} (line {before + reader.line_num}); check its quotes") from None
 
@@ -111,7 +120,9 @@ def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool 
         if header is None:
             header = _is_header(cells, number, sniffed, decimal)
         names = [(cell if header else "") or f"c{j + 1}" for j, cell in enumerate(cells)]
-        layout = Layout(sniffed, decimal, names, *((last + 1, counter.bytes) if header else (number, before)))
+        unnamed = tuple(name for name, cell in zip(names, cells, strict=True) if header and not cell)
+        begin = (last + 1, counter.bytes) if header else (number, before)
+        layout = Layout(sniffed, decimal, names, *begin, unnamed)
     with source.open() as stream:
         if header and next(layout.rows(stream), None) is None:
             raise InputError("has a header and no rows; at least one row of numbers is needed")
@@ -157,4 +168,8 @@ def comma_advice(cell: str, delimiter: str) -> str:
     """Return what to say of a cell with a decimal comma where points were expected."""
     if delimiter == ",":
         return f"{shown(cell)} is not a number, and commas separate the cells; write it with a decimal point"
+    if _THOUSANDS.fullmatch(cell.strip()):
+        return (
+            f"{shown(cell)} is not a number; take the thousands mark out, or say decimal=',' (--decimal ,) if it is one"
+        )
     return f"{shown(cell)} is not a number; if that is a decimal comma, say decimal=',' (--decimal ,)"

@@ -64,8 +64,8 @@ def read(
     """
     _check_arguments(target, features, delimiter, decimal, header, labels)
 
-    def pick(names: Sequence[str]) -> tuple[list[str], str]:
-        return choose(names, target, features)
+    def pick(names: Sequence[str], unnamed: Sequence[str] = ()) -> tuple[list[str], str]:
+        return choose(names, target, features, unnamed)
 
     name, chosen, X, y, pair = _read(source, pick, (delimiter, decimal, header), labels)
     return Dataset(X, y, tuple(chosen[:-1]), chosen[-1], name, pair, copy=False)
@@ -82,7 +82,7 @@ def read_features(
     """Read the named columns of a table alone, in that order, (n, d) float64; the arguments are those of `read`."""
     _check_arguments(None, features, delimiter, decimal, header, False)
 
-    def pick(names: Sequence[str]) -> tuple[list[str], str]:
+    def pick(names: Sequence[str], unnamed: Sequence[str] = ()) -> tuple[list[str], str]:
         check_known(names, features)
         return list(features[:-1]), features[-1]
 
@@ -92,7 +92,7 @@ def read_features(
 
 def _read(
     source: Any,
-    pick: Callable[[Sequence[str]], tuple[list[str], str]],
+    pick: Callable[..., tuple[list[str], str]],
     marks: tuple[str | None, str, bool | None],
     labels: bool,
 ) -> tuple[str, list[str], Array, Array, tuple[str, str] | None]:
@@ -103,7 +103,7 @@ def _read(
         name, table = (label, table) if table else _opened(source, label)
         if isinstance(table, Source):
             layout = layout_of(table, *marks)
-            features, target = pick(layout.names)
+            features, target = pick(layout.names, layout.unnamed)
             X, y, pair = read_text(table, layout, features, target, labels)
         else:
             if marks != (None, ".", None):
