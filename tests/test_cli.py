@@ -176,6 +176,13 @@ def test_the_options_of_reading(tmp_path: Path) -> None:
     assert run("fit", "women").stdout.startswith("women: 15 rows, predicting weight")
 
 
+def test_a_missing_header_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("2019,2020\n1,2\n2,3\n4,4\n", encoding="utf8")
+    assert run("fit", "t.csv", cwd=tmp_path).stderr.splitlines()[0] == (
+        "line 1 is data, so the columns are c1, c2, ...; if it is a header say --header"
+    )
+
+
 LABELLED = "a,b,passed\n1,2.5,no\n2,1,no\n3,2,yes\n4,0.5,yes\n2.5,2,no\n"
 
 
@@ -205,6 +212,11 @@ def test_what_is_written_never_harms(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text(LABELLED.replace("no", "=1+1").replace("yes", "'x,y'"), encoding="utf8")
     (tmp_path / "link.csv").symlink_to("table.csv")
+    same = run("fit", "table.csv", "--save", "same", "--predict", "./same", cwd=tmp_path)
+    assert same.stderr == "gdbackends: --save and --predict are both same; give two names\n"
+    with table.open() as stream:
+        fed = run("fit", "-", "--save", "table.csv", cwd=tmp_path, stdin=stream)
+    assert "would overwrite what is read" in fed.stderr
     for option in ("--save", "--predict"):
         for name in ("table.csv", "link.csv"):
             shown = run("fit", "table.csv", option, name, cwd=tmp_path)
@@ -224,6 +236,25 @@ def test_what_is_written_never_harms(tmp_path: Path) -> None:
     assert (shown.returncode, (tmp_path / "kept.json").read_text()) == (2, "old")
     assert shown.stderr == "gdbackends: kept.json: cannot be written: file too large\n"
     assert {p.name for p in tmp_path.glob(".*")} == set()
+
+
+def test_what_is_replaced_keeps_its_place_and_its_rights(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_text("old")
+    kept.chmod(0o600)
+    (tmp_path / "link.json").symlink_to("kept.json")
+    assert run("fit", "--save", "link.json", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert json.loads(kept.read_text())["schema"] == 1
+    (tmp_path / "nowhere.json").symlink_to("none/at/all.json")
+    assert "cannot be written: no such file" in run("fit", "--save", "nowhere.json", cwd=tmp_path).stderr
+    with (tmp_path / "out").open("w") as stream:
+        command = [*COMMAND, "fit", "--predict", "/dev/stdout"]
+        subprocess.run(command, stdout=stream, timeout=60, check=True)
+    assert {"prediction", "women: 15 rows, predicting weight, numpy on cpu"} <= set(
+        (tmp_path / "out").read_text().splitlines()
+    )
 
 
 def no_room() -> None:

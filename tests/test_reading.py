@@ -111,6 +111,16 @@ def test_headers(way: str, tmp_path: Path) -> None:
     assert read(write(tmp_path, "1,2,3\n4,5,6\n"), target="c1").y.tolist() == [1, 4]
 
 
+def test_an_unnamed_column_is_no_feature_unless_asked_for(tmp_path: Path) -> None:
+    """Row numbers, as R and pandas write them, were features without a word."""
+    path = tmp_path / "rows.csv"
+    path.write_text('"","x","y"\n"1",5,6\n"2",7,9\n', encoding="utf8")
+    with pytest.raises(InputError, match=r"column 1 has no name, as row numbers have none; .* \(--features x\)"):
+        read(path)
+    assert read(path, features=["x"]).names == ("x",)
+    assert read(path, features=["c1", "x"]).X.tolist() == [[1, 5], [2, 7]]
+
+
 def test_columns_by_name(way: str, tmp_path: Path) -> None:
     path = write(tmp_path, "name,a,b,y\nx,1,2,3\nz,4,5,6\n")
     data = read(path, target="a", features=["y", "b"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
@@ -73,7 +73,7 @@ class TorchBackend:
                 (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
                 if not gradient.requires_grad:  # the loss is linear
                     return value.detach(), torch.zeros_like(theta)
-                slopes: Any = gradient
+                slopes = cast(Any, gradient)
                 (product,) = torch.autograd.grad((slopes * v).sum(), leaf, materialize_grads=True)
             return value.detach(), product
 

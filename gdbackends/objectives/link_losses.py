@@ -82,7 +82,7 @@ class Poisson:
 
     def constant(self, y: Array) -> float:
         """Return the logarithm of the mean count."""
-        return log(float(y.sum()) / y.size)
+        return log(float(np.asarray(y).sum()) / np.asarray(y).size)
 
     def targets(self, y: Array) -> tuple[Array, None]:
         """Return y; refuse text, counts below 0, and zeros alone, whose logarithm has no bound."""
@@ -96,4 +96,4 @@ class Poisson:
 
 
 def _label(value: Any) -> str:
-    return repr(float(value)).removesuffix(".0") if isinstance(value, np.floating) else str(value)
+    return str(value.item()).removesuffix(".0") if isinstance(value, np.floating) else str(value)
