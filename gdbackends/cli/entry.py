@@ -13,6 +13,7 @@ from gdbackends.errors import InputError
 
 _COMMANDS = {
     "compare": ("gdbackends.cli.compare_command", "Fit on every backend, prove that they agree, time them."),
+    "derive": ("gdbackends.cli.derive_command", "From a loss to its gradient, step by step."),
     "doctor": ("gdbackends.cli.doctor_command", "What is installed, does it work, what to type for what is missing."),
     "fit": ("gdbackends.cli.fit_command", "Fit on one backend."),
     "predict": ("gdbackends.cli.predict_command", "Predict from a saved fit."),

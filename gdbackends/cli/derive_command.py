@@ -1,0 +1,25 @@
+"""`gdbackends derive`: the steps from a loss to its gradient, as text, LaTeX or JSON."""
+
+from __future__ import annotations
+
+import click
+
+from gdbackends.cli.showing import print_json
+from gdbackends.derivation import LOSSES, derive
+
+
+@click.command("derive")
+@click.argument("loss", default="squared")
+@click.option("--latex", is_flag=True, help="Print an align environment of LaTeX for each loss.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, which holds text and LaTeX.")
+def command(loss: str, latex: bool, as_json: bool) -> None:
+    """Show the steps from the cost to the gradient by the power rule and the chain rule, for the line z = m x + b.
+
+    LOSS is squared (the default), absolute, huber:DELTA, quantile:Q, logistic, poisson, or all of them: all.
+    """
+    derivations = [derive(name) for name in (LOSSES if loss == "all" else (loss,))]
+    if as_json:
+        print_json({"schema": 1, "derivations": [derivation.to_dict() for derivation in derivations]})
+        return
+    shown = [f"% {each.loss}\n{each.latex}" if latex else f"{each.loss}\n\n{each}" for each in derivations]
+    click.echo("\n\n".join(shown))

@@ -1,0 +1,177 @@
+"""derive(): the steps from the loss of one row to the gradient over n rows, every derivative found by sympy.
+
+Here stands each bundled loss as a formula, and no derivative: an account of the gradients derived by hand in
+objectives/ that owes them nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from importlib import import_module
+from itertools import chain, pairwise
+from typing import Any, NamedTuple, TypeAlias
+
+from gdbackends.derivation.equations import Equation, Expression, Latex, Text
+from gdbackends.errors import require_package
+from gdbackends.objectives import row_loss, spelled
+
+_Lines: TypeAlias = "Iterator[tuple[str, Equation | tuple[Expression, ...]]]"
+
+
+class _Form(NamedTuple):
+    """A loss: the variables that lead from phi to m and b, phi (in pieces, with conditions), where pieces join."""
+
+    chain: str
+    phi: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+
+
+_HUBER = ("-2*delta*r - delta**2", "r**2", "2*delta*r - delta**2"), ("r < -delta", "Abs(r) <= delta", "r > delta")
+_FORMS = {
+    "squared": _Form("r", ("r**2",)),
+    "absolute": _Form("r", ("-r", "r"), ("r < 0", "r >= 0"), ("0",)),
+    "huber": _Form("r", *_HUBER, ("-delta", "delta")),
+    "quantile": _Form("r", ("-q*r", "(1 - q)*r"), ("r < 0", "r >= 0"), ("0",)),
+    "logistic": _Form("stz", ("log(s)",)),
+    "poisson": _Form("z", ("exp(z) - y*z",)),
+}
+_MEANINGS = {"z": "m*x + b", "r": "z - y", "t": "(1 - 2*y)*z", "s": "exp(t) + 1"}
+_RULES = {"log": "log(u)", "exp": "exp(u)", "power": "u**k"}
+
+LOSSES = tuple(_FORMS)
+"""The names of the losses that can be derived."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the rule that gave it, then as text of one or more lines, and as a row of an align environment."""
+
+    rule: str
+    text: str
+    latex: str
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """The steps from the loss of a row to the gradient of its mean over n rows; str() shows them.
+
+    Attributes:
+        loss: its spelling, "huber:1.5".
+        steps: the definitions, the derivatives, the chain rule, the mean.
+    """
+
+    loss: str
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        """Return the steps one under the other, the rules to the left."""
+        width = max(len(step.rule) for step in self.steps) + 2
+        return "\n".join(f"{step.rule:<{width}}" + step.text.replace("\n", f"\n{'':{width}}") for step in self.steps)
+
+    @property
+    def latex(self) -> str:
+        """Return one align environment of LaTeX's amsmath."""
+        rows = " \\\\\n".join(rf"{step.latex} && \text{{{step.rule}}}" for step in self.steps)
+        return f"\\begin{{align*}}\n{rows}\n\\end{{align*}}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+
+def derive(loss: str = "squared") -> Derivation:
+    """Return the derivation of a bundled loss, spelled "squared" or "huber:1.5".
+
+    Raises:
+        InputError: there is no such loss, or sympy is not installed.
+    """
+    bundled: Any = row_loss(loss)
+    require_package("derive", "sympy", "derive")
+    text, latex, spelling = Text(), Latex(), spelled(bundled)
+    values = {f.name: getattr(bundled, f.name) for f in fields(bundled) if f.init}
+    steps: list[Step] = []
+    for rule, line in _Deriver(_FORMS[spelling.partition(":")[0]]).lines(values):
+        if isinstance(line, Equation):
+            steps.append(Step(rule, text.equation(line), latex.equation(line)))
+        else:
+            steps.append(Step(rule, text.sentence(*line), latex.sentence(*line)))
+    return Derivation(spelling, tuple(steps))
+
+
+class _Deriver:
+    """One loss, differentiated by sympy; `lines` yields the rules, each with its equation or sentence."""
+
+    def __init__(self, form: _Form) -> None:
+        self.sp: Any = import_module("sympy")
+        self.chain = form.chain
+        self.means = {name: self.sp.sympify(text) for name, text in _MEANINGS.items()}
+        self.model = self.means[form.chain[-1]].subs("z", self.means["z"])
+        self.phi, self.conditions, self.joins = ([self.sp.sympify(text) for text in part] for part in form[1:])
+        self.inside = [condition.replace(self.sp.Ge, self.sp.Gt) for condition in self.conditions]
+        self.slopes = [self.sp.diff(piece, form.chain[0]) for piece in self.phi]
+
+    def lines(self, values: dict[str, float]) -> _Lines:
+        """Yield all of them."""
+        yield "prediction", Equation(("z",), [self.means["z"]])
+        for name in reversed(self.chain.removesuffix("z")):
+            model = [self.model] if name == self.chain[-1] else []
+            yield "residual" if name == "r" else "let", Equation((name,), [self.means[name], *model])
+        yield "loss of a row", Equation(("phi",), self.phi, self.conditions)
+        for name, value in values.items():
+            yield "parameter", Equation((name,), [self.sp.Float(value)])
+        yield from self._links()
+        yield from self._kinks()
+        gradients = {name: self._gradient(name) for name in "mb"}
+        for name, gradient in gradients.items():
+            through = (("phi", self.chain[0]), *pairwise(self.chain), (self.chain[-1], name))
+            yield "chain rule", Equation(("phi", name), gradient, self.inside, through)
+        yield "mean over n rows", self._mean(("J",), self.phi, self.conditions)
+        for name, gradient in gradients.items():
+            yield "sum rule", self._mean(("J", name), gradient, self.inside)
+        if self.phi == [self.sp.sympify("r**2")]:
+            yield "convention half", self._mean(("J",), self.phi, [], "2n")
+            for name, gradient in gradients.items():
+                yield "the 2 cancels", self._mean(("J", name), [each / 2 for each in gradient], [])
+
+    def _links(self) -> _Lines:
+        """Yield the rules, then the derivative of phi and of each variable with respect to the next."""
+        links = [(name, after, [self.means[name]]) for name, after in pairwise(self.chain)]
+        links += [(self.chain[-1], name, [self.model]) for name in "mb"]
+        links = [("phi", self.chain[0], self.phi), *links]
+        rules = [self._rules(values, after) for _, after, values in links]
+        for rule in dict.fromkeys(chain.from_iterable(rules)):
+            derivative = self.sp.powsimp(self.sp.diff(_RULES[rule], "u"))
+            yield f"{rule} rule", Equation((_RULES[rule], "u"), [derivative])
+        for (name, after, values), named in zip(links, rules, strict=True):
+            slopes = [self.sp.diff(value, after) for value in values]
+            yield f"{', '.join(named)} rule", Equation((name, after), slopes, self.inside if name == "phi" else [])
+
+    def _rules(self, values: list[Expression], variable: str) -> list[str]:
+        """Return the names of the rules by which the terms that hold the variable are differentiated."""
+        terms = chain.from_iterable(map(self.sp.Add.make_args, values))
+        terms = [term for term in terms if term.has(self.sp.Symbol(variable))]
+        log, exp = self.sp.log, self.sp.exp
+        return list(dict.fromkeys("log" if t.has(log) else "exp" if t.has(exp) else "power" for t in terms))
+
+    def _kinks(self) -> _Lines:
+        """Yield what happens where two pieces join."""
+        for k, join in enumerate(self.joins):
+            at = ("at", self.sp.Symbol(self.chain[0]), "=", join)
+            below, above = (slope.subs(self.chain[0], join) for slope in self.slopes[k : k + 2])
+            if below == above:
+                yield "no kink", (*at, "both slopes are", above)
+            else:
+                yield "kink", (*at, "the slope jumps from", below, "to", above, "and 0 is taken")
+
+    def _gradient(self, name: str) -> list[Expression]:
+        """Return d phi/dm or d phi/db, by the chain rule."""
+        inner = [self.sp.diff(self.means[name], after) for name, after in pairwise(self.chain)]
+        return [self.sp.Mul(slope, *inner, self.sp.diff(self.model, name)) for slope in self.slopes]
+
+    def _mean(self, left: tuple[str, ...], values: list[Any], where: list[Any], mean: str = "n") -> Equation:
+        """Return the mean over the rows, each with an x, y, z, r, t and s of its own."""
+        of_row = {name: f"{name}_i" for name in "xyzrts"}
+        values, where = ([each.subs(of_row) for each in part] for part in (values, where))
+        return Equation(left, values, where, mean=mean)
