@@ -155,7 +155,7 @@ def finite(value: Any) -> Any:
     """Return the same tree with None for each number that is not finite, as JSON has none."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [finite(item) for item in cast("list[Any]", value)]
     if callable(value):
         return repr(value)
