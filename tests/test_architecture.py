@@ -17,7 +17,7 @@ FLOORS = [  # a room imports only from floors below its own, or from its own fol
     {"descent"},
     {"agreement", "derivation", "measurement"},
     {"comparison", "doctor"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
 ]
 GROUND = ["errors", "schedules", "objectives", "arrays", "datasets", "scaling", "spectrum", "rounding", "reading"]
 HOMES = {"jax": {"backends/jax_backend.py"}, "torch": {"backends/torch_backend.py"}}

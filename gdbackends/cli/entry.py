@@ -12,6 +12,7 @@ import click
 from gdbackends.errors import InputError
 
 _COMMANDS = {
+    "check": ("gdbackends.cli.check_command", "Check a gradient of your own, and name the mistake."),
     "compare": ("gdbackends.cli.compare_command", "Fit on every backend, prove that they agree, time them."),
     "derive": ("gdbackends.cli.derive_command", "From a loss to its gradient, step by step."),
     "doctor": ("gdbackends.cli.doctor_command", "What is installed, does it work, what to type for what is missing."),

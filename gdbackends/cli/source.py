@@ -31,7 +31,12 @@ _SYNTHETIC = click.option("--synthetic", metavar="ROWSxFEATURES", help="Random r
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add SOURCE, and the options that say what to take of it and how it is written."""
-    for option in reversed([click.argument("source", required=False), *_COLUMNS, *_MARKS, _SYNTHETIC]):
+    return click.argument("source", required=False)(table_options(command))
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what to take of a source and how it is written, or to do without one."""
+    for option in reversed([*_COLUMNS, *_MARKS, _SYNTHETIC]):
         command = option(command)
     return command
 

@@ -1,0 +1,73 @@
+"""The pytest plugin: the fixture `assert_gradient`, for the tests of a library that derives gradients by hand.
+
+pytest imports this with every run, before coverage is measured: so it imports nothing of the package until it is used.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gdbackends.agreement import GradientReport
+
+_OPTION = "--gradient-backends"
+_FRAMEWORKS = ("jax", "torch")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option, and the setting of the same name."""
+    text = "jax,torch: insist on these frameworks in assert_gradient (default: those that are installed)"
+    parser.getgroup("gdbackends").addoption(_OPTION, metavar="A,B", help=text)
+    parser.addini("gradient_backends", text, default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse frameworks that are not there: to insist on one that is missing is a usage error, never a skip."""
+    insisted = _insisted(config)
+    if insisted is None:
+        return
+    from gdbackends.errors import InputError, require_package
+
+    for name in insisted:
+        if name not in _FRAMEWORKS:
+            raise pytest.UsageError(f"{_OPTION} must be of {', '.join(_FRAMEWORKS)}, got {name!r}")
+        try:
+            require_package(f"{_OPTION}={name}", name, name)
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture
+def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
+    """Return `check_gradient`, its arguments and its report, that raises GradientError unless the gradient passes."""
+    insisted = _insisted(request.config)
+
+    def assert_gradient(loss: Any, gradient: Any, theta: Any, *data: Any, **options: Any) -> GradientReport:
+        __tracebackhide__ = True
+        from gdbackends.agreement import GradientError, check_gradient
+        from gdbackends.errors import InputError
+
+        options = {"backends": insisted or _FRAMEWORKS} | options
+        try:
+            report = check_gradient(loss, gradient, theta, *data, **options)
+        except InputError as error:
+            raise error.with_traceback(None) from None  # its text says where
+        if report.verdict != "pass":
+            used = ",".join(name for name in options["backends"] if name not in report.unsupported)
+            error = GradientError(report)
+            error.add_note(f"run: pytest {shlex.quote(request.node.nodeid)} {_OPTION}={used}  # seed {report.seed}")
+            raise error
+        return report
+
+    return assert_gradient
+
+
+def _insisted(config: pytest.Config) -> list[str] | None:
+    """Return the names on the command line, else those of the settings; None if there are none."""
+    text = config.getoption(_OPTION)
+    text = config.getini("gradient_backends") or None if text is None else text
+    return None if text is None else [name.strip() for name in text.split(",")]
