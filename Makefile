@@ -19,7 +19,7 @@ check: $(VENV)/dev.stamp  ## lint, format and types
 
 bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
 	mkdir -p .benchmarks
-	for backend in numpy jax torch; do $(BIN)/python -m pytest benchmarks --quiet --benchmark-only --benchmark-quiet \
+	for backend in numpy jax torch; do $(BIN)/python -m pytest benchmarks/test_benchmarks.py --quiet --benchmark-only --benchmark-quiet \
 	  --backend=$$backend --benchmark-json=.benchmarks/$$backend.json || exit 1; done
 	$(BIN)/pytest-benchmark compare --group-by=group --columns=median,iqr,rounds .benchmarks/*.json
 

@@ -83,7 +83,7 @@ def name_factor(c: float, e: Evidence) -> str | None:
     known |= {f"1/{name}": 1 / float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
     sure = float((e.allowed / np.maximum(np.abs(e.right), 1e-300)).min())
     same = [name for name, value in known.items() if isclose(c, value, rel_tol=max(1e-12, WITHIN * sure))]
-    return " or ".join(same) or None
+    return " or ".join(same[:3]) or None
 
 
 def from_params(c: float, e: Evidence) -> str:

@@ -61,7 +61,7 @@ def _call(subject: Subject, theta: Array, data: list[Array]) -> Any:
     try:
         with np.errstate(all="ignore"):
             return subject.hand(theta, *data, **subject.params)
-    except Exception as error:  # whatever the function under test raises
+    except (Exception, SystemExit) as error:  # whatever the function under test raises
         frames = traceback.extract_tb(error.__traceback__)[1:]
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
