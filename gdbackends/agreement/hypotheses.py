@@ -20,6 +20,9 @@ from gdbackends.agreement.evidence import (
 )
 from gdbackends.objectives import Array
 
+_MULTIPLE = 2 * WITHIN
+_SCREENED = 6
+"""Components by which rows are looked through first, so that a large table takes no longer than its gradient."""
 _MOST_PERMUTED = 500
 """Components up to which any permutation is looked for, which takes the square of them in memory."""
 
@@ -106,25 +109,37 @@ def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause
 def _row(e: Evidence) -> Iterator[Cause]:
     """A data row left out or counted twice: at every point the difference is a multiple of that row."""
     (m, d), difference = e.points.shape, e.hand - e.right
-    if d < 2:
-        return
     for X in e.data:
-        if X.ndim != 2 or X.shape[1] not in (d, d - 1) or X.dtype.kind not in "fi":
+        if d < 2 or X.ndim != 2 or X.shape[1] not in (d, d - 1) or X.dtype.kind not in "fi":
             continue
-        for design in _designs(X.astype(np.float64), d):
-            left = np.zeros(design.shape[0])
-            scales = np.zeros((m, design.shape[0]))
-            for k in range(m):  # one point after another, so that no (m, n, d) is held
-                weighted = design / e.allowed[k]
-                scales[k] = (weighted @ (difference[k] / e.allowed[k])) / np.maximum((weighted**2).sum(1), 1e-300)
-                rest = np.abs(difference[k] - scales[k][:, None] * design) / (WITHIN * 2 * e.allowed[k])
-                left = np.maximum(left, rest.max(1))
-            i = int(np.argmin(left))
-            if left[i] <= 1:
-                same = int((left <= 1).sum())
+        for shift in (0,) if X.shape[1] == d else (0, 1):  # the intercept last or first
+            rows = _screened(X, difference[0, shift:], e.allowed[0, shift:])
+            design = np.ones((rows.size, d))
+            design[:, shift : shift + X.shape[1]] = X[rows]
+            left = np.zeros(rows.size)
+            for k in range(m):
+                rest = _rest(design, difference[k], e.allowed[k])
+                left = np.maximum(left, (rest / (_MULTIPLE * e.allowed[k])).max(1))
+            if rows.size and left.min() <= 1:
+                i, same = int(rows[left.argmin()]), int((left <= 1).sum())
                 more = f" (or one of {same - 1} others like it)" if same > 1 else ""
                 text = f"a data row is left out or counted twice: the difference is a multiple of row {i}{more}"
-                yield Cause("row", text, {"row": float(i)}, float(left[i]))
+                yield Cause("row", text, {"row": float(i)}, float(left.min()))
+
+
+def _screened(X: Array, difference: Array, allowed: Array) -> Array:
+    """Return the rows of X of which the difference may be a multiple, as far as a few of its components tell."""
+    width = X.shape[1]
+    few = np.argsort(-np.abs(difference[:width]) / allowed[:width])[:_SCREENED]
+    rest = _rest(X[:, few].astype(np.float64), difference[few], allowed[few])
+    return np.flatnonzero((rest <= 4 * _MULTIPLE * allowed[few]).all(1))
+
+
+def _rest(design: Array, difference: Array, allowed: Array) -> Array:
+    """Return what the best multiple of each row leaves of the difference, (n, d)."""
+    weighted = design / allowed
+    scale = (weighted @ (difference / allowed)) / np.maximum((weighted * weighted).sum(1), 1e-300)
+    return np.abs(difference - scale[:, None] * design)
 
 
 def _designs(X: Array, d: int) -> Iterator[Array]:

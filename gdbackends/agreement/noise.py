@@ -44,7 +44,11 @@ def noise(
     def shaken(array: Array) -> Array:
         if array.dtype.kind != "f":
             return array
-        return array * (1 + _STEP * cast(Array, generator.normal(size=array.shape)))
+        factors = cast(Array, generator.normal(size=cast("tuple[int, ...]", array.shape)))
+        factors *= _STEP  # in place: the data may be large
+        factors += 1
+        factors *= array
+        return factors
 
     losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
     for _ in range(_SAMPLES):
