@@ -518,13 +518,17 @@ def test_what_a_loss_cannot_take_is_one_line() -> None:
     assert stable.stop is not Stop.DIVERGED
 
 
-@pytest.mark.parametrize(
-    ("text", "least"), [("quantile:0.01", 0.0174), ("huber:0.01", 0.0180), ("absolute", 1.2), ("quantile:0.99", 0.02)]
-)
-def test_the_automatic_rate_comes_near_the_least_cost_of_the_bundled_data(text: str, least: float) -> None:
-    """They ended at 1.36 and 2.7 when they started at 0, far from every target."""
-    fitted = fit(WOMEN.X, WOMEN.y, backend="numpy", objective=LinearRegression(row_loss=row_loss(text)), steps=20_000)
-    assert fitted.loss <= 1.6 * least
+@pytest.mark.parametrize("text", ["quantile:0.1", "quantile:0.9", "absolute", "huber:0.01"])
+def test_the_automatic_rate_comes_near_the_least_cost_of_the_bundled_data(text: str) -> None:
+    """They ended far off when they started at 0, as no target is near it."""
+    from sklearn.linear_model import QuantileRegressor
+
+    objective = LinearRegression(row_loss=row_loss(text))
+    q = getattr(objective.row_loss, "q", 0.5)
+    best = QuantileRegressor(quantile=q, alpha=0).fit(WOMEN.X, WOMEN.y)  # of Huber's nearly, at so small a delta
+    least = float(objective.loss(np.append(best.coef_, best.intercept_), WOMEN.X, WOMEN.y))
+    fitted = fit(WOMEN.X, WOMEN.y, backend="numpy", objective=objective, steps=20_000)
+    assert fitted.loss <= 1.05 * least
 
 
 @pytest.mark.parametrize("text", ["absolute", "quantile:0.9", "poisson", "huber:1"])

@@ -113,7 +113,7 @@ def yardstick(problem: Problem, points: Array, dtype: str) -> Yardstick:
     """
     with np.errstate(all="ignore"):
         evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
-    largest = max(max(at.loss * problem.y.size, float(np.abs(at.gradient).max())) for at in evaluations)
+    largest = float(np.max([max(at.loss * problem.y.size, np.abs(at.gradient).max()) for at in evaluations]))
     if not largest <= float(np.finfo(dtype).max):
         raise InputError(f"the cost of these data exceeds the range of {dtype}; divide them by a constant")
     ruler = Yardstick(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)

@@ -33,10 +33,14 @@ def is_kinked(objective: LinearRegression) -> bool:
 
 
 def _tau(problem: Problem, theta: Array, X: Array, y: Array, rate: float, slope: float, ball: float) -> float:
-    """Return what rounding adds in a step within the ball: a B + u a |g| + gamma_1 |theta|, with |g| <= slope + B."""
+    """Return what rounding adds in a step within the ball: a B + u a |g| + gamma_1 |theta|, with |g| <= slope + B.
+
+    And what is flushed to zero where a result is below the normal numbers.
+    """
     dtype, u = problem.backend.dtype, unit_roundoff(problem.backend.dtype)
     bound = float(np.linalg.norm(evaluate(problem.objective, theta, X, y, dtype, radius=ball).gradient_bound))
-    return rate * bound + u * rate * (slope + bound) + gamma(1, u) * (float(np.linalg.norm(theta)) + ball)
+    flushed = 4 * float(np.finfo(dtype).smallest_normal) * theta.size**0.5
+    return rate * bound + u * rate * (slope + bound) + gamma(1, u) * (float(np.linalg.norm(theta)) + ball) + flushed
 
 
 def on_a_ball(problem: Problem, ends: Spectrum, minimum: Array, rates: Array, steps: int | None = None) -> Array:

@@ -7,6 +7,8 @@ import io
 import os
 from pathlib import Path
 
+import click
+
 from gdbackends.descent import Fit
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
@@ -25,13 +27,16 @@ def check_output(option: str, path: str, *inputs: str | None) -> None:
 
 def write_whole(path: str, text: str) -> None:
     """Write a text file in one: who reads it sees the old content or the new one, and a full disk leaves the old."""
+    if path == "/dev/stdout":  # which may be a file, where two writers would overwrite each other
+        click.echo(text, nl=False)
+        return
     target = Path(path)
-    device = str(target.absolute()).startswith(("/dev/", "/proc/"))  # /dev/stdout may be a file that others write to
+    device = str(target.absolute()).startswith(("/dev/", "/proc/"))
     target = target if device or not target.is_symlink() else target.resolve()  # a link stays one
     whole = not device and (not target.exists() or target.is_file())  # a pipe cannot be replaced
     written = target.with_name(f".gdbackends-{os.getpid()}.part") if whole else target
     try:
-        with written.open("a" if device else "w", encoding="utf8", newline="") as stream:
+        with written.open("w", encoding="utf8", newline="") as stream:
             stream.write(text)
         if whole and target.exists():
             written.chmod(target.stat().st_mode)

@@ -72,8 +72,9 @@ def _automatic(problem: Problem, steps: int) -> Array:
 def _without_curvature(problem: Problem, steps: int) -> Array:
     """Return c / sqrt(k + 1) where phi' jumps; for Poisson the constant 1 / L; refuse what nothing is known of.
 
-    The first step is Polyak's with the least cost taken as 0, c = cost / G^2, G a bound on the norm of a subgradient;
-    the root makes every c converge (Nesterov, Introductory Lectures on Convex Optimization, section 3.2.3).
+    The first step is Polyak's with the least cost taken as 0, c = cost / G^2, G >= |X^T phi'| / n a bound on the norm
+    of the first subgradient; the root makes every c converge (Nesterov, Introductory Lectures on Convex Optimization,
+    section 3.2.3).
     """
     objective = problem.objective
     if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, _KNOWN)):
@@ -83,15 +84,16 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
             raise InputError("learning_rate='auto' knows no rate for Poisson over batches; give a number or a schedule")
         return np.broadcast_to(1 / poisson_curvature(problem), (steps,))
     scale = problem.y.size / objective.divisor(problem.y.size)  # of the cost over the mean
-    squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature, 2 scale |X 1|^2 / n, holds G
+    squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature is 2 scale |X 1|^2 / n
     if len(problem.batches) > 1:
         largest = batch_curvature(squared, problem.X, min(problem.batches))
     else:
         largest = spectrum(squared, problem.X, problem.theta0.size).largest
-    cost = float(
-        replace(objective, l2=0.0).loss(*(a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y)))
-    )
-    rates = cost / (scale * largest / 2) / np.sqrt(np.arange(steps) + 1)
+    at = [a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y)]
+    cost = float(replace(objective, l2=0.0).loss(*at))
+    slopes = objective.row_loss.derivative(objective.predict(at[0], at[1]), at[2])
+    steepness = float(np.square(slopes).mean()) or 1.0
+    rates = cost / (scale * steepness * largest / 2) / np.sqrt(np.arange(steps) + 1)
     return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # what the penalty's curvature takes
 
 

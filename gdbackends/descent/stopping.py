@@ -54,8 +54,10 @@ def largest_loss(problem: Problem, first: float) -> float:
     """
     if not isfinite(first):
         return nan
-    largest = float(np.finfo(problem.backend.dtype).max)
-    return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), largest) if first else largest
+    limits = np.finfo(problem.backend.dtype)
+    if abs(first) < limits.smallest_normal:  # which one framework has and another flushes to zero
+        return float(limits.max)
+    return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), float(limits.max))
 
 
 def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float) -> Stop | None:
