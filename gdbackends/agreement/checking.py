@@ -69,8 +69,7 @@ def check_subject(
     if not voters:
         reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
         raise InputError(f"no framework can differentiate the loss ({reasons}); give one loss for each framework")
-    run = frameworks.run(list(voters)[-1], "float64")
-    case = Case(subject, points, voters, *rounding_bounds(subject, run, points, "float64", seed), names)
+    case = Case(subject, points, voters, *rounding_bounds(subject, frameworks, voters, points, "float64", seed), names)
     report = judge(case, *hand_values(subject, points), sensitivity, seed, unsupported)
     if dtype == "float64" or report.verdict != "pass":
         return report
@@ -84,7 +83,11 @@ def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed
     subject = replace(case.subject, data=rounded)
     found = {name: frameworks.run(name, "float32")(points, rounded) for name in case.voters}
     voters = {name: values for name, values in found.items() if isinstance(values, Values)}
-    run = frameworks.run(list(voters)[-1], "float64")
-    narrow = Case(subject, points, voters, *rounding_bounds(subject, run, points, "float32", seed), case.names)
+    inside = np.all([np.isfinite(v.losses) & np.isfinite(v.gradients).all(1) for v in voters.values()], axis=0)
+    if not inside[0]:
+        raise InputError("the loss or its gradient is not finite in float32 at the theta given; check it in float64")
+    points, voters = points[inside], {name: Values(v.losses[inside], v.gradients[inside]) for name, v in voters.items()}
+    bounds = rounding_bounds(subject, frameworks, voters, points, "float32", seed)
+    narrow = Case(subject, points, voters, *bounds, case.names)
     judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, report.unsupported)
     return replace(judged, dtype="float32", witness=report.witness)
