@@ -52,7 +52,9 @@ def prepare_subject(
     seed: Any,
 ) -> tuple[Subject, Array, tuple[str, ...]]:
     """Check the arguments; return the subject, the flat theta, and the components' names."""
-    losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else {None: loss}
+    losses: dict[str | None, Function] = (
+        dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else {None: loss}
+    )
     if not losses or not all(callable(f) for f in (*losses.values(), gradient)):
         raise InputTypeError("loss must be a function (or one for each framework) and gradient a function")
     if dtype not in DTYPES:

@@ -125,7 +125,7 @@ def _asymmetry(subject: Subject, theta: Array, e: Evidence) -> float:
             J[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
         if coarser is not None:
             off = np.abs(J - coarser) + rounding / (size * 8.0**-k)
-            best, error = cast(Array, np.where(off < error, J, best)), cast(Array, np.fmin(off, error))
+            best, error = np.where(off < error, J, best), cast(Array, np.fmin(off, error))
         coarser = J
     apart, sure = np.abs(best - best.T), 4 * (error + error.T)
     with np.errstate(all="ignore"):
