@@ -760,7 +760,7 @@ class Runner:
                 return None
             raise
         seconds = perf_counter() - before
-        return Outcome(case, report, seconds, report.verdict == "pass" and self._hidden(case, subject, start, report))
+        return Outcome(case, report, seconds, report.verdict != "fail" and self._hidden(case, subject, start, report))
 
     def _hidden(self, case: Case, subject: Any, start: Array, report: GradientReport) -> bool:
         """Say whether no component is wrong, at every point, by as much as the report says would have been seen."""
@@ -772,8 +772,12 @@ class Runner:
                 [f(t.reshape(case.problem.shape), *case.data, **case.problem.params).ravel() for t in points]
                 for f in (case.hand, case.problem.gradient)
             ]
-            relative = np.abs(np.subtract(*pairs)) / np.abs(pairs[1])
-        return not np.nanmin(relative, 0).max() > report.sensitivity
+            wrong, right = np.abs(np.subtract(*pairs)), np.abs(pairs[1])
+            relative = np.where(
+                (wrong == 0) & (right == 0), np.inf, wrong / right
+            )  # 0 of 0: a point that shows nothing
+        least = np.where((wrong == 0).all(0), 0.0, relative.min(0))
+        return not least.max() > report.sensitivity
 
 
 def run(cases: Iterator[Case], count: int, runner: Runner, dtypes: tuple[str, ...] = ("float64",)) -> list[Outcome]:
@@ -795,9 +799,9 @@ class Summary:
 
     @property
     def flagged(self) -> float:
-        """Per cent of the visible mistakes that did not pass."""
+        """Per cent of the visible mistakes that failed."""
         seen = [o for o in self.wrong if not o.case.passes and not o.hidden]
-        return 100 * sum(o.report.verdict != "pass" for o in seen) / max(1, len(seen))
+        return 100 * sum(o.report.verdict == "fail" for o in seen) / max(1, len(seen))
 
     @property
     def named(self) -> float:
@@ -885,7 +889,7 @@ def main(arguments: list[str]) -> int:
     print(page)
     misjudged = [
         *summary.alarms,
-        *(w for w in summary.wrong if w.report.verdict == "pass" and not w.hidden and not w.case.passes),
+        *(w for w in summary.wrong if w.report.verdict != "fail" and not w.hidden and not w.case.passes),
         *(w for w in summary.wrong if w.case.single and w.report.verdict == "fail" and not w.named),
     ]
     for w in misjudged[: o.show]:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-FAULTS, CORRECT = 380, 500  # 20 of each of the 19 kinds, and right ones in both precisions: a minute on two cores
+FAULTS, CORRECT = 475, 600  # 25 of each of the 19 kinds, and right ones in both precisions: 80 s on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -36,4 +36,4 @@ def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleT
     assert summary.flagged >= 99
     assert summary.named >= 95
     assert {o.case.fault for o in wrong} == {*corpus.FAULTS, "kink"}
-    assert "| sign | 20 | 100.0 % |" in corpus.markdown(summary, "command")
+    assert "| kink | 25 |" in corpus.markdown(summary, "command")

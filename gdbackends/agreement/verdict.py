@@ -112,13 +112,12 @@ def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float
     evidence = Evidence(
         case.points, case.right, hand, case.allowed, subject.data, subject.params, subject.shape, case.names
     )
-    with np.errstate(all="ignore"):  # squares of ratios to an allowance near the smallest number there is
-        return (
-            diagnose(evidence)
-            or lost_precision(subject, evidence)
-            or not_a_gradient(subject, evidence)
-            or Cause("unexplained", "no mistake that is looked for explains the difference", {})
-        )
+    return (
+        diagnose(evidence)
+        or lost_precision(subject, evidence)
+        or not_a_gradient(subject, evidence)
+        or Cause("unexplained", "no mistake that is looked for explains the difference", {})
+    )
 
 
 def _losses_differ(case: Case) -> Cause | None:
