@@ -220,7 +220,7 @@ def bundled(spelling: str, convention: Any, n: int, d: int, l2: float) -> Proble
         ROWS.get(kind, ROWS["squared"])[2],
         l2=l2,
         intercept=True,
-        linear_in_y=kind in ("squared", "logistic", "poisson"),
+        linear_in_y=kind in ("squared", "poisson"),  # the logistic one turns z by 1 - 2 y, at labels alone linear
         constant=kind in ("absolute", "quantile", "huber"),
         gram=kind == "squared",
         total=objective.divisor,

@@ -112,22 +112,22 @@ def _asymmetry(subject: Subject, theta: Array, e: Evidence) -> float:
     chosen = np.random.default_rng(0).permutation(theta.size)[:_DIFFERENTIATED]
     size = np.abs(theta[chosen])
     size[size == 0] = np.abs(theta).mean() or 1.0
-    rounding = 8 * e.tolerance.max(0)[chosen][:, None]
-    best: Array = np.zeros((chosen.size, chosen.size))
-    error: Array = np.full_like(best, np.inf)
-    coarser: Array | None = None
-    for k in range(2, 11):
-        J = np.empty_like(best)
-        for column, (j, h) in enumerate(zip(chosen, size * 8.0**-k, strict=True)):
-            up, down = theta.copy(), theta.copy()
-            up[j], down[j] = theta[j] + h, theta[j] - h
-            sides = _hand(subject, np.array([up, down]))[:, chosen]
-            J[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
-        if coarser is not None:
-            off = np.abs(J - coarser) + rounding / (size * 8.0**-k)
-            best, error = np.where(off < error, J, best), cast(Array, np.fmin(off, error))
-        coarser = J
+    steps: Array = np.array([size * 8.0**-k for k in range(2, 11)])
+    estimates: Array = np.array([_differences(subject, theta, chosen, step) for step in steps])
+    errors: Array = np.abs(np.diff(estimates, axis=0)) + 8 * e.tolerance.max(0)[chosen][:, None] / steps[1:, None, :]
+    which: Array = np.where(np.isnan(errors), np.inf, errors).argmin(0)[None]
+    best, error = (np.take_along_axis(a, which, 0)[0] for a in (estimates[1:], errors))
     apart, sure = np.abs(best - best.T), 4 * (error + error.T)
-    with np.errstate(all="ignore"):
-        share = np.where(apart > sure, apart / (np.abs(best) + np.abs(best.T)), 0.0)
+    share: Array = np.where(apart > sure, apart / (np.abs(best) + np.abs(best.T)), 0.0)
     return float(np.nan_to_num(share).max())
+
+
+def _differences(subject: Subject, theta: Array, chosen: Array, step: Array) -> Array:
+    """Return the derivatives of some components of the hand gradient with respect to them, by central differences."""
+    found: Array = np.zeros((chosen.size, chosen.size))
+    for column, (j, h) in enumerate(zip(chosen, step, strict=True)):
+        up, down = theta.copy(), theta.copy()
+        up[j], down[j] = theta[j] + h, theta[j] - h
+        sides = _hand(subject, np.array([up, down]))[:, chosen]
+        found[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
+    return found
