@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from array_api_compat import array_namespace
+
+from gdbackends import LinearRegression, check_gradient
+from gdbackends.objectives import Poisson
 
 FAULTS, CORRECT = 475, 600  # 25 of each of the 19 kinds, and right ones in both precisions: 80 s on a busy machine
 
@@ -37,3 +42,32 @@ def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleT
     assert summary.named >= 95
     assert {o.case.fault for o in wrong} == {*corpus.FAULTS, "kink"}
     assert "| kink | 25 |" in corpus.markdown(summary, "command")
+
+
+def test_where_a_tanh_is_saturated_its_own_rounding_is_allowed(require) -> None:
+    """1 - tanh^2 is rounding alone there, and no change of theta or X shows it."""
+    for name in ("jax", "torch"):
+        require(name)
+
+    def loss(theta, X, y):
+        xp = array_namespace(theta)
+        return xp.mean((xp.tanh(X @ theta) - y) ** 2)
+
+    def gradient(theta, X, y):
+        a = np.tanh(X @ theta)
+        return 2 * X.T @ ((a - y) * (1 - a) * (1 + a)) / y.size  # as exact as 1 - a * a, and other digits
+
+    generator = np.random.default_rng(0)
+    X, y = 17.0 + generator.random((30, 2)), generator.normal(size=30)
+    report = check_gradient(loss, gradient, np.array([0.5, 0.52]), X, y)
+    assert report.verdict != "fail", str(report)
+
+
+def test_random_points_out_of_the_range_of_float32_are_left_out(require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    objective, generator = LinearRegression(row_loss=Poisson()), np.random.default_rng(3)
+    X, y, theta = 30 * generator.normal(size=(60, 2)), generator.poisson(3.0, size=60) * 1.0, np.array([0.5, -0.5, 1.0])
+    assert check_gradient(objective.loss, objective.gradient, theta, X, y).verdict == "pass"
+    report = check_gradient(objective.loss, objective.gradient, theta, X, y, dtype="float32")
+    assert (report.verdict, report.dtype) == ("pass", "float32"), str(report)
