@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench ratios bounds reading fuzz clean
+.PHONY: demo test check bench ratios bounds corpus checkers reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
@@ -28,6 +28,12 @@ ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
 
 bounds: $(VENV)/dev.stamp  ## 10,000 random cases in each precision against the rounding bounds
 	$(BIN)/python benchmarks/bounds.py
+
+corpus: $(VENV)/dev.stamp  ## 5,000 mistakes and 20,000 right gradients against check_gradient; writes docs/corpus.md
+	$(BIN)/python benchmarks/corpus.py --faults 5000 --correct 20000 --out docs/corpus.md
+
+checkers: $(VENV)/dev.stamp  ## check_gradient beside other gradient checkers
+	$(BIN)/python benchmarks/checkers.py
 
 reading: $(VENV)/dev.stamp  ## reading a large CSV file against polars
 	$(BIN)/python benchmarks/reading.py

@@ -64,6 +64,7 @@ def check_gradient(
     return report
 
 
+@np.errstate(all="ignore")  # a gradient of NaN, or an allowance near the smallest number, is judged and not warned of
 def check_subject(
     subject: Subject,
     start: Array,
@@ -81,8 +82,7 @@ def check_subject(
     if not voters:
         reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
         raise InputError(f"no framework can differentiate the loss ({reasons}); give one loss for each framework")
-    run = frameworks.run(list(voters)[-1], "float64")
-    case = Case(subject, points, voters, *rounding_bounds(subject, run, points, "float64", seed), names)
+    case = Case(subject, points, voters, *rounding_bounds(subject, frameworks, voters, points, "float64", seed), names)
     report = judge(case, *hand_values(subject, points), sensitivity, seed, unsupported)
     if dtype == "float64" or report.verdict != "pass":
         return report
@@ -96,7 +96,23 @@ def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed
     subject = replace(case.subject, data=rounded)
     found = {name: frameworks.run(name, "float32")(points, rounded) for name in case.voters}
     voters = {name: values for name, values in found.items() if isinstance(values, Values)}
-    run = frameworks.run(list(voters)[-1], "float64")
-    narrow = Case(subject, points, voters, *rounding_bounds(subject, run, points, "float32", seed), case.names)
+    inside = _in_range(voters, rounded)
+    points, voters = points[inside], {name: Values(v.losses[inside], v.gradients[inside]) for name, v in voters.items()}
+    bounds = rounding_bounds(subject, frameworks, voters, points, "float32", seed)
+    narrow = Case(subject, points, voters, *bounds, case.names)
     judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, report.unsupported)
     return replace(judged, dtype="float32", witness=report.witness)
+
+
+def _in_range(voters: Mapping[str, Values], data: Sequence[Array]) -> Array:
+    """Say at which points float32 holds the losses and gradients, (m,): at random ones it need not, so they are left.
+
+    There the sums must be held too that a mean divides, perhaps only at its end.
+    """
+    largest = float(np.finfo(np.float32).max) / max((a.shape[0] for a in data if a.ndim), default=1)
+    found = [np.column_stack((v.losses, v.gradients)) for v in voters.values()]
+    inside = np.all([(np.abs(a) < largest).all(1) for a in found], axis=0)
+    if not all(np.isfinite(a[0]).all() for a in found):
+        raise InputError("the loss or its gradient is not finite in float32 at the theta given; check it in float64")
+    inside[0] = True
+    return inside

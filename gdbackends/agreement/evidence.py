@@ -59,9 +59,14 @@ class Evidence:
     shape: tuple[int, ...]
     names: tuple[str, ...]
 
+    @property
+    def tolerance(self) -> Array:
+        """What rounding allows, (m, d), the wrong gradient's own included: it may be much larger than the right one."""
+        return self.allowed + 2.0**-52 * np.abs(self.hand)
+
     def left_by(self, explained: Array, weight: float = 0.0) -> float:
         """Return the largest part of the allowance by which the hand gradient differs from an explanation of it."""
-        share = np.abs(self.hand - explained) / (WITHIN * (1 + abs(weight)) * self.allowed)
+        share = np.abs(self.hand - explained) / (WITHIN * (1 + abs(weight)) * self.tolerance)
         return float(np.where(np.isnan(share), np.inf, share).max())
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from math import isclose
 from typing import Any, cast
@@ -10,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.agreement.evidence import (
-    WITHIN,
     Cause,
     Evidence,
     all_components,
@@ -18,23 +18,28 @@ from gdbackends.agreement.evidence import (
     name_factor,
     some_components,
 )
+from gdbackends.agreement.rows import designs, row_left_out
 from gdbackends.objectives import Array
 
-_MULTIPLE = 2 * WITHIN
-_SCREENED = 6
-"""Components by which rows are looked through first, so that a large table takes no longer than its gradient."""
 _MOST_PERMUTED = 500
 """Components up to which any permutation is looked for, which takes the square of them in memory."""
 
 
 def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
     """Return the coefficients of the terms (each (m, d)) in the target, by least squares weighted by the allowance."""
-    columns = np.stack([(term / evidence.allowed).ravel() for term in terms], axis=1)
+    columns = np.stack([(term / evidence.tolerance).ravel() for term in terms], axis=1)
     size = np.abs(columns).max(0)
     if not (np.isfinite(columns).all() and (size > 0).all()):
         return None
-    fitted = cast("tuple[Any, ...]", np.linalg.lstsq(columns / size, (target / evidence.allowed).ravel()))
+    fitted = cast("tuple[Any, ...]", np.linalg.lstsq(columns / size, (target / evidence.tolerance).ravel()))
     return fitted[0] / size if fitted[2] == len(terms) else None
+
+
+def _kept(e: Evidence) -> Iterator[Cause]:
+    """The same answer at every point, to the last bit, and right at the first one."""
+    same, first = (e.hand == e.hand[0]).all(), np.abs(e.hand[0] - e.right[0]) <= e.allowed[0]
+    if same and first.all() and (e.points != e.points[0]).any():
+        yield Cause("stale", "the answer of the first call is given at every theta", {}, 0.0)
 
 
 def _factor(e: Evidence) -> Iterator[Cause]:
@@ -64,13 +69,13 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
     if len(e.shape) > 1:
         orders["transposed"] = identity.reshape(e.shape).T.ravel()
     if d <= _MOST_PERMUTED:
-        gap = np.abs(e.hand[:, :, None] - e.right[:, None, :]) / e.allowed[:, :, None]
+        gap = np.abs(e.hand[:, :, None] - e.right[:, None, :]) / (e.allowed[:, :, None] + e.allowed[:, None, :])
         orders["permuted"] = gap.max(0).argmin(1)
     for name, order in orders.items():
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
             text = f"the components are {name}: {some_components(e, moved)} of yours hold others of autodiff"
-            left = e.left_by(e.right[:, order])
+            left = replace(e, allowed=e.allowed + e.allowed[:, order]).left_by(e.right[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
 
 
@@ -106,57 +111,12 @@ def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause
     )
 
 
-def _row(e: Evidence) -> Iterator[Cause]:
-    """A data row left out or counted twice: at every point the difference is a multiple of that row."""
-    (m, d), difference = e.points.shape, e.hand - e.right
-    for X in e.data:
-        if d < 2 or X.ndim != 2 or X.shape[1] not in (d, d - 1) or X.dtype.kind not in "fi":
-            continue
-        for shift in (0,) if X.shape[1] == d else (0, 1):  # the intercept last or first
-            rows = _screened(X, difference[0, shift:], e.allowed[0, shift:])
-            design = np.ones((rows.size, d))
-            design[:, shift : shift + X.shape[1]] = X[rows]
-            left = np.zeros(rows.size)
-            for k in range(m):
-                rest = _rest(design, difference[k], e.allowed[k])
-                left = np.maximum(left, (rest / (_MULTIPLE * e.allowed[k])).max(1))
-            if rows.size and left.min() <= 1:
-                i, same = int(rows[left.argmin()]), int((left <= 1).sum())
-                more = f" (or one of {same - 1} others like it)" if same > 1 else ""
-                text = f"a data row is left out or counted twice: the difference is a multiple of row {i}{more}"
-                yield Cause("row", text, {"row": float(i)}, float(left.min()))
-
-
-def _screened(X: Array, difference: Array, allowed: Array) -> Array:
-    """Return the rows of X of which the difference may be a multiple, as far as a few of its components tell."""
-    width = X.shape[1]
-    few = np.argsort(-np.abs(difference[:width]) / allowed[:width])[:_SCREENED]
-    rest = _rest(X[:, few].astype(np.float64), difference[few], allowed[few])
-    return np.flatnonzero((rest <= 4 * _MULTIPLE * allowed[few]).all(1))
-
-
-def _rest(design: Array, difference: Array, allowed: Array) -> Array:
-    """Return what the best multiple of each row leaves of the difference, (n, d)."""
-    weighted = design / allowed
-    scale = (weighted @ (difference / allowed)) / np.maximum((weighted * weighted).sum(1), 1e-300)
-    return np.abs(difference - scale[:, None] * design)
-
-
-def _designs(X: Array, d: int) -> Iterator[Array]:
-    ones = np.ones((X.shape[0], 1))
-    if X.shape[1] == d:
-        yield X
-    else:
-        yield np.concatenate((X, ones), axis=1)
-        yield np.concatenate((ones, X), axis=1)
-
-
 def _offset(e: Evidence) -> Iterator[Cause]:
     """The same difference at every point, whatever theta: something that depends on the data alone."""
     if (np.ptp(e.right, axis=0) <= e.allowed.max(0)).all():  # as everything is, of a gradient that is the same itself
         return
     difference = e.hand - e.right
-    weights = 1 / e.allowed**2
+    weights = 1 / e.tolerance**2
     constant = (difference * weights).sum(0) / weights.sum(0)
     left = e.left_by(e.right + constant, 1)
     largest = e.names[int(np.abs(constant).argmax())]
@@ -169,7 +129,7 @@ def _offset(e: Evidence) -> Iterator[Cause]:
                 and a.shape[0] == b.size
                 and a.shape[1] in (constant.size, constant.size - 1)
             ):
-                for design in _designs(a.astype(np.float64), constant.size):
+                for design in designs(a.astype(np.float64), constant.size):
                     term = np.broadcast_to(b @ design, e.points.shape)
                     found = _fit(e, difference, [term])
                     if found is not None and e.left_by(e.right + float(found[0]) * term, 1) <= 1:
@@ -204,24 +164,34 @@ def _scaling(e: Evidence) -> Iterator[Cause]:
     """A factor of its own for each component, the same at every point."""
     if e.points.shape[0] < 3:
         return
-    weighted, hand = e.right / e.allowed, e.hand / e.allowed
+    weighted, hand = e.right / e.tolerance, e.hand / e.tolerance
     sums = (weighted**2).sum(0)
     factors = np.where(sums > 0, (weighted * hand).sum(0) / np.where(sums > 0, sums, 1), 1.0)
     if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
         return
-    changed = np.abs(e.hand - e.right).max(0) > 2 * e.allowed.max(0)
+    changed = (np.abs(e.hand - e.right) > e.allowed).any(0)
     ends = f"from {factors.min():.6g} to {factors.max():.6g}"
     text = f"each component has a factor of its own, {ends}, in {some_components(e, changed)}"
     left = e.left_by(factors * e.right, float(np.abs(factors).max()))
-    yield Cause("scaling", text, {"least": float(factors.min()), "largest": float(factors.max())}, left)
+    constants = {"least": float(factors.min()), "largest": float(factors.max()), "components": float(changed.sum())}
+    yield Cause("scaling", text, constants, left)
+
+
+def _one_scaled(e: Evidence) -> Iterator[Cause]:
+    """A factor in one component alone: two constants, where a data row takes one for each point."""
+    for cause in _scaling(e):
+        if cause.constants["components"] == 1:
+            yield cause
 
 
 HYPOTHESES = (
+    (_kept, False),
     (_factor, False),
     (_sign, False),
     (_permutation, False),
     (_one_term, False),
-    (_row, False),
+    (_one_scaled, False),
+    (row_left_out, False),
     (_offset, False),
     (_compound, True),
     (_scaling, True),

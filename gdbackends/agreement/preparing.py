@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import numpy as np
 
 from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.noise import noise
-from gdbackends.agreement.subject import Frameworks, Function, Runner, Subject, numpy_losses
+from gdbackends.agreement.subject import Frameworks, Function, Subject, numpy_losses
 from gdbackends.arrays import real_array
-from gdbackends.backends import DTYPES
+from gdbackends.backends import DTYPES, get_backend
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, LinearRegression
 from gdbackends.rounding import evaluate, has_bound
@@ -82,19 +83,39 @@ def _index(k: int, shape: tuple[int, ...]) -> str:
 
 
 def rounding_bounds(
-    subject: Subject, run: Runner, points: Array, dtype: str, seed: int, *, closed: bool = True
+    subject: Subject,
+    frameworks: Frameworks,
+    voters: Iterable[str],
+    points: Array,
+    dtype: str,
+    seed: int,
+    direction: Array | None = None,
 ) -> tuple[Values, str]:
-    """Return how far one evaluation may be from the truth: closed where the objective has a bound, else estimated."""
+    """Return how far one evaluation may be from the truth: closed where the objective has a bound, else estimated.
+
+    With a direction (d,), of the Hessian times it.
+    """
     objective = getattr(subject.losses.get(None), "__self__", None)
-    if closed and has_bound(objective) and not subject.params and len(subject.data) == 2:
+    if direction is None and has_bound(objective) and not subject.params and len(subject.data) == 2:
         assert isinstance(objective, LinearRegression)
         with np.errstate(all="ignore"):
             at = [evaluate(objective, point, *subject.data, dtype) for point in points]
         return Values(np.array([e.loss_bound for e in at]), np.array([e.gradient_bound for e in at])), "closed"
+    by = {name: getattr(get_backend(name), "rounding", None) for name in voters}
+    name = next((name for name, rounding in by.items() if rounding is not None), next(iter(by)))
+    run = frameworks.run(name, "float64", direction)
 
     def values(points: Array, data: tuple[Array, ...]) -> Values:
         found = run(points, data)
-        assert isinstance(found, Values)
+        if isinstance(found, str):
+            raise InputError(found)
         return found
 
-    return noise(values, points, subject.data, dtype, seed), "estimated"
+    def inputs_alone(step: float, seed: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    try:
+        found = noise(values, points, subject.data, dtype, seed, by[name] or inputs_alone)
+    except InputError:  # code that a framework runs, but not operation by operation
+        found = noise(values, points, subject.data, dtype, seed, inputs_alone)
+    return found, "estimated"

@@ -17,7 +17,8 @@ from gdbackends.objectives import Array
 def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tuple[Array | None, Cause | None]:
     """Return the hand gradients at flat points, (m, d) float64, and what is wrong with the function itself.
 
-    The first point is evaluated again at the end. None for the gradients if they have not theta's shape.
+    Two points are evaluated again at the end, as at one the gradient may be 0 whatever it remembers. None for the
+    gradients if they have not theta's shape.
 
     Raises:
         InputError: the gradient raises, or returns no real numbers; where, in one line.
@@ -25,8 +26,9 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
     kept: list[Any] = []
     values: list[Array] = []
     changed: str | None = None
+    second = min(1, len(points) - 1)
     base = [a.astype(dtype, copy=False) if a.dtype.kind == "f" else a for a in subject.data]
-    for point in (*points, points[0]):
+    for point in (*points, points[second], points[0]):
         theta, data = point.astype(dtype).reshape(subject.shape), [a.copy() for a in base]
         before = (theta.copy(), *base)
         result = _call(subject, theta, data)
@@ -41,18 +43,18 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
         return None, Cause("shape", text, {})
     hand = np.array([value.ravel() for value in values], np.float64)
     if changed is not None:
-        return hand[:-1], Cause("mutates-input", f"the gradient function changes {changed} in place", {})
-    if not np.array_equal(hand[0], hand[-1], equal_nan=True):
-        return hand[:-1], _unsteady(subject, points, hand, dtype)
+        return hand[:-2], Cause("mutates-input", f"the gradient function changes {changed} in place", {})
+    if not np.array_equal(hand[[second, 0]], hand[-2:], equal_nan=True):
+        return hand[:-2], _unsteady(subject, points, dtype)
     if any(first is second and isinstance(first, np.ndarray) for first, second in pairwise(kept)):
-        return hand[:-1], Cause("stale", "the same array is returned at every call, changed in place", {})
-    return hand[:-1], None
+        return hand[:-2], Cause("stale", "the same array is returned at every call, changed in place", {})
+    return hand[:-2], None
 
 
-def _unsteady(subject: Subject, points: Array, hand: Array, dtype: str) -> Cause:
+def _unsteady(subject: Subject, points: Array, dtype: str) -> Cause:
     """Tell a function that remembers the call before from one that is random."""
-    again = [_numbers(subject.by_hand(points[0], dtype)).ravel() for _ in range(2)]
-    if np.array_equal(hand[-1], hand[-2], equal_nan=True) or np.array_equal(again[0], again[1], equal_nan=True):
+    again = [_numbers(subject.by_hand(points[-1], dtype)).ravel() for _ in range(3)]
+    if np.array_equal(again[1], again[2], equal_nan=True):
         return Cause("stale", "at the same theta it gives another answer after a call at another theta", {})
     return Cause("nondeterministic", "at the same theta it gives another answer each time", {})
 

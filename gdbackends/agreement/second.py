@@ -11,7 +11,7 @@ from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.preparing import rounding_bounds
 from gdbackends.agreement.purity import hand_values
 from gdbackends.agreement.report import GradientReport
-from gdbackends.agreement.subject import Frameworks, Function, Subject, autodiff
+from gdbackends.agreement.subject import Frameworks, Function, Subject
 from gdbackends.agreement.verdict import Case, judge
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
@@ -45,13 +45,12 @@ def check_second(
     for _ in range(_DIRECTIONS):
         direction = cast(Array, generator.normal(size=points.shape[1]))
         along = replace(subject, hand=_along(what, function, subject.shape, direction))
-        runners = {name: autodiff(subject, name, "float64", direction) for name in frameworks.names}
-        found = {name: run(points, subject.data) for name, run in runners.items()}
+        found = {name: frameworks.run(name, "float64", direction)(points, subject.data) for name in frameworks.names}
         voters = {name: values for name, values in found.items() if isinstance(values, Values)}
         unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
         if not voters:
             raise InputError(f"no framework can differentiate the loss twice ({unsupported})")
-        bounds, bound = rounding_bounds(subject, runners[list(voters)[-1]], points, "float64", seed, closed=False)
+        bounds, bound = rounding_bounds(subject, frameworks, voters, points, "float64", seed, direction)
         case = Case(along, points, voters, bounds, bound, names, direction)
         report = judge(case, *hand_values(along, points), sensitivity, seed, unsupported)
         report = replace(report, of=what, sentence=report.sentence.replace("the gradient", f"the {what}"))

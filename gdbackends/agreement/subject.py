@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -91,16 +91,18 @@ class Frameworks:
 
     def __init__(self, subject: Subject, names: Sequence[str]) -> None:
         """Keep the loss; refuse what is no list of backends' names, but not one that is not installed."""
-        if isinstance(names, str) or not names:
+        if isinstance(names, str) or not isinstance(names, Iterable) or not names:
             raise InputTypeError(f"backends must be a list of names, got {names!r}")
-        for name in names:
+        self.names, self._subject = tuple(dict.fromkeys(names)), subject
+        for name in self.names:
             with suppress(MissingBackendError):
                 check_installed(name)
-        self.names, self._subject = tuple(dict.fromkeys(names)), subject
         self._runners: dict[tuple[str, str], Runner] = {}
 
-    def run(self, name: str, dtype: str) -> Runner:
-        """Return what runs the loss on that framework in that dtype."""
+    def run(self, name: str, dtype: str, direction: Array | None = None) -> Runner:
+        """Return what runs the loss on that framework in that dtype; with a direction, its Hessian times that."""
+        if direction is not None:
+            return autodiff(self._subject, name, dtype, direction)
         if (name, dtype) not in self._runners:
             self._runners[name, dtype] = autodiff(self._subject, name, dtype)
         return self._runners[name, dtype]
@@ -136,7 +138,7 @@ def autodiff(subject: Subject, framework: str, dtype: str, direction: Array | No
             raise
         except InputError as error:
             return str(error)
-        except Exception as error:  # whatever a framework raises at code that is not for it
+        except (Exception, SystemExit) as error:  # whatever a framework raises at code that is not for it
             return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
         return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
 
@@ -154,5 +156,5 @@ def numpy_losses(subject: Subject, points: Array) -> Array | None:
         return np.array([float(value) for value in values])
     except NotScalarError:
         raise
-    except Exception:  # a loss written for one framework
+    except (Exception, SystemExit):  # a loss written for one framework
         return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import numpy as np
 
 from gdbackends.agreement.evidence import Cause, Evidence
@@ -12,6 +15,8 @@ from gdbackends.rounding import unit_roundoff
 
 _LOOKED_AT = 50
 """Components at which one-sided derivatives are taken."""
+_DIFFERENTIATED = 8
+"""Components, at random, between which second derivatives are compared."""
 
 
 def at_a_kink(subject: Subject, points: Array, hand: Array, apart: Array, noise: float) -> Cause | None:
@@ -46,52 +51,83 @@ def at_a_kink(subject: Subject, points: Array, hand: Array, apart: Array, noise:
 
 
 def lost_precision(subject: Subject, e: Evidence) -> Cause | None:
-    """Return a cause if the error is within the rounding of a lower precision, and jumps where theta hardly moves.
+    """Return a cause if digits are lost: the last ones of the arguments make no difference, or the error jumps.
 
-    Without the second test a small smooth term is taken for lost digits.
+    Arguments rounded to the lower precision then give the same answer, to the last bit; or the error is within the
+    rounding of that precision and rough in a quarter of the components: without the second test a small smooth term is
+    taken for lost digits.
     """
     error = np.abs(e.hand - e.right)
+    text = "digits are lost: the error is that of "
     for name in ("float32", "float16"):
-        wider = e.allowed * unit_roundoff(name) / unit_roundoff("float64")
-        if not (error <= wider).all():
-            continue
-        moved = e.points * (1 + 1e-9)
-        again = np.array([np.asarray(subject.by_hand(point), np.float64).ravel() for point in moved])
-        change = np.abs(again - e.hand)
-        smooth = np.abs(e.right) * 1e-8 + e.allowed
-        return (
-            Cause("precision", f"digits are lost: the error is that of {name}", {"error": float(error.max())})
-            if _rough(change, smooth, error)
-            else None
-        )
+        data = tuple(_rounded(a, name) for a in subject.data)
+        rounded = replace(subject, data=data)
+        if np.array_equal(_hand(rounded, _rounded(e.points, name)), e.hand):
+            return Cause("precision", text + name, {"error": float(error.max())})
+        if (error <= e.allowed * unit_roundoff(name) / unit_roundoff("float64")).all():
+            rough = _rough(subject, e, 8 * unit_roundoff(name))[error > e.allowed].mean() > 0.25
+            return Cause("precision", text + name, {"error": float(error.max())}) if rough else None
     return None
 
 
-def _rough(change: Array, smooth: Array, error: Array) -> bool:
-    """Say whether the gradient moved by about its error, where a smooth one hardly moves."""
-    return bool((change > 10 * smooth).any() and change.max() > 1e-3 * error.max())
+def _rough(subject: Subject, e: Evidence, size: float) -> Array:
+    """Say where the bend h(t + s) - 2 h(t) + h(t - s) is about as large as the error, and does not fall like s^2.
+
+    The steps are a few roundings of the lower precision: over smaller ones, numbers rounded to it do not move at all.
+    """
+    along = cast(Array, np.random.default_rng(0).normal(size=e.points.shape))
+    bends = [
+        np.abs(_hand(subject, e.points * (1 + s * along)) + _hand(subject, e.points * (1 - s * along)) - 2 * e.hand)
+        for s in (size, size / 4)
+    ]
+    return (bends[1] > 0.1 * np.abs(e.hand - e.right)) & (bends[1] > e.tolerance) & (bends[1] > bends[0] / 4)
+
+
+def _rounded(array: Array, name: str) -> Array:
+    with np.errstate(all="ignore"):
+        return array.astype(name).astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _hand(subject: Subject, points: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.array([np.asarray(subject.by_hand(point), np.float64).ravel() for point in points])
 
 
 def not_a_gradient(subject: Subject, e: Evidence) -> Cause | None:
-    """Say whether the function is the gradient of anything: then its derivative is symmetric, D_v h . u = D_u h . v."""
-    d = e.points.shape[1]
-    if d < 2:
-        return Cause("different-function", "it is the derivative of a different function", {})
-    generator, theta = np.random.default_rng(0), e.points[1]
-    size = np.abs(theta) + (np.abs(theta).mean() or 1.0)
-    asymmetry: list[float] = []
-    for _ in range(3):
-        u, v = generator.normal(size=(2, d)) * size
-        along = [_slope(subject, theta, a) for a in (u, v)]
-        first, second = float(along[1] @ u), float(along[0] @ v)
-        largest = float(np.abs(along[1]) @ np.abs(u)) + float(np.abs(along[0]) @ np.abs(v))
-        asymmetry.append(abs(first - second) / (largest or 1.0))
-    if max(asymmetry) > 1e-5:
-        text = f"it is the gradient of no function: its second derivatives are not symmetric, by {max(asymmetry):.1g}"
-        return Cause("not-a-gradient", text, {"asymmetry": max(asymmetry)})
+    """Say whether the function is the gradient of anything: then its derivatives D_j h_i and D_i h_j are the same.
+
+    Entry by entry, as in a sum over directions the largest entry hides the others.
+    """
+    worst = 0.0
+    if e.points.shape[1] > 1:
+        worst = max(_asymmetry(subject, theta, e) for theta in e.points[1:3])
+    if worst > 0:
+        text = f"it is the gradient of no function: its second derivatives are not symmetric, by {worst:.1g}"
+        return Cause("not-a-gradient", text, {"asymmetry": worst})
     return Cause("different-function", "it is the gradient of a different function", {})
 
 
-def _slope(subject: Subject, theta: Array, direction: Array, h: float = 1e-4) -> Array:
-    up, down = (np.asarray(subject.by_hand(theta + s * h * direction), np.float64).ravel() for s in (1, -1))
-    return (up - down) / (2 * h)
+def _asymmetry(subject: Subject, theta: Array, e: Evidence) -> float:
+    """Return the largest |J_ij - J_ji| / (|J_ij| + |J_ji|) of those that differ by more than their errors, or 0."""
+    chosen = np.random.default_rng(0).permutation(theta.size)[:_DIFFERENTIATED]
+    size = np.abs(theta[chosen])
+    size[size == 0] = np.abs(theta).mean() or 1.0
+    steps: Array = np.array([size * 8.0**-k for k in range(2, 11)])
+    estimates: Array = np.array([_differences(subject, theta, chosen, step) for step in steps])
+    errors: Array = np.abs(np.diff(estimates, axis=0)) + 8 * e.tolerance.max(0)[chosen][:, None] / steps[1:, None, :]
+    which: Array = np.where(np.isnan(errors), np.inf, errors).argmin(0)[None]
+    best, error = (np.take_along_axis(a, which, 0)[0] for a in (estimates[1:], errors))
+    apart, sure = np.abs(best - best.T), 4 * (error + error.T)
+    share: Array = np.where(apart > sure, apart / (np.abs(best) + np.abs(best.T)), 0.0)
+    return float(np.nan_to_num(share).max())
+
+
+def _differences(subject: Subject, theta: Array, chosen: Array, step: Array) -> Array:
+    """Return the derivatives of some components of the hand gradient with respect to them, by central differences."""
+    found: Array = np.zeros((chosen.size, chosen.size))
+    for column, (j, h) in enumerate(zip(chosen, step, strict=True)):
+        up, down = theta.copy(), theta.copy()
+        up[j], down[j] = theta[j] + h, theta[j] - h
+        sides = _hand(subject, np.array([up, down]))[:, chosen]
+        found[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
+    return found

@@ -50,11 +50,14 @@ class Case:
         return np.where(np.isnan(share), np.inf, share)
 
     def sensitivity(self) -> float:
-        """Return the smallest relative error that would have been seen in whichever component hides it best."""
-        largest = np.abs(self.right).max(0)
+        """Return the smallest relative error that would have been seen in whichever component hides it best.
+
+        A component is seen where rounding allows least of it: the point of the least allowance need not be that of the
+        largest component. One that is exactly 0 at every point can hide none.
+        """
         with np.errstate(all="ignore"):
-            share = np.where(largest == 0, 0.0, self.allowed.min(0) / largest)
-        return float(share.max())
+            share = np.where(self.right == 0, np.inf, self.allowed / np.abs(self.right)).min(0)
+        return float(np.where((self.right == 0).all(0), 0.0, share).max())
 
 
 def judge(
@@ -149,16 +152,16 @@ def _components(case: Case, hand: Array) -> tuple[Component, ...]:
 
 
 def _witness(case: Case, hand: Array) -> Witness | None:
-    """Return a derivative along a random line through the first random point, by differences of NumPy's loss."""
+    """Return a derivative along a random line through the last random point, by differences of NumPy's loss."""
     loss = scalar_loss(case.subject)
     if loss is None:
         return None
-    theta, generator = case.points[1], np.random.default_rng(0)
+    theta, generator = case.points[-1], np.random.default_rng(0)
     size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
     direction = cast(Array, generator.normal(size=theta.size)) * size
-    found = derivative(loss, theta, direction, float(case.bounds.losses[1]))
-    ours, theirs = float(hand[1] @ direction), float(case.right[1] @ direction)
-    wide = 4 * found.error + float(case.allowed[1] @ np.abs(direction))
+    found = derivative(loss, theta, direction, float(case.bounds.losses[-1]))
+    ours, theirs = float(hand[-1] @ direction), float(case.right[-1] @ direction)
+    wide = 4 * found.error + float(case.allowed[-1] @ np.abs(direction))
     sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
     near = abs(ours - found.value) <= wide, abs(theirs - found.value) <= wide
     return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)

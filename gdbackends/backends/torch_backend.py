@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gdbackends.backends import Step, Surroundings, check_place
 from gdbackends.objectives import Array, Objective
@@ -98,11 +99,41 @@ class TorchBackend:
         if array.is_cuda:
             torch.cuda.synchronize(array.device)
 
+    def rounding(self, step: float, seed: int) -> AbstractContextManager[Any]:
+        """Return a context in which every operation, backward ones too, errs at random by `step` of its result."""
+        return _Rounding(step, seed)
+
     def surroundings(self) -> Surroundings:
         """Look for GPUs, and count the threads of an operation on the processor."""
         gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         devices = (("cpu", "", None), *((f"cuda:{i}", gpu.name, gpu.total_memory) for i, gpu in enumerate(gpus)))
         return Surroundings(devices, threads=torch.get_num_threads())
+
+
+_EXACT = (
+    *("abs", "amax", "amin", "cat", "clamp", "clone", "eq", "expand", "gather", "index", "index_put", "index_select"),
+    *("max", "maximum", "min", "minimum", "neg", "ones_like", "relu", "scatter", "select_backward", "sgn", "sign"),
+    *("slice_backward", "sort", "stack", "where", "zeros_like", "_to_copy"),
+)
+"""Operations that copy and choose: they round nothing, and a maximum must stay equal to what it was chosen from."""
+
+
+class _Rounding(TorchDispatchMode):
+    """Every result of an operation that rounds is multiplied by 1 + step times a normal number."""
+
+    def __init__(self, step: float, seed: int) -> None:
+        super().__init__()
+        self._step, self._random = step, np.random.default_rng(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        aliases = any(returned.alias_info is not None for returned in func._schema.returns)
+        if aliases or func._schema.name.removeprefix("aten::") in _EXACT or not isinstance(result, torch.Tensor):
+            return result
+        if not result.is_floating_point():
+            return result
+        errors = torch.as_tensor(self._step * self._random.normal(size=tuple(result.shape)))
+        return result * (1 + errors.to(result))
 
 
 @contextmanager

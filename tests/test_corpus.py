@@ -1,0 +1,73 @@
+"""The check is checked: a sample of the corpus of mistakes; `make corpus` runs the whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from array_api_compat import array_namespace
+
+from gdbackends import LinearRegression, check_gradient
+from gdbackends.objectives import Poisson
+
+FAULTS, CORRECT = 475, 600  # 25 of each of the 19 kinds, and right ones in both precisions: 80 s on a busy machine
+
+
+@pytest.fixture(scope="module")
+def corpus() -> ModuleType:
+    path = Path(__file__).parents[1] / "benchmarks" / "corpus.py"
+    spec = importlib.util.spec_from_file_location("corpus", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["corpus"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleType, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    kept = corpus.problems()
+    runner = corpus.Runner(kept, ("jax", "torch"))
+    wrong = corpus.run(corpus.faults(7, kept), FAULTS, runner)
+    right = corpus.run(corpus.correct(7, kept, runner.autodiff), CORRECT, runner, ("float64", "float32"))
+    summary = corpus.Summary(wrong, right)
+    assert not summary.alarms, str(summary.alarms[0].report)
+    assert summary.flagged >= 99
+    assert summary.named >= 95
+    assert {o.case.fault for o in wrong} == {*corpus.FAULTS, "kink"}
+    assert "| kink | 25 |" in corpus.markdown(summary, "command")
+
+
+def test_where_a_tanh_is_saturated_its_own_rounding_is_allowed(require) -> None:
+    """1 - tanh^2 is rounding alone there, and no change of theta or X shows it."""
+    for name in ("jax", "torch"):
+        require(name)
+
+    def loss(theta, X, y):
+        xp = array_namespace(theta)
+        return xp.mean((xp.tanh(X @ theta) - y) ** 2)
+
+    def gradient(theta, X, y):
+        a = np.tanh(X @ theta)
+        return 2 * X.T @ ((a - y) * (1 - a) * (1 + a)) / y.size  # as exact as 1 - a * a, and other digits
+
+    generator = np.random.default_rng(0)
+    X, y = 17.0 + generator.random((30, 2)), generator.normal(size=30)
+    report = check_gradient(loss, gradient, np.array([0.5, 0.52]), X, y)
+    assert report.verdict != "fail", str(report)
+
+
+def test_random_points_out_of_the_range_of_float32_are_left_out(require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    objective, generator = LinearRegression(row_loss=Poisson()), np.random.default_rng(3)
+    X, y, theta = 30 * generator.normal(size=(60, 2)), generator.poisson(3.0, size=60) * 1.0, np.array([0.5, -0.5, 1.0])
+    assert check_gradient(objective.loss, objective.gradient, theta, X, y).verdict == "pass"
+    report = check_gradient(objective.loss, objective.gradient, theta, X, y, dtype="float32")
+    assert (report.verdict, report.dtype) == ("pass", "float32"), str(report)
