@@ -121,7 +121,7 @@ MISTAKES = {
     "column": (lambda *a, **k: gradient(*a, **k)[:, None], "shape", "shape (4, 1) where theta has (4,)"),
     "mutates": (mutating, "mutates-input", "changes data[1] in place"),
     "stale": (remembering, "stale", "another answer after a call at another theta"),
-    "buffer": (one_buffer, "stale", "the same array is returned at every call"),
+    "buffer": (one_buffer, "stale", "what an earlier call returned is changed"),
     "noisy": (noisy, "nondeterministic", "another answer each time"),
     "rotated": (rotated, "not-a-gradient", "second derivatives are not symmetric"),
     "quintic": (

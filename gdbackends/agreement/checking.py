@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ def check_gradient(
         InputError: an argument cannot be used, the loss is no real scalar, or no framework can run it.
     """
     subject, start, named = prepare_subject(loss, gradient, theta, data, params, names, dtype, seed)
+    if isinstance(sensitivity, bool) or not isinstance(sensitivity, Real) or not sensitivity > 0:
+        raise InputError(f"sensitivity must be a number above 0, got {sensitivity!r}")
     frameworks = Frameworks(subject, backends)
     report = check_subject(subject, start, frameworks, named, dtype, sensitivity, seed)
     for what, function in (("hessian", hessian), ("hvp", hvp)):
@@ -101,7 +104,7 @@ def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed
     bounds = rounding_bounds(subject, frameworks, voters, points, "float32", seed)
     narrow = Case(subject, points, voters, *bounds, case.names)
     judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, report.unsupported)
-    return replace(judged, dtype="float32", witness=report.witness)
+    return replace(judged, dtype="float32", witness=report.witness if judged.verdict == "pass" else None)
 
 
 def _in_range(voters: Mapping[str, Values], data: Sequence[Array]) -> Array:

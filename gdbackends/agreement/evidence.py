@@ -116,6 +116,11 @@ def all_components(e: Evidence) -> str:
 
 def some_components(e: Evidence, which: Array) -> str:
     """Say how many components, and the first of them by name."""
-    names = [name for name, chosen in zip(e.names, which, strict=True) if chosen]
+    return some_components_of(e.names, which)
+
+
+def some_components_of(all_names: tuple[str, ...], which: Array) -> str:
+    """Say how many of the components, and the first of them by name."""
+    names = [name for name, chosen in zip(all_names, which, strict=True) if chosen]
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"{len(names)} of {len(e.names)} components ({shown})"
+    return f"{len(names)} of {len(all_names)} components ({shown})"

@@ -49,6 +49,9 @@ def _factor(e: Evidence) -> Iterator[Cause]:
     c = float(found[0])
     left = e.left_by(c * e.right, c)
     name = name_factor(c, e)
+    if not np.any(e.hand):
+        yield Cause("factor", f"yours is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
+        return
     what = "all signs are turned" if name == "-1" else f"a factor {name or 'without a name'}"
     yield Cause("factor", f"{what}: yours is {c:.6g} of autodiff in {all_components(e)}", {"factor": c}, left)
 

@@ -36,9 +36,9 @@ def probe_points_near(subject: Subject, start: Array, frameworks: Frameworks, se
         if not np.isfinite(losses[0]):
             raise InputError(f"the loss is {losses[0]} at the theta given; give one where it is finite")
         if np.isfinite(losses).all():
-            break
-        steps = steps / 4
-    return points
+            return points
+        steps[~np.isfinite(losses[1:])] *= -0.5  # to the other side, where a root or a logarithm is at its end
+    raise InputError("the loss is not finite near the theta given; give one within its domain")
 
 
 def prepare_subject(
@@ -56,26 +56,54 @@ def prepare_subject(
     losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else one
     if not losses or not all(callable(f) for f in (*losses.values(), gradient)):
         raise InputTypeError("loss must be a function (or one for each framework) and gradient a function")
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if whole_number("seed", seed) < 0:
         raise InputError(f"seed must be at least 0, got {seed}")
+    if not isinstance(params, (Mapping, type(None))):
+        raise InputTypeError(f"params must be a dictionary of hyper-parameters by name, got {params!r}")
+    if not (
+        names is None
+        or (isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in cast("list[Any]", names)))
+    ):
+        raise InputTypeError(f"names must be a list of text, one a component, got {names!r}")
     start = real_array(theta, "theta")
     if start.size == 0:
         raise InputError(f"theta must have at least one component, got shape {start.shape}")
     arrays = tuple(_datum(value, k) for k, value in enumerate(data))
-    labels: tuple[str, ...] = (
-        tuple(names) if names is not None else tuple(_index(k, start.shape) for k in range(start.size))
-    )
+    given = cast("Sequence[str] | None", names)
+    labels = [_index(k, start.shape) for k in range(start.size)] if given is None else [_printable(n) for n in given]
     if len(labels) != start.size:
         raise InputError(f"names must be {start.size}, one a component, got {len(labels)}")
-    return Subject(losses, gradient, start.shape, arrays, dict(params or {})), start.ravel(), labels
+    return (
+        Subject(losses, gradient, start.shape, arrays, _copied(cast("Mapping[str, Any] | None", params) or {})),
+        start.ravel(),
+        tuple(labels),
+    )
 
 
 def _datum(value: Any, k: int) -> Array:
-    """Return a fresh array: integers as they are, all other numbers in float64."""
-    array = np.asarray(value)
-    return array.astype(np.int64) if array.dtype.kind in "iu" else real_array(value, f"data[{k}]")
+    """Return a fresh array: integers and booleans as they are, all other numbers in float64."""
+    if not _is_whole(value):
+        return real_array(value, f"data[{k}]")
+    array = cast(Array, np.asarray(value))
+    return array.copy() if array.dtype.kind == "b" else array.astype(np.int64)
+
+
+def _is_whole(value: Any) -> bool:
+    """Say whether a list, or an array of another library, holds integers or booleans."""
+    try:
+        return np.asarray(value).dtype.kind in "iub"
+    except Exception:  # whatever its own conversion raises: real_array says it in a line
+        return False
+
+
+def _copied(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in params.items()}
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _index(k: int, shape: tuple[int, ...]) -> str:

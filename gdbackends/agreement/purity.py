@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,8 +30,12 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
     for point in (*points, points[second], points[0]):
         theta, data = point.astype(dtype).reshape(subject.shape), [a.copy() for a in base]
         before = (theta.copy(), *base)
-        result = _call(subject, theta, data)
+        params = {name: _copy(value) for name, value in subject.params.items()}
+        result = _call(subject, theta, data, params)
         kept.append(result)
+        for name, value in subject.params.items():
+            if isinstance(value, np.ndarray) and not _same_bits(value, params[name]):
+                changed = f"params[{name!r}]"
         for k, (old, new) in enumerate(zip(before, (theta, *data), strict=True)):
             if not _same_bits(old, new):
                 changed = "theta" if k == 0 else f"data[{k - 1}]"
@@ -46,8 +49,10 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
         return hand[:-2], Cause("mutates-input", f"the gradient function changes {changed} in place", {})
     if not np.array_equal(hand[[second, 0]], hand[-2:], equal_nan=True):
         return hand[:-2], _unsteady(subject, points, dtype)
-    if any(first is second and isinstance(first, np.ndarray) for first, second in pairwise(kept)):
-        return hand[:-2], Cause("stale", "the same array is returned at every call, changed in place", {})
+    if any(not np.array_equal(np.asarray(now), then, equal_nan=True) for now, then in zip(kept, values, strict=True)):
+        return hand[:-2], Cause(
+            "stale", "what an earlier call returned is changed by a later one: give a new array", {}
+        )
     return hand[:-2], None
 
 
@@ -66,10 +71,16 @@ def _same_bits(old: Array, new: Array) -> bool:
     return old.size == 0 or memoryview(old).cast("B") == memoryview(new).cast("B")
 
 
-def _call(subject: Subject, theta: Array, data: list[Array]) -> Any:
+def _copy(value: Any) -> Any:
+    return cast(Any, value).copy() if isinstance(value, np.ndarray) else value
+
+
+def _call(subject: Subject, theta: Array, data: list[Array], params: dict[str, Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
-            return subject.hand(theta, *data, **subject.params)
+            return subject.hand(theta, *data, **params)
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:  # whatever the function under test raises
         frames = traceback.extract_tb(error.__traceback__)[1:]
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
@@ -78,7 +89,10 @@ def _call(subject: Subject, theta: Array, data: list[Array]) -> Any:
 
 
 def _numbers(result: Any) -> Array:
-    array = np.asarray(result)
+    try:
+        array = np.array(result)
+    except Exception as error:  # what any object's own conversion may raise
+        raise InputError(f"the gradient cannot be made a NumPy array: {' '.join(str(error).split())[:150]}") from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"the gradient must be real numbers, got {type(result).__name__} of dtype {array.dtype}")
     return array

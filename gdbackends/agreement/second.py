@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from gdbackends.agreement.evidence import Cause
 from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.preparing import rounding_bounds
 from gdbackends.agreement.purity import hand_values
 from gdbackends.agreement.report import GradientReport
 from gdbackends.agreement.subject import Frameworks, Function, Subject
 from gdbackends.agreement.verdict import Case, judge
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
 
 _DIRECTIONS = 2
@@ -41,7 +42,10 @@ def check_second(
         sensitivity: as in `check_gradient`.
         seed: of the directions.
     """
+    if not callable(function):
+        raise InputTypeError(f"{what} must be a function, got {function!r}")
     generator, report = np.random.default_rng(seed), None
+    fault = _asymmetry(function, subject, points[0]) if what == "hessian" else None
     for _ in range(_DIRECTIONS):
         direction = cast(Array, generator.normal(size=points.shape[1]))
         along = replace(subject, hand=_along(what, function, subject.shape, direction))
@@ -52,12 +56,25 @@ def check_second(
             raise InputError(f"no framework can differentiate the loss twice ({unsupported})")
         bounds, bound = rounding_bounds(subject, frameworks, voters, points, "float64", seed, direction)
         case = Case(along, points, voters, bounds, bound, names, direction)
-        report = judge(case, *hand_values(along, points), sensitivity, seed, unsupported)
+        hand, own = hand_values(along, points)
+        report = judge(case, hand, fault or own, sensitivity, seed, unsupported)
         report = replace(report, of=what, sentence=report.sentence.replace("the gradient", f"the {what}"))
         if report.verdict != "pass":
             break
     assert report is not None
     return report
+
+
+def _asymmetry(function: Function, subject: Subject, theta: Array) -> Cause | None:
+    """Return a cause if the Hessian is not symmetric, as every Hessian of a smooth function is."""
+    matrix = np.asarray(replace(subject, hand=function).by_hand(theta), np.float64)
+    matrix = matrix.reshape(theta.size, -1) if matrix.size == theta.size**2 else np.zeros((1, 1))
+    apart = np.abs(matrix - matrix.T)
+    if not apart.max() > 1e-6 * np.abs(matrix).max():
+        return None
+    i, j = (int(k) for k in np.unravel_index(int(apart.argmax()), apart.shape))
+    text = f"it is not symmetric: entry ({i}, {j}) is {matrix[i, j]:.6g} and ({j}, {i}) {matrix[j, i]:.6g}"
+    return Cause("not-a-gradient", text, {"asymmetry": float(apart.max())})
 
 
 def _along(what: str, function: Function, shape: tuple[int, ...], direction: Array) -> Function:
@@ -67,8 +84,9 @@ def _along(what: str, function: Function, shape: tuple[int, ...], direction: Arr
         if what == "hvp":
             return function(theta, direction.astype(theta.dtype).reshape(shape), *data, **params)
         matrix = np.asarray(function(theta, *data, **params))
-        if matrix.shape not in ((*shape, *shape), (direction.size, direction.size)):
-            raise InputError(f"it has shape {matrix.shape} where theta has {shape}")
+        wanted = ((*shape, *shape), (direction.size, direction.size))
+        if matrix.shape not in wanted:
+            raise InputError(f"the hessian must have shape {wanted[0]} or {wanted[1]}, got {matrix.shape}")
         return (matrix.reshape(direction.size, direction.size) @ direction).reshape(shape)
 
     return product

@@ -10,11 +10,12 @@ from typing import cast
 import numpy as np
 
 from gdbackends.agreement.diagnosis import diagnose
-from gdbackends.agreement.evidence import Cause, Evidence
+from gdbackends.agreement.evidence import Cause, Evidence, some_components_of
 from gdbackends.agreement.gradients import Values
+from gdbackends.agreement.kink import at_a_kink
 from gdbackends.agreement.report import Component, GradientReport, Verdict, Witness
 from gdbackends.agreement.subject import Subject, numpy_losses
-from gdbackends.agreement.suspicion import at_a_kink, lost_precision, not_a_gradient
+from gdbackends.agreement.suspicion import lost_precision, not_a_gradient
 from gdbackends.agreement.witness import derivative
 from gdbackends.objectives import Array
 
@@ -56,7 +57,8 @@ class Case:
         largest component. One that is exactly 0 at every point can hide none.
         """
         with np.errstate(all="ignore"):
-            share = np.where(self.right == 0, np.inf, self.allowed / np.abs(self.right)).min(0)
+            share = self.allowed / np.abs(self.right)
+            share = np.where((self.right == 0) | ~np.isfinite(share), np.inf, share).min(0)
         return float(np.where((self.right == 0).all(0), 0.0, share).max())
 
 
@@ -102,6 +104,10 @@ def _verdict(
     kink = at_a_kink(case.subject, case.points, hand, apart, float(case.bounds.losses[0]))
     if kink is not None and case.direction is None:
         return "pass", kink
+    lost = ~np.all([np.isfinite(values.gradients).all(0) for values in case.voters.values()], axis=0)
+    if lost.any() and np.isfinite(hand).all():
+        text = "autodiff is not finite in {}: a root, a quotient or a norm at 0 is differentiated, behind a `where` too"
+        return "inconclusive", Cause("different-function", text.format(some_components_of(case.names, lost)), {})
     return "fail", _explain(case, hand, agreements)
 
 
@@ -152,16 +158,21 @@ def _components(case: Case, hand: Array) -> tuple[Component, ...]:
 
 
 def _witness(case: Case, hand: Array) -> Witness | None:
-    """Return a derivative along a random line through the last random point, by differences of NumPy's loss."""
+    """Return a derivative along a random line through the worst point, by differences of NumPy's loss.
+
+    Of a gradient that is right, through the last random point.
+    """
     loss = scalar_loss(case.subject)
     if loss is None:
         return None
-    theta, generator = case.points[-1], np.random.default_rng(0)
+    ratios = case.ratios(hand, case.right)
+    k = int(ratios.max(1).argmax()) if not ratios.max() <= 1 else len(case.points) - 1
+    theta, generator = case.points[k], np.random.default_rng(0)
     size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
     direction = cast(Array, generator.normal(size=theta.size)) * size
-    found = derivative(loss, theta, direction, float(case.bounds.losses[-1]))
-    ours, theirs = float(hand[-1] @ direction), float(case.right[-1] @ direction)
-    wide = 4 * found.error + float(case.allowed[-1] @ np.abs(direction))
+    found = derivative(loss, theta, direction, float(case.bounds.losses[k]))
+    ours, theirs = float(hand[k] @ direction), float(case.right[k] @ direction)
+    wide = 4 * found.error + float(case.allowed[k] @ np.abs(direction))
     sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
     near = abs(ours - found.value) <= wide, abs(theirs - found.value) <= wide
     return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)
@@ -183,11 +194,13 @@ def _sentence(verdict: Verdict, cause: Cause | None, fault: Cause | None, voters
     if cause is not None and cause.kind == "different-function" and cause.text.startswith(_LOSSES):
         return f"FAIL: {cause.text}."
     if fault is not None:
-        return f"FAIL: the gradient is no pure function of theta's shape: {fault.text}."
+        return f"FAIL: the gradient is at fault itself: {fault.text}."
     who = " and ".join(voters)
     if verdict == "pass":
         kink = "" if cause is None else ", a valid subgradient at a kink"
         return f"PASS: the gradient agrees with {who} within rounding{kink}."
+    if verdict == "inconclusive" and cause is not None and cause.kind != "kink":
+        return f"INCONCLUSIVE: {cause.text}."
     if verdict == "inconclusive":
         return f"INCONCLUSIVE: no difference from {who} was seen, but only errors above {visible:.0e} could have been."
     return f"FAIL: the gradient differs from {who} by more than rounding allows."

@@ -43,7 +43,7 @@ class Backend(Protocol):
         ...
 
     def asarray(self, array: Array) -> Array:
-        """Copy a NumPy array to the device: numbers in `dtype`, integers (row numbers) as integers."""
+        """Copy a NumPy array to the device: numbers in `dtype`, integers and booleans as they are."""
         ...
 
     def to_numpy(self, array: Array) -> Array:

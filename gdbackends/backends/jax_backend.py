@@ -53,7 +53,7 @@ class JaxBackend:
         """Copy; a matrix of numbers becomes a FeatureMajor."""
         with _settings(self.dtype):
             device = _devices()[self.device]
-            if array.dtype.kind == "i":
+            if array.dtype.kind in "ib":
                 return jax.device_put(np.array(array), device)
             if array.ndim != 2:
                 return jax.device_put(np.array(array, self.dtype), device)

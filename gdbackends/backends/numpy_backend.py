@@ -34,7 +34,7 @@ class NumpyBackend:
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major, so that w @ X.T reads it once, in order."""
-        return np.array(array) if array.dtype.kind == "i" else np.array(array.T, self.dtype, order="C").T
+        return np.array(array) if array.dtype.kind in "ib" else np.array(array.T, self.dtype, order="C").T
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""

@@ -40,7 +40,7 @@ class TorchBackend:
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major."""
         with torch.inference_mode(False):
-            if array.dtype.kind == "i":
+            if array.dtype.kind in "ib":
                 return torch.from_numpy(np.array(array)).to(self.device.replace("gpu", "cuda"))
             stored = np.array(array.T if array.ndim == 2 else array, self.dtype, order="C")
             placed = torch.from_numpy(stored).to(self.device.replace("gpu", "cuda"))
@@ -98,6 +98,16 @@ class TorchBackend:
         """Wait for the device's queue."""
         if array.is_cuda:
             torch.cuda.synchronize(array.device)
+
+    @contextmanager
+    def defaults(self) -> Generator[None]:
+        """Make `dtype` what an integer divided by another becomes, which is float32 otherwise, and restore."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(getattr(torch, self.dtype))
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
     def rounding(self, step: float, seed: int) -> AbstractContextManager[Any]:
         """Return a context in which every operation, backward ones too, errs at random by `step` of its result."""
