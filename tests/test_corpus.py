@@ -14,7 +14,7 @@ from array_api_compat import array_namespace
 from gdbackends import LinearRegression, check_gradient
 from gdbackends.objectives import Poisson
 
-FAULTS, CORRECT = 475, 600  # 25 of each of the 19 kinds, and right ones in both precisions: 80 s on a busy machine
+FAULTS, CORRECT = 342, 450  # 18 of each of the 19 kinds, and right ones in both precisions: 95 s on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleT
     assert summary.flagged >= 99
     assert summary.named >= 95
     assert {o.case.fault for o in wrong} == {*corpus.FAULTS, "kink"}
-    assert "| kink | 25 |" in corpus.markdown(summary, "command")
+    assert "| kink | 18 |" in corpus.markdown(summary, "command")
 
 
 def test_where_a_tanh_is_saturated_its_own_rounding_is_allowed(require) -> None:
