@@ -50,9 +50,7 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
     if not np.array_equal(hand[[second, 0]], hand[-2:], equal_nan=True):
         return hand[:-2], _unsteady(subject, points, dtype)
     if any(not np.array_equal(np.asarray(now), then, equal_nan=True) for now, then in zip(kept, values, strict=True)):
-        return hand[:-2], Cause(
-            "stale", "what an earlier call returned is changed by a later one: give a new array", {}
-        )
+        return hand[:-2], Cause("stale", "what an earlier call returned is changed by a later one", {})
     return hand[:-2], None
 
 

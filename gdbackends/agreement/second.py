@@ -84,9 +84,8 @@ def _along(what: str, function: Function, shape: tuple[int, ...], direction: Arr
         if what == "hvp":
             return function(theta, direction.astype(theta.dtype).reshape(shape), *data, **params)
         matrix = np.asarray(function(theta, *data, **params))
-        wanted = ((*shape, *shape), (direction.size, direction.size))
-        if matrix.shape not in wanted:
-            raise InputError(f"the hessian must have shape {wanted[0]} or {wanted[1]}, got {matrix.shape}")
+        if matrix.shape not in ((*shape, *shape), (direction.size, direction.size)):
+            raise InputError(f"the hessian must have theta's shape twice, {(*shape, *shape)}, got {matrix.shape}")
         return (matrix.reshape(direction.size, direction.size) @ direction).reshape(shape)
 
     return product
