@@ -18,6 +18,8 @@ from gdbackends.objectives import Array, LinearRegression
 from gdbackends.rounding import evaluate, has_bound
 
 _POINTS = 5
+_IN_RANGE = 1e150
+"""Where random points are kept, unless the loss is beyond it at the start: far from what overflows in another order."""
 
 
 def probe_points_near(subject: Subject, start: Array, frameworks: Frameworks, seed: int) -> Array:
@@ -35,9 +37,11 @@ def probe_points_near(subject: Subject, start: Array, frameworks: Frameworks, se
             losses = next((values.losses for values in found if isinstance(values, Values)), np.zeros(1))
         if not np.isfinite(losses[0]):
             raise InputError(f"the loss is {losses[0]} at the theta given; give one where it is finite")
-        if np.isfinite(losses).all():
+        largest = _IN_RANGE if abs(losses[0]) < _IN_RANGE else np.inf
+        outside = ~(np.abs(losses[1:]) <= largest) | ~np.isfinite(losses[1:])
+        if not outside.any():
             return points
-        steps[~np.isfinite(losses[1:])] *= -0.5  # to the other side, where a root or a logarithm is at its end
+        steps[outside] *= -0.5  # to the other side, where a root or a logarithm is at its end
     raise InputError("the loss is not finite near the theta given; give one within its domain")
 
 
