@@ -18,7 +18,7 @@ from gdbackends.agreement.evidence import (
     name_factor,
     some_components,
 )
-from gdbackends.agreement.rows import designs, row_left_out
+from gdbackends.agreement.rows import pulled_back, row_left_out
 from gdbackends.objectives import Array
 
 _MOST_PERMUTED = 500
@@ -132,8 +132,8 @@ def _offset(e: Evidence) -> Iterator[Cause]:
                 and a.shape[0] == b.size
                 and a.shape[1] in (constant.size, constant.size - 1)
             ):
-                for design in designs(a.astype(np.float64), constant.size):
-                    term = np.broadcast_to(b @ design, e.points.shape)
+                for vector in pulled_back(a, b, constant.size):
+                    term = np.broadcast_to(vector, e.points.shape)
                     found = _fit(e, difference, [term])
                     if found is not None and e.left_by(e.right + float(found[0]) * term, 1) <= 1:
                         text += f": {float(found[0]):.6g} of X^T y, as where the target was forgotten or taken twice"

@@ -10,14 +10,20 @@ from gdbackends.agreement.evidence import WITHIN, Cause, Evidence
 from gdbackends.objectives import Array
 
 
-def designs(X: Array, d: int) -> Iterator[Array]:
-    """Yield X as it multiplies d parameters: as it is, or with a column of ones behind or in front."""
-    ones = np.ones((X.shape[0], 1))
+def pulled_back(X: Array, y: Array, d: int) -> Iterator[Array]:
+    """Yield X^T y, (d,), X as it is, or with a column of ones behind or in front."""
+    product = y @ X
     if X.shape[1] == d:
-        yield X
+        yield product
     elif X.shape[1] == d - 1:
-        yield np.concatenate((X, ones), axis=1)
-        yield np.concatenate((ones, X), axis=1)
+        yield np.append(product, y.sum())
+        yield np.append(y.sum(), product)
+
+
+_SCREENED = 4
+"""Components by which rows are looked through first, as a large table must take no longer than its gradient."""
+_FEW_ROWS = 2000
+"""Rows among which it is also looked for one left out of the mean of a penalised loss, which has many variants."""
 
 
 def row_left_out(e: Evidence) -> Iterator[Cause]:
@@ -31,39 +37,61 @@ def row_left_out(e: Evidence) -> Iterator[Cause]:
         return
     weights = e.points.copy()
     weights[:, -1] = 0
-    penalties = (None, e.points, weights, np.sign(e.points))
     for X in e.data:
-        if X.ndim != 2 or X.dtype.kind not in "fi":
+        if X.ndim != 2 or X.shape[1] not in (width, width - 1) or X.dtype.kind not in "fi":
             continue
-        for design in designs(X.astype(np.float64), width):
-            n = design.shape[0]
+        n = X.shape[0]
+        penalties = (None, e.points, weights, np.sign(e.points)) if n <= _FEW_ROWS else (None,)
+        for shift in (0,) if X.shape[1] == width else (0, 1):  # the intercept last or first
             for factor in (1.0, n / (n - 1), n / (n + 1)) if n > 1 else (1.0,):
-                for penalty in penalties:
-                    if factor == 1 and penalty is not None:
-                        continue
-                    left = _left_by_rows(e, design, e.hand - factor * e.right, penalty)
-                    i = int(np.argmin(left))
-                    if left[i] <= 1:
-                        yield _cause(left, i, factor)
+                for penalty in penalties if factor != 1 else (None,):
+                    found = _explains(e, X, shift, e.hand - factor * e.right, penalty)
+                    if found is not None:
+                        yield _cause(*found, factor)
                         return
 
 
-def _cause(left: Array, i: int, factor: float) -> Cause:
-    same = int((left <= 1).sum())
-    more = f" (or one of {same - 1} others like it)" if same > 1 else ""
+def _explains(
+    e: Evidence, X: Array, shift: int, difference: Array, penalty: Array | None
+) -> tuple[Array, Array] | None:
+    """Return the rows that explain the difference and what each leaves; None if there are none."""
+    width = e.shape[-1]
+    wanted, allowed = difference.reshape(-1, width), e.tolerance.reshape(-1, width)
+    known = None if penalty is None else penalty.reshape(-1, width)
+    few = np.argsort(-(np.abs(wanted) / allowed).max(0))[:_SCREENED]
+    some = slice(0, 2)  # points; more would be surer, and are looked at afterwards
+    first = _left_by_rows(
+        _columns(X, few, shift), wanted[some, few], allowed[some, few], None if known is None else known[some, few]
+    )
+    rows = np.flatnonzero(first <= 4)
+    if rows.size == 0:
+        return None
+    left = _left_by_rows(_columns(X[rows], np.arange(width), shift), wanted, allowed, known)
+    return (rows[left <= 1], left[left <= 1]) if (left <= 1).any() else None
+
+
+def _columns(X: Array, chosen: Array, shift: int) -> Array:
+    """Return the chosen components of each row, (n, k): those of X, and 1 for the intercept."""
+    design = np.ones((X.shape[0], chosen.size))
+    inside = (chosen >= shift) & (chosen - shift < X.shape[1])
+    design[:, inside] = X[:, chosen[inside] - shift]
+    return design
+
+
+def _cause(rows: Array, left: Array, factor: float) -> Cause:
+    i = int(left.argmin())
+    more = f" (or one of {rows.size - 1} others like it)" if rows.size > 1 else ""
     mean = "" if factor == 1 else ", and the mean is of the rows that are counted"
-    text = f"a data row is left out or counted twice: the difference is a multiple of row {i}{more}{mean}"
-    return Cause("row", text, {"row": float(i)}, float(left[i]))
+    text = f"a data row is left out or counted twice: the difference is a multiple of row {rows[i]}{more}{mean}"
+    return Cause("row", text, {"row": float(rows[i])}, float(left[i]))
 
 
-def _left_by_rows(e: Evidence, design: Array, difference: Array, penalty: Array | None) -> Array:
+def _left_by_rows(design: Array, wanted: Array, allowed: Array, known: Array | None) -> Array:
     """Return for each row what it leaves of the difference as a multiple of it (and one multiple of the penalty), (n,).
 
     One point and one row of theta after another, so that no array of all points, rows and components is held.
     """
-    n, width = design.shape
-    wanted, allowed = difference.reshape(-1, width), e.tolerance.reshape(-1, width)
-    known = None if penalty is None else penalty.reshape(-1, width)
+    n = design.shape[0]
     weight, products, squares = np.zeros((3, n))
 
     def beside(k: int, what: Array) -> Array:
