@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gdbackends.agreement.evidence import Cause
-from gdbackends.agreement.subject import Subject, numpy_losses
+from gdbackends.agreement.subject import Subject, scalar_loss
 from gdbackends.agreement.witness import one_sided
 from gdbackends.objectives import Array
 
@@ -32,13 +32,9 @@ def at_a_kink(subject: Subject, points: Array, hand: Array, apart: Array, noise:
     differing = np.flatnonzero(~(apart[0] <= 1))
     if not (apart[1:] <= 1).all() or differing.size > _LOOKED_AT or not np.isfinite(hand[0]).all():
         return None
-    if numpy_losses(subject, points[:1]) is None:
+    loss = scalar_loss(subject, points[0])
+    if loss is None:
         return None
-
-    def loss(theta: Array) -> float:
-        found = numpy_losses(subject, theta[None])
-        return float("nan") if found is None else float(found[0])
-
     scale = np.abs(points[1:] - points[0]).max(0)
     low = high = 0.0
     for j in differing:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.noise import noise
-from gdbackends.agreement.subject import Frameworks, Function, Subject, numpy_losses
+from gdbackends.agreement.subject import Frameworks, Function, Subject, copied, numpy_losses
 from gdbackends.arrays import real_array
 from gdbackends.backends import DTYPES, get_backend
 from gdbackends.errors import InputError, InputTypeError, whole_number
@@ -80,7 +80,7 @@ def prepare_subject(
     if len(labels) != start.size:
         raise InputError(f"names must be {start.size}, one a component, got {len(labels)}")
     return (
-        Subject(losses, gradient, start.shape, arrays, _copied(cast("Mapping[str, Any] | None", params) or {})),
+        Subject(losses, gradient, start.shape, arrays, copied(cast("Mapping[str, Any] | None", params) or {})),
         start.ravel(),
         tuple(labels),
     )
@@ -100,10 +100,6 @@ def _is_whole(value: Any) -> bool:
         return np.asarray(value).dtype.kind in "iub"
     except Exception:  # whatever its own conversion raises: real_array says it in a line
         return False
-
-
-def _copied(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in params.items()}
 
 
 def _printable(name: str) -> str:

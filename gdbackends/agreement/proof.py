@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gdbackends.agreement.trajectory import Run, batch, rows_of_steps
-from gdbackends.agreement.tube import STEPS, STEPWISE, along, curvature, is_kinked, on_a_ball
+from gdbackends.agreement.tube import STEPS, STEPWISE, along, curvature, on_a_ball
 from gdbackends.descent import Problem, learning_rates
+from gdbackends.descent.stopping import kinked
 from gdbackends.objectives import Array, LinearRegression, SquaredError
 from gdbackends.rounding import evaluate, unit_roundoff
 from gdbackends.spectrum import Spectrum
@@ -99,7 +100,7 @@ def proof_run(problem: Problem, ends: Spectrum | None, minimum: Array) -> Proof:
     size, quadratic = problem.X.shape[1] * max(problem.batches), isinstance(objective.row_loss, SquaredError)
     steps = max(10, min(STEPS, (_WORK if quadratic and whole else STEPWISE) // size))
     falling = 0.2 / largest * np.linspace(1, 0.5, steps)
-    rates = learning_rates(problem, "auto", steps) if is_kinked(objective) else falling
+    rates = learning_rates(problem, "auto", steps) if kinked(objective) else falling
     rates = rates.astype(problem.backend.dtype)
     closed = quadratic and whole and ends
     bounds = on_a_ball(problem, closed, minimum, rates) if closed else along(problem, rates, largest)

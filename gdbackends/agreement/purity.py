@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from gdbackends.agreement.evidence import Cause
-from gdbackends.agreement.subject import Subject
+from gdbackends.agreement.subject import Subject, copied
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
@@ -30,7 +30,7 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
     for point in (*points, points[second], points[0]):
         theta, data = point.astype(dtype).reshape(subject.shape), [a.copy() for a in base]
         before = (theta.copy(), *base)
-        params = {name: _copy(value) for name, value in subject.params.items()}
+        params = copied(subject.params)
         result = _call(subject, theta, data, params)
         kept.append(result)
         for name, value in subject.params.items():
@@ -67,10 +67,6 @@ def _same_bits(old: Array, new: Array) -> bool:
     if not (old.flags.c_contiguous and new.flags.c_contiguous):
         return old.tobytes() == new.tobytes()
     return old.size == 0 or memoryview(old).cast("B") == memoryview(new).cast("B")
-
-
-def _copy(value: Any) -> Any:
-    return cast(Any, value).copy() if isinstance(value, np.ndarray) else value
 
 
 def _call(subject: Subject, theta: Array, data: list[Array], params: dict[str, Any]) -> Any:

@@ -53,7 +53,12 @@ class Subject:
         """Return the hand gradient at a flat theta, as it comes, and without warnings; it gets copies of everything."""
         data = [a.astype(dtype) if a.dtype.kind == "f" else a.copy() for a in self.data]
         with np.errstate(all="ignore"):
-            return self.hand(theta.astype(dtype).reshape(self.shape), *data, **self.params)
+            return self.hand(theta.astype(dtype).reshape(self.shape), *data, **copied(self.params))
+
+
+def copied(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters of which the arrays are copies, for what is called may change them."""
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in params.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +150,18 @@ def autodiff(subject: Subject, framework: str, dtype: str, direction: Array | No
         return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
 
     return run
+
+
+def scalar_loss(subject: Subject, theta: Array) -> Callable[[Array], float] | None:
+    """Return NumPy's loss as a function of a flat theta; None where NumPy cannot run it, at this one."""
+    if numpy_losses(subject, theta[None]) is None:
+        return None
+
+    def loss(theta: Array) -> float:
+        values = numpy_losses(subject, theta[None])
+        return float("nan") if values is None else float(values[0])
+
+    return loss
 
 
 def numpy_losses(subject: Subject, points: Array) -> Array | None:

@@ -1,4 +1,4 @@
-"""What a difference may come from that no fit of constants tells: a kink, lost digits, or no gradient at all."""
+"""What a difference may come from that no fit of constants tells: lost digits, or no gradient at all."""
 
 from __future__ import annotations
 

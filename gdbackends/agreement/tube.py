@@ -7,6 +7,7 @@ import numpy as np
 from gdbackends.agreement.trajectory import batch, rows_of_steps, trajectory
 from gdbackends.descent import Problem
 from gdbackends.descent.rates import poisson_curvature
+from gdbackends.descent.stopping import kinked
 from gdbackends.objectives import Array, LinearRegression, Poisson, SquaredError
 from gdbackends.rounding import evaluate, gamma, unit_roundoff
 from gdbackends.spectrum import Spectrum, batch_curvature
@@ -25,11 +26,6 @@ def curvature(problem: Problem, ends: Spectrum | None) -> float:
     if isinstance(objective.row_loss, Poisson):
         return poisson_curvature(problem) * problem.y.size / min(problem.batches)
     return float("inf")
-
-
-def is_kinked(objective: LinearRegression) -> bool:
-    """Say whether the derivative of the row loss jumps."""
-    return getattr(objective.row_loss, "jump", 0.0) > 0
 
 
 def _tau(problem: Problem, theta: Array, X: Array, y: Array, rate: float, slope: float, ball: float) -> float:
@@ -99,7 +95,7 @@ def along(problem: Problem, rates: Array, largest: float) -> Array:
             continue
         X, y = batch(problem, rows)
         rate, ball, rho = float(rates[k]), bounds[-1], 1.0
-        steep = 0.0 if is_kinked(objective) else largest
+        steep = 0.0 if kinked(objective) else largest
         if isinstance(objective.row_loss, Poisson):
             steep = _poisson_here(objective, path[k], X, ball)
             rho = max(1.0, rate * steep - 1)

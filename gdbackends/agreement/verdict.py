@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import cast
@@ -14,7 +14,7 @@ from gdbackends.agreement.evidence import Cause, Evidence, some_components_of
 from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.kink import at_a_kink
 from gdbackends.agreement.report import Component, GradientReport, Verdict, Witness
-from gdbackends.agreement.subject import Subject, numpy_losses
+from gdbackends.agreement.subject import Subject, numpy_losses, scalar_loss
 from gdbackends.agreement.suspicion import lost_precision, not_a_gradient
 from gdbackends.agreement.witness import derivative
 from gdbackends.objectives import Array
@@ -162,12 +162,12 @@ def _witness(case: Case, hand: Array) -> Witness | None:
 
     Of a gradient that is right, through the last random point.
     """
-    loss = scalar_loss(case.subject)
-    if loss is None:
-        return None
     ratios = case.ratios(hand, case.right)
     k = int(ratios.max(1).argmax()) if not ratios.max() <= 1 else len(case.points) - 1
     theta, generator = case.points[k], np.random.default_rng(0)
+    loss = scalar_loss(case.subject, theta)
+    if loss is None:
+        return None
     size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
     direction = cast(Array, generator.normal(size=theta.size)) * size
     found = derivative(loss, theta, direction, float(case.bounds.losses[k]))
@@ -176,18 +176,6 @@ def _witness(case: Case, hand: Array) -> Witness | None:
     sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
     near = abs(ours - found.value) <= wide, abs(theirs - found.value) <= wide
     return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)
-
-
-def scalar_loss(subject: Subject) -> Callable[[Array], float] | None:
-    """Return NumPy's loss of a flat theta; None where NumPy cannot run it."""
-    if numpy_losses(subject, np.ones((1, int(np.prod(subject.shape, dtype=int))))) is None:
-        return None
-
-    def loss(theta: Array) -> float:
-        values = numpy_losses(subject, theta[None])
-        return float("nan") if values is None else float(values[0])
-
-    return loss
 
 
 def _sentence(verdict: Verdict, cause: Cause | None, fault: Cause | None, voters: list[str], visible: float) -> str:
