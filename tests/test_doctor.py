@@ -90,7 +90,7 @@ def test_a_bare_machine_is_told_what_to_type(tmp_path: Path) -> None:
     [
         ("print('noise')\nraise OSError('libcudart.so.13: cannot\\n open')", "OSError: libcudart.so.13: cannot open"),
         ("class E(ImportError): ...\nraise E('own class')", "E: own class"),
-        ("import os; os._exit(3)", "its process ended without an answer"),
+        ("import os; os._exit(3)", "its process ended with code 3, without an answer"),
         ("import sys; sys.exit('leaving')", "SystemExit: leaving"),
         ("", "ImportError: cannot import name 'device' from 'torch'"),
     ],

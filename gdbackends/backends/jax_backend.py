@@ -71,6 +71,22 @@ class JaxBackend:
         """
         return (_value_and_grad if _is_value(objective) else _value_and_grad.__wrapped__)(objective, self.dtype)
 
+    def value(self, objective: Objective) -> Callable[..., Array]:
+        """Return the compiled loss."""
+        compiled = jax.jit(lambda theta, data: objective.loss(theta, *map(_rows, data)))
+
+        def value(theta: Array, *data: Array) -> Array:
+            with _settings(self.dtype):
+                return compiled(theta, data)
+
+        return value
+
+    def forget(self) -> None:
+        """Drop all that was compiled, so that a first call compiles again."""
+        _value_and_grad.cache_clear()
+        _loop.cache_clear()
+        jax.clear_caches()
+
     def hessian_product(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, v, *data) -> (loss, H v), the derivative along v of jax.grad, compiled."""
 

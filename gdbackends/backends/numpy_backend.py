@@ -48,6 +48,10 @@ class NumpyBackend:
 
         return getattr(objective, "value_and_gradient", separately)
 
+    def value(self, objective: Objective) -> Callable[..., Array]:
+        """Return the objective's loss."""
+        return objective.loss
+
     def repeat(
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:

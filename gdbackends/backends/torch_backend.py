@@ -64,6 +64,18 @@ class TorchBackend:
 
         return value_and_grad
 
+    def value(self, objective: Objective) -> Callable[..., Array]:
+        """Return a function that runs the loss, and records nothing to differentiate."""
+
+        def value(theta: Array, *data: Array) -> Array:
+            if torch.get_float32_matmul_precision() != "highest":
+                with _autograd_in_full_precision():
+                    return value(theta, *data)
+            with torch.no_grad():
+                return objective.loss(theta, *data)
+
+        return value
+
     def hessian_product(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, v, *data) -> (loss, H v): autograd of the gradient along v."""
 

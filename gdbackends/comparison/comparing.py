@@ -28,8 +28,8 @@ def compare(
     Args:
         data: the table; None means the bundled heights and weights.
         backends: names of backends; None means every one installed.
-        isolate: run each backend in a process of its own, as the command line does (a script that asks for it needs
-            `if __name__ == "__main__":`). In one process they slow each other down, and the times compare less well.
+        isolate: run each backend in a process of its own, as the command line does. In one process they slow each
+            other down, and the times compare less well.
         **settings: the fields of `Settings`: the arguments of `fit`, and `device` and `dtype`.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ VARIABLES = (
 )
 """The environment variables that change which device, or how many threads, a framework takes."""
 
+_PROCESS = Path("/proc/self")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
 
 def environment() -> dict[str, str | int | None]:
     """Return versions (None: not installed), the processor's name and the number of cores this process may use."""
@@ -25,7 +29,7 @@ def environment() -> dict[str, str | int | None]:
         "python": platform.python_version(),
         **{package: version_of(package) for package in ("numpy", "jax", "torch")},
         "cpu": _processor(),
-        "cores": _usable_cores(),
+        "cores": len(affinity()),
     }
 
 
@@ -38,7 +42,7 @@ def machine() -> dict[str, Any]:
     memory = _memory()
     return {
         "cpu": _processor(),
-        "cores": _usable_cores(),
+        "cores": len(affinity()),
         "machine_cores": os.cpu_count(),
         "cpu_quota": cpu_quota(),
         "memory_bytes": memory.get("MemTotal"),
@@ -53,10 +57,6 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _usable_cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def cpu_quota(own: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float | None:
@@ -104,3 +104,30 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def last_cache() -> int:
+    """Return the bytes of the largest cache; 64 MB where the system does not say."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    sizes = [path.read_text(encoding="utf8").strip() for path in _CACHES.glob("index*/size")]
+    return max((int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units), default=64 << 20)
+
+
+def forget_peak() -> None:
+    """Begin the highest memory of this process anew, where the system can (Linux)."""
+    with suppress(OSError):
+        _PROCESS.joinpath("clear_refs").write_text("5", encoding="utf8")
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has held, since `forget_peak` where that can be."""
+    try:
+        lines = _PROCESS.joinpath("status").read_text(encoding="utf8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
+
+
+def affinity() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

@@ -1,0 +1,66 @@
+"""Whether a backend computes the right thing: no time stands without it.
+
+Each backend is held against the float64 evaluation of the closed formula, within what rounding allows: its cost and
+gradient at two points, and every step of two short descents, one that keeps its path and one that does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gdbackends.agreement.gradients import Values, values, yardstick
+from gdbackends.agreement.proof import Proof
+from gdbackends.agreement.trajectory import trajectory
+from gdbackends.agreement.tube import along, curvature
+from gdbackends.backends import Backend
+from gdbackends.descent import Problem, learning_rates
+from gdbackends.descent.stopping import kinked
+from gdbackends.objectives import Array
+
+_STEPS = 2
+
+
+def agreement(problem: Problem, wide: Backend) -> tuple[float, str]:
+    """Return the largest difference from the truth over what rounding allows (at most 1 agrees), and what differs most.
+
+    Args:
+        problem: as it is placed, of a bundled objective.
+        wide: the same backend in float64, asked where sums are so long that the dtype shows nothing.
+    """
+    with np.errstate(all="ignore"):
+        points = _points(problem)
+        dtype = problem.backend.dtype
+        ruler = yardstick(problem, points, dtype)
+        ratios = {"gradient": ruler.ratio(values(problem.backend, problem, points), _truth(problem, points), 2)}
+        if ruler.blind:
+            wider = yardstick(problem, points, "float64")
+            ratios["gradient in float64"] = wider.ratio(values(wide, problem, points), _truth(problem, points), 2)
+        ratios["descent"] = _descent(problem)
+    what = max(ratios, key=lambda name: ratios[name])
+    return ratios[what], what
+
+
+def _points(problem: Problem) -> Array:
+    """Return the start and a point at random, (2, d + 1), in the problem's dtype."""
+    size = problem.theta0.size
+    random = np.random.default_rng(problem.seed).normal(size=size) / size**0.5
+    return np.stack((problem.theta0, random.astype(problem.backend.dtype)))
+
+
+def _truth(problem: Problem, points: Array) -> Values:
+    at = yardstick(problem, points, "float64").evaluations
+    return Values(np.array([e.loss for e in at]), np.array([e.gradient for e in at]))
+
+
+def _descent(problem: Problem) -> float:
+    """Hold two short descents against the truth at their own parameters."""
+    size, dtype = problem.theta0.size, problem.backend.dtype
+    start = np.random.default_rng(problem.seed).normal(size=size) / size**0.5
+    moved = replace(problem, theta0=start.astype(dtype))
+    largest = curvature(moved, None)
+    rates = learning_rates(moved, "auto" if kinked(moved.objective) else 0.2 / largest, _STEPS)
+    bounds = along(moved, rates, largest)
+    proof = Proof(rates, np.append(bounds, bounds[-1]), np.inf, largest)
+    return proof.losses_ratio(moved, trajectory(moved, rates))

@@ -1,0 +1,147 @@
+"""What is timed: a Case is one work, of one backend, on one problem; and the suites of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from gdbackends.backends import DTYPES
+from gdbackends.backends import names as backend_names
+from gdbackends.datasets import Dataset
+from gdbackends.errors import InputError
+from gdbackends.objectives import LinearRegression, row_loss
+
+WORKS = ("loss", "gradient", "step", "fit")
+"""The loss alone; it and its gradient; one more step of a descent; a descent of at most STEPS steps."""
+STEPS = 100
+LARGEST = 10**9
+"""Bytes of X at most, in the suites."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem, whoever solves it.
+
+    Attributes:
+        objective: spelled as in "squared", "huber:1".
+        rows: n.
+        features: d.
+        dtype: "float64" or "float32".
+        seed: of the random table.
+    """
+
+    objective: str = "squared"
+    rows: int = 1000
+    features: int = 10
+    dtype: str = "float64"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be made."""
+        row_loss(self.objective)
+        for name in ("rows", "features"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.rows == 1 and self.objective == "logistic":
+            raise InputError("the logistic loss needs rows of both labels, got 1 row; give at least 2")
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+
+    @property
+    def model(self) -> LinearRegression:
+        """The objective."""
+        return LinearRegression(row_loss=row_loss(self.objective))
+
+    @property
+    def bytes(self) -> int:
+        """That must be read once: X, with its column of ones, and y."""
+        return self.rows * (self.features + 2) * np.dtype(self.dtype).itemsize
+
+    def table(self) -> Dataset:
+        """Return random rows: features near normal, of mean 0 and variance 1; targets that suit the objective."""
+        generator = np.random.default_rng(self.seed)
+        X = generator.standard_normal((self.rows, self.features))
+        z = X @ (generator.standard_normal(self.features) / self.features**0.5)
+        noise, kind = generator.standard_normal(self.rows), self.objective.partition(":")[0]
+        if kind == "logistic":
+            y = (z + noise > 0) * 1.0
+            y[:2] = 0.0, 1.0  # both labels, however few the rows
+        else:
+            y = generator.poisson(np.exp(z / 2)) * 1.0 if kind == "poisson" else z + noise
+        return Dataset(X, y, name=f"{self.rows} x {self.features}", copy=False)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is computed.
+
+    Attributes:
+        backend: a name of `get_backend`, or "module:name" of a function of dtype that returns a Backend.
+        device: in the framework's words.
+        threads: how many cores, and threads, it may use; 0: all that are at hand.
+    """
+
+    backend: str
+    device: str = "cpu"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the results."""
+
+    place: Place
+    task: Task = field(default_factory=Task)
+    work: str = "step"
+
+    def __post_init__(self) -> None:
+        """Refuse a work that is none."""
+        if self.work not in WORKS:
+            raise InputError(f"work must be one of {', '.join(WORKS)}, got {self.work!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the case is: ten names that JSON can hold."""
+        return {**asdict(self.place), **asdict(self.task), "work": self.work}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Case:
+        """Return the case of a record."""
+        place, task = ({f.name: record[f.name] for f in fields(kind)} for kind in (Place, Task))
+        return cls(Place(**place), Task(**task), record["work"])
+
+
+def cases(
+    backends: Sequence[str],
+    rows: Iterable[int],
+    features: Iterable[int],
+    *,
+    devices: Sequence[str] = ("cpu",),
+    objectives: Sequence[str] = ("squared",),
+    dtypes: Sequence[str] = ("float64",),
+    works: Sequence[str] = ("step",),
+    threads: Sequence[int] = (0,),
+    seed: int = 0,
+) -> list[Case]:
+    """Return every combination, without doubles; NumPy on the CPU alone."""
+    sizes = product(objectives, rows, features, dtypes)
+    tasks = [Task(objective, n, d, dtype, seed) for objective, n, d, dtype in sizes]
+    places = [
+        Place(backend, device, count)
+        for backend, device, count in product(backends, devices, threads)
+        if device == "cpu" or backend != "numpy"
+    ]
+    return list(dict.fromkeys(Case(place, task, work) for task, work, place in product(tasks, works, places)))
+
+
+def suite(name: str, backends: Sequence[str] = backend_names(), **given: Any) -> list[Case]:
+    """Return the cases of the suite "quick", 12 a backend, or "full", those up to LARGEST bytes; `given` replaces."""
+    if name not in ("quick", "full"):
+        raise InputError(f"suite must be quick or full, got {name!r}")
+    quick = {"rows": (100, 1000, 10_000, 100_000), "features": (1, 10, 100), "works": ("step",)}
+    full = {"rows": (100, 1000, 10_000, 100_000, 1_000_000), "features": (1, 10, 100, 1000)}
+    chosen = quick if name == "quick" else {**full, "works": WORKS, "dtypes": DTYPES}
+    return [case for case in cases(backends, **(chosen | given)) if case.task.bytes <= LARGEST]
