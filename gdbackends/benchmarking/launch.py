@@ -21,12 +21,21 @@ from gdbackends.measurement.timing import batches, marginal_steps, seconds
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the process found: seconds of the import, the cores it may use, the backend's threads and device."""
+    """What the process found.
+
+    Attributes:
+        import_s: seconds of the framework's import, and of its first look at the devices.
+        affinity: the cores it may use.
+        threads_seen: that the backend says it uses; None: it cannot tell.
+        device_name: the product's, where it has one.
+        cache_bytes: of the largest cache of the processor.
+    """
 
     import_s: float
     affinity: list[int]
-    threads: int | None
-    device: str
+    threads_seen: int | None
+    device_name: str
+    cache_bytes: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def arrive(place: Place) -> Arrival:
     import_s = seconds(lambda: loaded.append(_backend(place, "float64")))
     seen: Surroundings = getattr(loaded[0], "surroundings", Surroundings)()
     kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
-    return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device)
+    return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache())
 
 
 def open_task(place: Place, task: Task, judged: bool) -> Opening:

@@ -28,7 +28,7 @@ class Estimate:
     @property
     def spread(self) -> float:
         """The half width of the interval, as a part of the value; infinite where there is none."""
-        return sqrt(self.high / self.low) - 1 if 0 < self.low and self.high < inf else inf
+        return sqrt(self.high / self.low) - 1 if self.low > 0 and self.high < inf else inf
 
     def differs(self, margin: float = 0.05) -> bool:
         """Say whether the interval of a ratio lies outside [1 - margin, 1 + margin]."""

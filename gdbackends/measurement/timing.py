@@ -186,4 +186,3 @@ class Deadline:
     def passed(self) -> bool:
         """Whether it is over."""
         return self._budget is not None and self.spent >= self._budget
-

@@ -1,0 +1,163 @@
+"""What the launches of a case come to: a Row, and its ratio to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from statistics import median
+from typing import Any
+
+from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.results import Results
+from gdbackends.measurement.student import Estimate, estimate
+from gdbackends.measurement.timing import Stopped, Timing
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case with all that is known of it. Times are seconds, medians over the launches unless said otherwise.
+
+    Attributes:
+        case: what was timed.
+        status: "ok", "unfinished", or one of the results' FAILURES.
+        reason: of a failure; else "".
+        timing: the steady state; None without one.
+        by_launch: by launch, the logarithm of its median, for ratios of launches made in the same round.
+        agreement: the largest difference from the truth over what rounding allows; None: not judged yet.
+        import_s: of the framework.
+        transfer_s: to place X and y.
+        first_call_s: compiling included.
+        peak_bytes: the most memory of the process in any launch.
+        device_peak_bytes: of the device.
+        share: of the read bandwidth, where the data exceed the last cache.
+        device: the product's name.
+    """
+
+    case: Case
+    status: str
+    reason: str = ""
+    timing: Timing | None = None
+    by_launch: Mapping[int, float] | None = None
+    agreement: float | None = None
+    import_s: float | None = None
+    transfer_s: float | None = None
+    first_call_s: float | None = None
+    peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    share: float | None = None
+    device: str = ""
+
+
+def rows(results: Results) -> list[Row]:
+    """Return a row for each case, in the order of the file."""
+    return [_row(results, case) for case in results.cases]
+
+
+def _row(results: Results, case: Case) -> Row:
+    launches, end = results.of(case), results.ends.get(case)
+    judged = [r["agreement"] for r in launches.values() if r["agreement"] is not None]
+    agreement = max([*judged, *([end["agreement"]] if end and end["agreement"] is not None else [])], default=None)
+    if end and end["status"] != "ok":
+        return Row(case, end["status"], end["reason"], agreement=agreement)
+    records = list(launches.values())
+    if not records:
+        return Row(case, "unfinished", "no launch yet")
+    timing = Timing(
+        tuple(tuple(r["batches_s"]) for r in records),
+        sum(r["calls"] for r in records),
+        Stopped[end["stopped"]] if end else Stopped.BUDGET,
+    )
+    return Row(
+        case,
+        "ok" if end else "unfinished",
+        "" if end else f"{len(records)} launches so far",
+        timing if agreement is not None else None,
+        dict(zip(launches, timing.logs, strict=True)),
+        agreement,
+        *(median(r[name] for r in records) for name in ("import_s", "transfer_s", "first_call_s")),
+        *(_largest(r[name] for r in records) for name in ("peak_bytes", "device_peak_bytes")),
+        share=_share(results, case, launches, timing),
+        device=records[0]["device_name"],
+    )
+
+
+def _largest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _share(results: Results, case: Case, launches: Mapping[int, Mapping[str, Any]], timing: Timing) -> float | None:
+    """Return bytes that must be read over time and bandwidth, on the processor and where no cache holds them."""
+    first = next(iter(launches.values()))
+    speeds = [
+        results.bandwidths[key]
+        for number, record in launches.items()
+        if (key := (record["run"], number, case.place.threads)) in results.bandwidths
+    ]
+    if case.place.device != "cpu" or not speeds or case.task.bytes <= first["cache_bytes"]:
+        return None
+    return first["passes"] * case.task.bytes / timing.median / median(speeds)
+
+
+def ratio(row: Row, base: Row) -> Estimate | None:
+    """Return the time of a row over that of another, from the launches that were made in the same rounds."""
+    if row.timing is None or base.timing is None or not row.by_launch or not base.by_launch:
+        return None
+    both = [number for number in row.by_launch if number in base.by_launch]
+    return estimate([row.by_launch[number] - base.by_launch[number] for number in both]) if both else None
+
+
+def beside(row: Row, others: Iterable[Row], **changed: Any) -> Row | None:
+    """Return the row whose case differs from this one's in these alone: names of the case."""
+    wanted = row.case.to_dict() | changed
+    return next((other for other in others if other.case.to_dict() == wanted), None)
+
+
+def paid_after(row: Row, base: Row) -> float | None:
+    """Return the steps after which a dearer first call has been paid for by faster ones; None: never.
+
+    For the work "step", whose first call makes one.
+    """
+    if row.timing is None or base.timing is None or row.first_call_s is None or base.first_call_s is None:
+        return None
+    saved, dearer = base.timing.median - row.timing.median, row.first_call_s - base.first_call_s
+    return max(0.0, dearer / saved) if saved > 0 else None
+
+
+def records(results: Results) -> list[dict[str, Any]]:
+    """Return what is to be exported: a flat record a row, with its ratio to NumPy and where it was measured."""
+    table = rows(results)
+    return [_record(row, beside(row, table, backend="numpy", device="cpu"), results) for row in table]
+
+
+def _record(row: Row, base: Row | None, results: Results) -> dict[str, Any]:
+    timing, against = row.timing, ratio(row, base) if base else None
+    first = next(iter(results.of(row.case).values()), results.ends.get(row.case, {}))
+    run = results.runs.get(first.get("run", ""), {})
+    low, high = timing.interval if timing else (None, None)
+    return {
+        **row.case.to_dict(),
+        "status": row.status,
+        "reason": row.reason,
+        "median_s": timing.median if timing else None,
+        "low_s": _finite(low),
+        "high_s": _finite(high),
+        "launches": len(timing.launches) if timing else 0,
+        "calls": timing.calls if timing else 0,
+        "stopped": timing.stopped.name.lower() if timing else None,
+        "ratio_to_numpy": against.value if against else None,
+        "ratio_low": _finite(against.low) if against else None,
+        "ratio_high": _finite(against.high) if against else None,
+        **{
+            name: getattr(row, name)
+            for name in ("agreement", "import_s", "transfer_s", "first_call_s", "peak_bytes", "device_peak_bytes")
+        },
+        "bandwidth_share": row.share,
+        "device_name": row.device,
+        "at": run.get("at"),
+        **{name: run.get("environment", {}).get(name) for name in ("python", "numpy", "jax", "torch", "cpu", "cores")},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value and isfinite(value) else None
