@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -34,7 +34,7 @@ class Timing:
         stopped: why no more were.
     """
 
-    launches: tuple[tuple[float, ...], ...]
+    launches: Sequence[Sequence[float]]
     calls: int
     stopped: Stopped
 
@@ -146,13 +146,17 @@ def marginal_steps(
     Raises:
         ArithmeticError: not even so many steps can be told from noise.
     """
+
+    def timed(steps: int) -> float:
+        return seconds(lambda: run(steps))
+
     k = 1
     run(k)  # compiles
-    while seconds(lambda: run(k)) < least and k < most:
+    while timed(k) < least and k < most:
         k *= 2
     while True:
         run(3 * k)
-        taken = [_pair(run, k, r % 2 == 1) for r in range(rounds)]
+        taken = [_marginal(timed, k, longer_first=r % 2 == 1) for r in range(rounds)]
         if min(taken) > 0:
             return taken, 4 * k * rounds
         if k >= most:
@@ -160,8 +164,8 @@ def marginal_steps(
         k *= 2
 
 
-def _pair(run: Callable[[int], object], k: int, longer_first: bool) -> float:
-    times = {m: seconds(lambda m=m: run(m)) for m in sorted((k, 3 * k), reverse=longer_first)}
+def _marginal(timed: Callable[[int], float], k: int, longer_first: bool) -> float:
+    times = {steps: timed(steps) for steps in ((3 * k, k) if longer_first else (k, 3 * k))}
     return (times[3 * k] - times[k]) / (2 * k)
 
 
