@@ -98,8 +98,9 @@ def _differences(old: Results, new: Results, case: Case) -> list[str]:
 
 
 def _setting(results: Results, case: Case) -> list[Any]:
-    launch: dict[str, Any] = next(iter(results.of(case).values()), {})
-    machine: dict[str, Any] = results.runs.get(launch.get("run", ""), {}).get("machine", {})
+    nothing: dict[str, Any] = {}
+    launch = next(iter(results.of(case).values()), nothing)
+    machine: dict[str, Any] = results.runs.get(launch.get("run", ""), nothing).get("machine", nothing)
     return [*(machine.get(name) for name in _MACHINE), *(launch.get(name) for name in _LAUNCH)]
 
 

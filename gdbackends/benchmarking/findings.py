@@ -151,6 +151,9 @@ def advice(found: Series) -> str:
             spans[-1].append(at)
         else:
             spans.append([at])
+    for k in range(len(spans) - 2, 0, -1):  # a size without a difference on the way is in the crossover's interval
+        if _crossing(found, [spans[k - 1], spans[k + 1]], 0):
+            del spans[k]
     parts: list[str] = []
     for k, span in enumerate(spans):
         before, after = (_crossing(found, spans, j) for j in (k - 1, k))
@@ -198,7 +201,7 @@ def _about(rows: float) -> str:
 
 def label(place: Place) -> str:
     """Return how a place is called: its backend, and what is not usual about it."""
-    name = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}.get(place.backend, place.backend)
+    name = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}.get(place.backend, place.backend.rpartition(":")[2])
     device = "" if place.device == "cpu" else f" on {place.device}"
     threads = f" with {place.threads} thread{'s' if place.threads > 1 else ''}" if place.threads else ""
     return f"{name}{device}{threads}"

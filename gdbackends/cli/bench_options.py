@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -82,9 +83,19 @@ def _backends(text: str | None) -> tuple[str, ...]:
         return installed()
     names = tuple(split("--backends", text))
     for name in names:
-        if ":" not in name:
+        module, colon, function = name.partition(":")
+        if not colon:
             check_installed(name)
+        elif not function or not _found(module):
+            raise InputError(f"--backends takes module:name of what can be imported, got {name!r}; see PYTHONPATH")
     return names
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _count(option: str, text: str) -> int:

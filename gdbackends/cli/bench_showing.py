@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,8 @@ _ORDER = {"loss": 0, "gradient": 1, "step": 2, "fit": 3}
 def show(table: Sequence[Row], results: Results) -> None:
     """Print the table, then the findings, then what was measured with."""
     terminal = console()
+    if not table:
+        terminal.print("nothing was timed: the time budget was spent before; --resume goes on")
     ordered = sorted(table, key=_key)
     print_whole(terminal, _table(ordered))
     for row in ordered:
@@ -38,7 +41,8 @@ def show(table: Sequence[Row], results: Results) -> None:
 
 def print_whole(terminal: Console, table: Table) -> None:
     """Print a table with nothing left out, wider than the terminal if need be: it wraps, a cut figure is lost."""
-    terminal.width = max(terminal.width, terminal.measure(table).maximum)
+    whole = Measurement.get(terminal, terminal.options.update(max_width=1000), table).maximum
+    terminal.width = max(terminal.width, whole)
     terminal.print(table)
 
 
@@ -53,7 +57,7 @@ def findings(table: Sequence[Row]) -> list[str]:
     for row in table:
         base = beside(row, table, backend="numpy", device="cpu")
         steps = paid_after(row, base) if base and base is not row and row.case.work == "step" else None
-        if steps and row.case.task.rows == max(r.case.task.rows for r in table):
+        if steps and base and (found := ratio(row, base)) and found.differs():
             lines.append(f"{_name(row)}: its first call has paid for itself after {float(f'{steps:.2g}'):,.0f} steps.")
     imports = {label(row.case.place): row.import_s for row in table if row.import_s}
     if imports:
