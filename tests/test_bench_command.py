@@ -152,7 +152,7 @@ def test_control_c_ends_the_children_and_leaves_the_file_whole(tmp_path: Path) -
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(20) == 130
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == b"\n"
     process.stderr.close()
     assert children(tmp_path) == []
     assert len(read_results(str(tmp_path / "r.jsonl")).runs) == 1
