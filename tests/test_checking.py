@@ -130,7 +130,7 @@ MISTAKES = {
         "of a different function",
     ),
     "nan": (lambda *a, **k: gradient(*a, **k) * [1, np.nan, 1, 1], "unexplained", "yours is not finite in theta[1]"),
-    "tiny": (lambda *a, **k: gradient(*a, **k) * [1, 1, 1, 1 + 1e-9], "scaling", "from 1 to 1, in 1 of 4"),
+    "tiny": (lambda *a, **k: gradient(*a, **k) * [1, 1, 1, 1 + 1e-9], "scaling", "from 1 to 1.000000001, in 1 of 4"),
 }
 
 
