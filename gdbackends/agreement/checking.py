@@ -93,7 +93,7 @@ def check_subject(
     found = {name: frameworks.run(name, "float64")(points, subject.data) for name in frameworks.names}
     voters = {name: values for name, values in found.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
-    _some_voter(voters, unsupported, "float64")
+    _some_voter(voters, unsupported, "")
     bounds = rounding_bounds(subject, frameworks, voters, points, "float64", seed)
     case = Case(subject, points, voters, *bounds, names, frameworks.run(list(voters)[-1], "float64"))
     report = judge(case, *hand_values(subject, points), sensitivity, seed, unsupported)
@@ -111,7 +111,7 @@ def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed
     voters = {name: values for name, values in found.items() if isinstance(values, Values)}
     dropped = {name: f"in float32: {why}" for name, why in found.items() if isinstance(why, str)}
     unsupported = {**report.unsupported, **dropped}
-    _some_voter(voters, unsupported, "float32")
+    _some_voter(voters, unsupported, " in float32")
     inside = _in_range(voters, rounded)
     points, voters = points[inside], {name: Values(v.losses[inside], v.gradients[inside]) for name, v in voters.items()}
     bounds = rounding_bounds(subject, frameworks, voters, points, "float32", seed)
@@ -123,12 +123,12 @@ def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed
     return replace(judged, witness=report.witness if judged.verdict == "pass" else None)
 
 
-def _some_voter(voters: Mapping[str, Values], unsupported: Mapping[str, str], dtype: str) -> None:
+def _some_voter(voters: Mapping[str, Values], unsupported: Mapping[str, str], where: str) -> None:
     """Refuse a loss that no framework can run."""
     if not voters:
         reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
         raise InputError(
-            f"no framework can differentiate the loss in {dtype} ({reasons}); give one loss for each framework"
+            f"no framework can differentiate the loss{where} ({reasons}); give one loss for each framework"
         )
 
 
