@@ -35,7 +35,8 @@ def with_its_own_rounding(case: Case, hand: Array) -> tuple[Case, Case]:
     if not (np.abs(hand - case.right) <= most + case.allowed).all():
         return case, case
     longer, share = _in_longer_floats(case, hand)
-    formula = _wider(case, share * most)
+    # The rounding that is left in longer floats, by what was seen to move; where there are none, by what may.
+    formula = _wider(case, SAFETY * share * np.abs(hand - longer).max(0) if share < 1 else most)
     if not all(formula.agree(longer, values.gradients) for values in case.voters.values()):
         return case, case
     how = f"{case.bound}, its own rounding " + (f"by {_LONGER[case.dtype]}" if share < 1 else "too")
