@@ -29,8 +29,10 @@ bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
 same: $(VENV)/dev.stamp  ## every backend against itself under another name, 204 comparisons
 	$(BIN)/python benchmarks/same.py
 
-results: $(VENV)/dev.stamp  ## the quick suite here, and the tables made of it
-	$(BIN)/python benchmarks/first_results.py
+results: $(VENV)/dev.stamp  ## the quick suite on this machine, and README's table of it
+	rm -f benchmarks/results/quick.jsonl
+	$(BIN)/gdbackends bench --out benchmarks/results/quick.jsonl
+	$(BIN)/python benchmarks/readme_table.py benchmarks/results/quick.jsonl
 
 ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
 	$(BIN)/python benchmarks/handwritten.py

@@ -42,9 +42,9 @@ def main() -> None:
     """Make the launches that are missing, and the table."""
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/results/same.jsonl")
     backends = [*TWINS, *TWINS.values()]
-    steps = Grid(backends, ROWS, (1, 5, 20)).cases()
-    gradients = Grid(backends, ROWS, (1, 5, 20, 50), works=("gradient",)).cases()
-    cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,)).cases()]
+    steps = Grid(backends, ROWS, (1, 5, 20), threads=[1]).cases()
+    gradients = Grid(backends, ROWS, (1, 5, 20, 50), works=("gradient",), threads=[1]).cases()
+    cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,), threads=[1]).cases()]
     with ResultsFile(str(path), resume=path.exists()) as file:
         bench(cases, file, PLAN, begin(file, PLAN), lambda done, total, text: print(done, total, text, end="\r"))
         text = table(rows(file.results))

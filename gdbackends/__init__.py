@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gdbackends.comparison import Comparison, compare
     from gdbackends.datasets import Dataset
     from gdbackends.descent import Fit, fit
+    from gdbackends.measurement import Timing, measure
     from gdbackends.objectives import LinearRegression
     from gdbackends.reading import read
 
@@ -22,10 +23,12 @@ __all__ = [
     "GradientError",
     "GradientReport",
     "LinearRegression",
+    "Timing",
     "check_gradient",
     "compare",
     "fit",
     "get_backend",
+    "measure",
     "read",
 ]
 
@@ -37,10 +40,12 @@ _ROOMS = {
     "GradientError": "agreement",
     "GradientReport": "agreement",
     "LinearRegression": "objectives",
+    "Timing": "measurement",
     "check_gradient": "agreement",
     "compare": "comparison",
     "fit": "descent",
     "get_backend": "backends",
+    "measure": "measurement",
     "read": "reading",
 }
 

@@ -10,7 +10,11 @@ from functools import cache
 
 import numpy as np
 
+from gdbackends import LinearRegression, get_backend
 from gdbackends.backends.numpy_backend import NumpyBackend
+from gdbackends.benchmarking.work import work
+from gdbackends.descent import prepare
+from gdbackends.measurement.timing import seconds
 
 THREAD = ThreadPoolExecutor(1)
 
@@ -122,3 +126,16 @@ class Minimal:
     value_and_grad = NumpyBackend.value_and_grad
     repeat = NumpyBackend.repeat
     synchronize = NumpyBackend.synchronize
+
+
+def four_times_the_rows(name: str) -> list[float]:
+    """Return by how much longer a gradient takes for four times the rows, past the last cache; sizes take turns."""
+    works = []
+    for rows in (250_000, 1_000_000):
+        generator = np.random.default_rng(0)
+        X, y = generator.normal(size=(rows, 40)), generator.normal(size=rows)
+        problem = prepare(X, y, get_backend(name), LinearRegression(), standardize=False)
+        works.append(work("gradient", problem).run)
+        works[-1]()
+    pairs = [[seconds(run) for run in works] for _ in range(21)]
+    return [large / small for small, large in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import gdbackends
@@ -24,6 +25,7 @@ HOMES = {"jax": {"backends/jax_backend.py"}, "torch": {"backends/torch_backend.p
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
 def trees() -> dict[str, ast.Module]:
     return {str(p.relative_to(PACKAGE)): ast.parse(p.read_text(encoding="utf8")) for p in FILES}
 

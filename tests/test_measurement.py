@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
+from math import inf
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from gdbackends.errors import InputError
-from gdbackends.measurement.environment import cpu_quota, environment, machine
-from gdbackends.measurement.runner import Crashed, TimedOut, in_fresh_process
-from gdbackends.measurement.timing import marginal_step, seconds
+from gdbackends.measurement.environment import (
+    affinity,
+    cpu_quota,
+    environment,
+    forget_peak,
+    last_cache,
+    machine,
+    peak_memory,
+)
+from gdbackends.measurement.runner import Crashed, Killed, TimedOut, Worker, in_fresh_process
+from gdbackends.measurement.student import change, estimate, middle, quantile, two_sided
+from gdbackends.measurement.timing import Stopped, marginal_step, marginal_steps, measure, seconds
 
 
 def test_a_known_sleep_is_measured_as_that() -> None:
@@ -105,3 +118,104 @@ def test_nothing_else_holds_a_clock() -> None:
     clock = re.compile(r"perf_counter|monotonic|time\.time|process_time|timeit")
     holders = [p.name for p in package.rglob("*.py") if clock.search(p.read_text(encoding="utf8"))]
     assert holders == ["timing.py"]
+
+
+def test_students_t_is_that_of_scipy() -> None:
+    for freedom in range(1, 60):
+        for t in (0.0, 0.1, 1.0, 2.0, 4.6, 20.0):
+            assert two_sided(t, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), abs=1e-14)
+        assert quantile(0.99, freedom) == pytest.approx(stats.t.ppf(0.995, freedom), rel=1e-9)
+
+
+@pytest.mark.parametrize("launches", [3, 5, 10])
+def test_the_interval_holds_what_it_promises(launches: int) -> None:
+    """In 99 % of 4,000 experiments, and of ratios also where one launch in ten is slowed."""
+    generator = np.random.default_rng(launches)
+
+    def slowed() -> np.ndarray:
+        shape = 4000, launches
+        return generator.normal(0, 0.05, shape) + (generator.random(shape) < 0.1) * generator.exponential(0.3, shape)
+
+    for drawn in (generator.normal(0, 0.05, (4000, launches)), slowed() - slowed()):
+        held = [(e := estimate(list(row))).low <= 1 <= e.high for row in drawn]
+        assert np.mean(held) >= 0.985
+
+
+@pytest.mark.parametrize("count", [8, 30, 200])
+def test_the_interval_of_a_median_holds_it(count: int) -> None:
+    drawn = np.random.default_rng(count).lognormal(0, 1, (2000, count))
+    estimates = [middle(list(row)) for row in drawn]
+    assert np.mean([e.low <= 1 <= e.high for e in estimates]) >= 0.985
+    assert all(e.low <= e.value <= e.high for e in estimates)
+
+
+def test_a_change_between_two_files() -> None:
+    generator = np.random.default_rng(0)
+    pairs = [(generator.normal(0, 0.02, 5), generator.normal(0, 0.06, 7)) for _ in range(2000)]
+    found = [change(list(old), list(new)) for old, new in pairs]
+    assert 0.98 <= np.mean([e.low <= 1 <= e.high for e in found]) <= 0.998
+    assert change([0.0, 0.01], [1.0]).high == inf
+    assert estimate([2.0]).low == 0
+
+
+def test_measure() -> None:
+    timing = measure(lambda: time.sleep(0.002), budget=0.3)
+    low, high = timing.interval
+    assert 0.002 <= low <= timing.median <= high
+    assert timing.calls >= 3
+    assert timing.stopped in (Stopped.PRECISE, Stopped.BUDGET)
+    assert measure(lambda: time.sleep(0.05), budget=0.01).stopped is Stopped.BUDGET
+    for wrong in ({"budget": 0}, {"precision": float("nan")}):
+        with pytest.raises(InputError, match="must be a positive number"):
+            measure(lambda: None, **wrong)
+    with pytest.raises(InputError, match="function of no arguments"):
+        measure(3)
+
+
+def test_steps_that_take_no_time_are_refused() -> None:
+    with pytest.raises(ArithmeticError, match="took no longer"):
+        marginal_steps(lambda steps: time.sleep(0.001), most=8)
+
+
+def test_a_worker_is_held_to_its_cores_and_answers_again() -> None:
+    with Worker(affinity()[:1], quiet=True) as worker:
+        assert worker.ask(affinity) == affinity()[:1]
+        assert worker.ask(os.getenv, "OMP_NUM_THREADS") == "1"
+        with pytest.raises(InputError, match="no"):
+            worker.ask(refuse)
+        first = worker.ask(pid)
+        assert worker.ask(pid) == first
+        assert worker.alive
+        with pytest.raises(Crashed, match="with code 3"):
+            worker.ask(die)
+        assert not worker.alive
+
+
+def test_a_process_that_the_system_kills_is_short_of_memory() -> None:
+    with pytest.raises(Killed), Worker(quiet=True) as worker:
+        worker.ask(kill_me)
+
+
+def kill_me() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_last_line_that_a_crashed_process_printed_is_told() -> None:
+    with pytest.raises(Crashed, match="with code 3, without an answer: the last words"), Worker(quiet=True) as worker:
+        worker.ask(speak_and_die)
+
+
+def speak_and_die() -> None:
+    print("the last words", flush=True)
+    os._exit(3)
+
+
+def test_memory_at_its_highest() -> None:
+    forget_peak()
+    before = peak_memory()
+    held = np.ones(8_000_000)
+    assert peak_memory() - before >= 0.9 * held.nbytes
+    del held
+    forget_peak()
+    assert peak_memory() - before <= 16e6
+    assert last_cache() >= 1 << 18

@@ -7,20 +7,19 @@ best of three.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pytest
 
-from gdbackends import LinearRegression, get_backend
 from gdbackends.backends import names
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Grid
 from gdbackends.benchmarking.results import ResultsFile
 from gdbackends.benchmarking.rows import beside, ratio, rows
-from gdbackends.benchmarking.work import work
-from gdbackends.descent import prepare
-from gdbackends.measurement.timing import batches, marginal_step, measure, seconds
+from gdbackends.measurement.environment import affinity
+from gdbackends.measurement.runner import Worker
+from gdbackends.measurement.timing import batches, marginal_step, measure
 
 pytestmark = pytest.mark.timing
 
@@ -75,21 +74,14 @@ def test_what_is_paid_once_is_not_in_a_step() -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_four_times_the_rows_take_three_to_six_times_as_long(name: str, require) -> None:
-    """Past the last cache; a missing synchronisation shows as no growth. Sizes take turns."""
+def test_four_times_the_rows_take_three_to_six_times_as_long(name: str, require, monkeypatch) -> None:
+    """A missing synchronisation shows as no growth. On one core: two wait for each other where another program runs."""
     require(name)
-    works = {}
-    for rows_ in (250_000, 1_000_000):
-        generator = np.random.default_rng(0)
-        X, y = generator.normal(size=(rows_, 40)), generator.normal(size=rows_)
-        problem = prepare(X, y, get_backend(name), LinearRegression(), standardize=False)
-        works[rows_] = work("gradient", problem).run
-        works[rows_]()
-    small, large = works.values()
-    factors = []
-    for _ in range(3):
-        pairs = [(seconds(small), seconds(large)) for _ in range(7)]
-        factors.append(median(b / a for a, b in pairs))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import fakes
+
+    with Worker(affinity()[:1]) as worker:
+        factors = worker.ask(fakes.four_times_the_rows, name)
     assert 3 <= median(factors) <= 6, factors
 
 
@@ -99,7 +91,7 @@ def test_a_backend_is_not_called_different_from_itself(name: str, require, tmp_p
     require(name)
     kind = {"numpy": "NumpyBackend", "jax": "JaxBackend", "torch": "TorchBackend"}[name]
     twin = f"gdbackends.backends.{name}_backend:{kind}"
-    cases = Grid([name, twin], rows=[100, 1000, 3000, 10_000], features=[1, 10]).cases()
+    cases = Grid([name, twin], rows=[100, 1000, 3000, 10_000], features=[1, 10], threads=[1]).cases()
     plan = Plan(launches=5, most=5, slice_s=0.05)
     with ResultsFile(str(tmp_path / "r.jsonl")) as file:
         bench(cases, file, plan, begin(file, plan))

@@ -1,1 +1,5 @@
-"""Honest timing: the only clock, fresh processes, and what machine it was."""
+"""Honest timing: the only clock, its statistics, fresh processes, and what machine it was."""
+
+from gdbackends.measurement.timing import Timing, measure
+
+__all__ = ["Timing", "measure"]

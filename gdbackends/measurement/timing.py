@@ -11,7 +11,7 @@ from statistics import median
 from time import gmtime, perf_counter, strftime
 
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.measurement.student import Estimate, estimate
+from gdbackends.measurement.student import Estimate, estimate, middle
 
 _BATCH = 1e-3
 """Seconds of a batch of calls at least: reading the clock, 0.1 us, and the loop, 0.05 us a call, vanish in it."""
@@ -41,12 +41,12 @@ class Timing:
     @cached_property
     def estimate(self) -> Estimate:
         """Seconds of a call with the 99 % interval over launches; of one launch over its batches, for that process."""
-        return estimate(self.logs if len(self.launches) > 1 else [log(t) for t in self.launches[0]])
+        return estimate(self.logs) if len(self.launches) > 1 else middle(self.launches[0])
 
     @property
     def median(self) -> float:
         """Seconds: the median call of a launch, and of these the geometric mean."""
-        return self.estimate.value if len(self.launches) > 1 else median(self.launches[0])
+        return self.estimate.value
 
     @property
     def interval(self) -> tuple[float, float]:
