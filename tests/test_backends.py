@@ -270,3 +270,31 @@ def test_a_gpu_computes_the_same(name: str, device: str, dtype: str) -> None:
     at = evaluate(LinearRegression(), theta, X, y, dtype)
     assert abs(float(backend.to_numpy(value)) - float(exact_value)) <= at.loss_bound
     assert (np.abs(backend.to_numpy(gradient).astype(float) - np.array(exact, float)) <= at.gradient_bound).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "device"), [("jax", "gpu"), ("torch", "cuda")])
+def test_the_memory_of_a_gpu_is_told(name: str, device: str) -> None:
+    backend = get_backend(name, device)
+    held = backend.asarray(np.ones((1000, 1000)))
+    backend.synchronize(held)
+    assert backend.peak_bytes() >= 8_000_000
+
+
+def test_the_loss_alone_is_the_loss(backend) -> None:
+    theta, X, y = sample(backend.dtype, n=50, d=3)
+    arrays = [backend.asarray(a) for a in (theta, X, y)]
+    alone = backend.value(LinearRegression())(*arrays)
+    value, _ = backend.value_and_grad(LinearRegression())(*arrays)
+    at = evaluate(LinearRegression(), theta, X, y, backend.dtype)
+    assert abs(float(backend.to_numpy(alone)) - float(backend.to_numpy(value))) <= 2 * at.loss_bound
+    assert getattr(backend, "peak_bytes", lambda: None)() is None
+
+
+def test_what_is_forgotten_is_compiled_again(require) -> None:
+    require("jax")
+    backend = get_backend("jax")
+    first = backend.value_and_grad(LinearRegression())
+    assert backend.value_and_grad(LinearRegression()) is first
+    backend.forget()
+    assert backend.value_and_grad(LinearRegression()) is not first

@@ -124,6 +124,10 @@ class JaxBackend:
         """Wait for the array."""
         jax.block_until_ready(array)
 
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that JAX has held on a GPU; None on the processor, or where it does not say."""
+        return (_devices()[self.device].memory_stats() or {}).get("peak_bytes_in_use")
+
     def surroundings(self) -> Surroundings:
         """Look for GPUs; their memory is what JAX may take of it. XLA does not tell its threads."""
         gpus = {name: gpu for name, gpu in _devices().items() if name.startswith("cuda:")}

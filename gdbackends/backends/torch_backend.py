@@ -126,6 +126,10 @@ class TorchBackend:
         """Return a context in which every operation, backward ones too, errs at random by `step` of its result."""
         return _Rounding(step, seed)
 
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that PyTorch has held on a GPU; None on the processor."""
+        return None if self.device == "cpu" else torch.cuda.max_memory_allocated(self.device.replace("gpu", "cuda"))
+
     def surroundings(self) -> Surroundings:
         """Look for GPUs, and count the threads of an operation on the processor."""
         gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]

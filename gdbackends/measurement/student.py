@@ -2,9 +2,9 @@
 
 Processes differ more than the calls within one (layout of memory, the machine's mood), so the unit is the launch: its
 median call, on a logarithmic scale, since times are bounded below and noise is a factor. With five or ten launches an
-interval of Student's t on their mean keeps its promise, and needs no drawing of random numbers: of ratios also where one
-launch in ten is slowed, while of a time alone 93 % of such intervals hold, for ten launches. Kalibera and Jones, Rigorous
-Benchmarking in Reasonable Time, ISMM 2013.
+interval of Student's t on their mean keeps its promise, and needs no drawing of random numbers: of ratios also where
+one launch in ten is slowed, while of a time alone 93 % of such intervals hold, for ten launches. Kalibera and Jones,
+Rigorous Benchmarking in Reasonable Time, ISMM 2013.
 """
 
 from __future__ import annotations
