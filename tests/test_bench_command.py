@@ -89,6 +89,7 @@ def test_a_backend_that_computes_something_else_gets_no_time_and_exit_code_1(tmp
         (["--objective", "cubic"], "the loss must be one of"),
         (["--backends", "julia"], "backend must be one of"),
         (["--backends", "nowhere:F"], "--backends takes module:name of what can be imported"),
+        (["--threads", "1,4096"], "--threads must be at most the"),
         (["--launches", "0"], "--launches must be at least 1"),
         (["--timeout", "0"], "--timeout must be a positive number"),
         (["--time-budget", "nan"], "--time-budget must be a positive number"),

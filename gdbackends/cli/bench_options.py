@@ -14,11 +14,12 @@ from gdbackends.benchmarking.bench import Plan
 from gdbackends.benchmarking.case import SUITES, Case
 from gdbackends.cli.source import split
 from gdbackends.errors import InputError
+from gdbackends.measurement.environment import affinity
 
 _BUDGETS = {"quick": 150.0, "full": None}
 
 _OPTIONS = [
-    click.option("--suite", default="quick", show_default=True, help="quick (3 minutes) or full (hours)."),
+    click.option("--suite", default="quick", show_default=True, help="quick (12 cases a backend) or full (152)."),
     click.option("--backends", metavar="A,B,...", help="numpy, jax, torch, module:name.  [default: all installed]"),
     click.option("--rows", metavar="N,N,...", help="Rows, as in 1e2,1e4.  [default: the suite's]"),
     click.option("--features", metavar="D,D,...", help="Features.  [default: the suite's]"),
@@ -57,6 +58,9 @@ def chosen(options: Mapping[str, Any]) -> tuple[list[Case], Plan]:
     for name in ("rows", "features", "threads"):
         if options[name] is not None:
             given[name] = tuple(_count(f"--{name}", text) for text in split(f"--{name}", options[name]))
+    at_hand = len(affinity())
+    if max(given.get("threads", (1,))) > at_hand:
+        raise InputError(f"--threads must be at most the {at_hand} cores at hand, got {options['threads']}")
     cases = replace(SUITES[options["suite"]], **given, seed=options["seed"]).cases()
     if not cases:
         raise InputError(
