@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench ratios bounds corpus checkers reading fuzz clean
+.PHONY: demo test check bench alternatives ratios bounds corpus checkers reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
@@ -23,8 +23,11 @@ bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
 	  --backend=$$backend --benchmark-json=.benchmarks/$$backend.json || exit 1; done
 	$(BIN)/pytest-benchmark compare --group-by=group --columns=median,iqr,rounds .benchmarks/*.json
 
+alternatives: $(VENV)/dev.stamp  ## a step and a fit beside what one would take instead: optax, torch.optim, scikit-learn, SciPy
+	$(BIN)/python benchmarks/alternatives.py
+
 ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
-	$(BIN)/python benchmarks/handwritten.py
+	$(BIN)/python benchmarks/alternatives.py --work step
 
 bounds: $(VENV)/dev.stamp  ## 10,000 random cases in each precision against the rounding bounds
 	$(BIN)/python benchmarks/bounds.py
