@@ -17,11 +17,8 @@ check: $(VENV)/dev.stamp  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
-	mkdir -p .benchmarks
-	for backend in numpy jax torch; do $(BIN)/python -m pytest benchmarks/test_benchmarks.py --quiet --benchmark-only --benchmark-quiet \
-	  --backend=$$backend --benchmark-json=.benchmarks/$$backend.json || exit 1; done
-	$(BIN)/pytest-benchmark compare --group-by=group --columns=median,iqr,rounds .benchmarks/*.json
+bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, quick: saved, and held against the last saved
+	$(BIN)/python benchmarks/suite.py
 
 alternatives: $(VENV)/dev.stamp  ## a step and a fit beside what one would take instead: optax, torch.optim, scikit-learn, SciPy
 	$(BIN)/python benchmarks/alternatives.py

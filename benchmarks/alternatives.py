@@ -11,6 +11,7 @@ beside a wrong answer. The features are random, uncorrelated but where it is sai
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from statistics import median
@@ -91,6 +92,14 @@ def seconds(samples: list[Sample]) -> list[float]:
     return [median(sample.times) for sample in samples]
 
 
+def duration(value: float) -> str:
+    """Return seconds in units that suit."""
+    for unit, size in (("us", 1e-6), ("ms", 1e-3)):
+        if value < 1000 * size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g} s"
+
+
 def markdown(rows: list[Row], work: str) -> list[str]:
     """Return a markdown table: the fastest first, those without a time last."""
     timed = sorted((row for row in rows if outcome(row[2], work) == "ok"), key=lambda row: median(seconds(row[2])))
@@ -100,8 +109,8 @@ def markdown(rows: list[Row], work: str) -> list[str]:
     for name, label, samples in timed:
         last = [_ratio(ours[name], samples) if name in ours else ""]
         if work == "fit":
-            last = [_time(median(sample.first for sample in samples))]
-        cells = [_time(median(seconds(samples))), _ratio(samples, timed[0][2]), *last]
+            last = [duration(median(sample.first for sample in samples))]
+        cells = [duration(median(seconds(samples))), _ratio(samples, timed[0][2]), *last]
         lines.append(f"| {name} | {_code(label)} | {' | '.join(cells)} |")
     for name, label, samples in rows:
         if (said := outcome(samples, work)) != "ok":
@@ -118,13 +127,6 @@ def _ratio(samples: list[Sample], other: list[Sample]) -> str:
 
 def _short(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
-
-
-def _time(value: float) -> str:
-    for unit, size in (("us", 1e-6), ("ms", 1e-3)):
-        if value < 1000 * size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.3g} s"
 
 
 def _code(label: str) -> str:
@@ -149,7 +151,11 @@ def main(arguments: list[str]) -> int:
     if min(given.launches, given.threads or 1, given.rows or 1, given.features or 1) < 1 or not given.budget > 0:
         parser.error("rows, features, launches, threads and the budget must be positive")
     cores = affinity()[: given.threads]
-    found = environment() | {name: version_of(name) for name in PACKAGES} | {"cores": len(cores)}
+    found = (
+        environment()
+        | {name: version_of(name) for name in PACKAGES}
+        | {"cores": len(cores), "load before": os.getloadavg()[0]}
+    )
     print("; ".join(f"{name} {value}" for name, value in found.items()))
     tables = TABLES if given.rows is None else [Table(given.rows, given.features, given.correlation)]
     results = collect(tables, [given.work] if given.work else ["step", "fit"], given.launches, given.budget, cores)
