@@ -33,6 +33,7 @@ def record(backend: str, file: Path, options: Sequence[str]) -> int:
     """Run the suite for a backend and save it; return pytest's exit code. What it says is shown if it fails."""
     command = [sys.executable, "-m", "pytest", str(HERE / "test_benchmarks.py"), "--quiet", "--no-header", "--tb=line"]
     command += ["--benchmark-only", "--benchmark-quiet", f"--backend={backend}", f"--benchmark-json={file}", *options]
+    command += ["-W", "ignore:Not saving anything"]  # where all fail, which is said already
     done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         print(done.stdout)
@@ -76,6 +77,7 @@ def main(arguments: list[str]) -> int:
     """Run, save, compare; pytest's exit code where it fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="all sizes, up to 1,000,000 x 10; minutes")
+    parser.add_argument("--backends", default=",".join(installed()), help="only these, by comma (all installed)")
     parser.add_argument("--storage", type=Path, default=Path(".benchmarks"), help="where runs are saved (.benchmarks)")
     parser.add_argument("--select", default="", help="only the cases whose names pytest's -k finds by this")
     given = parser.parse_args(arguments)
@@ -85,7 +87,7 @@ def main(arguments: list[str]) -> int:
     options = [*(["--full"] if given.full else QUICK), *(["-k", given.select] if given.select else [])]
     load_before = os.getloadavg()[0]
     with TemporaryDirectory() as fresh:
-        for backend in installed():
+        for backend in given.backends.split(","):
             if code := record(backend, Path(fresh) / f"{backend}.json", options):
                 return code
         shutil.copytree(fresh, folder)
