@@ -154,7 +154,7 @@ def main(arguments: list[str]) -> int:
     found = (
         environment()
         | {name: version_of(name) for name in PACKAGES}
-        | {"cores": len(cores), "load before": os.getloadavg()[0]}
+        | {"cores": len(cores), "load before": round(os.getloadavg()[0], 1)}
     )
     print("; ".join(f"{name} {value}" for name, value in found.items()))
     tables = TABLES if given.rows is None else [Table(given.rows, given.features, given.correlation)]

@@ -29,6 +29,10 @@ def wrong(self, objective):
     return value_and_grad
 NumpyBackend.value_and_grad = wrong
 """
+SABOTAGE_OF_THE_LOSS = """
+from gdbackends.backends.numpy_backend import NumpyBackend
+NumpyBackend.value = lambda self, objective: lambda *arguments: 1.01 * objective.loss(*arguments)
+"""
 
 
 @pytest.fixture
@@ -70,12 +74,19 @@ def test_the_suite_runs_on_every_backend(require, name: str) -> None:
     assert (done.returncode, "8 passed" in done.stdout) == (0, True), done.stdout
 
 
-def test_a_backend_that_computes_something_else_fails_every_work(tmp_path: Path) -> None:
-    """NaN, which passes wherever one asks whether a difference is too large; 1 % more is in the test below."""
-    (tmp_path / "sabotage.py").write_text(SABOTAGE.format(factor="float('nan')"), encoding="utf8")
+@pytest.mark.parametrize(
+    ("code", "failed", "what"),
+    [
+        (SABOTAGE.format(factor="float('nan')"), 8, ""),  # which passes where one asks if a difference is too large
+        (SABOTAGE_OF_THE_LOSS, 2, "loss alone"),
+    ],
+)
+def test_a_backend_that_computes_something_else_fails(tmp_path: Path, code: str, failed: int, what: str) -> None:
+    """1 % too much is in the test below."""
+    (tmp_path / "sabotage.py").write_text(code, encoding="utf8")
     done = pytest_benchmark("numpy", "-p", "sabotage", path=tmp_path)
-    assert (done.returncode, "8 failed" in done.stdout) == (1, True), done.stdout
-    assert "numpy computes something else: its " in done.stdout
+    assert (done.returncode, f"{failed} failed" in done.stdout) == (1, True), done.stdout
+    assert f"numpy computes something else: its {what}" in done.stdout
 
 
 def test_a_run_is_saved_and_held_against_the_last_and_a_failed_one_is_not_kept(tmp_path: Path) -> None:
