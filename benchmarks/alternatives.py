@@ -148,14 +148,15 @@ def main(arguments: list[str]) -> int:
         parser.error("give --rows and --features together")
     if not 0 <= given.correlation < 1:
         parser.error("the correlation must be at least 0 and less than 1")
+    if given.correlation and (given.rows is None or given.work == "step"):
+        parser.error(
+            "a correlation is for the fits of a table of your own; give --rows and --features, and not --work step"
+        )
     if min(given.launches, given.threads or 1, given.rows or 1, given.features or 1) < 1 or not given.budget > 0:
         parser.error("rows, features, launches, threads and the budget must be positive")
     cores = affinity()[: given.threads]
-    found = (
-        environment()
-        | {name: version_of(name) for name in PACKAGES}
-        | {"cores": len(cores), "load before": round(os.getloadavg()[0], 1)}
-    )
+    found = environment() | {name: version_of(name) for name in PACKAGES}
+    found |= {"cores": len(cores), "load before": f"{os.getloadavg()[0]:.1f}"}
     print("; ".join(f"{name} {value}" for name, value in found.items()))
     tables = TABLES if given.rows is None else [Table(given.rows, given.features, given.correlation)]
     results = collect(tables, [given.work] if given.work else ["step", "fit"], given.launches, given.budget, cores)

@@ -51,14 +51,12 @@ def best_rate(X: Array, y: Array) -> float:
 
 
 def ours(name: str, X: Array, y: Array) -> tuple[list[Way], list[Way]]:
-    problem = prepare(X, y, get_backend(name), standardize=False)
-    steps = Way("our driver", lambda k: descend(problem, np.broadcast_to(RATE, (k,))).theta)
-    whole = Way(
+    problem, label = (
+        prepare(X, y, get_backend(name), standardize=False),
         f'fit(X, y, backend="{name}", tolerance={{:g}})',
-        lambda tolerance: fit(X, y, backend=name, tolerance=tolerance).theta,
-        TOLERANCES,
     )
-    return [steps], [whole]
+    step = Way("our driver", lambda k: descend(problem, np.broadcast_to(RATE, (k,))).theta)
+    return [step], [Way(label, lambda tolerance: fit(X, y, backend=name, tolerance=tolerance).theta, TOLERANCES)]
 
 
 def numpy_ways(X: Array, y: Array) -> tuple[list[Way], list[Way]]:
@@ -94,20 +92,49 @@ def numpy_ways(X: Array, y: Array) -> tuple[list[Way], list[Way]]:
 
 
 def jax_ways(X: Array, y: Array) -> tuple[list[Way], list[Way]]:
-    """jax.jit of one step in a Python loop; optax.sgd so, its update jitted; lax.scan over as many steps as are long.
-
-    The losses stay on the device, and the last step is waited for.
-    """
+    """jax.jit of one step in a Python loop; optax.sgd so, its update jitted; lax.scan over as many steps as pay."""
     import jax
     import jax.numpy as jnp
     import optax
 
     jax.config.update("jax_enable_x64", True)
     (n, d), rate = X.shape, best_rate(X, y)
-    unit = max(10, 100_000 // (n * d))
+    unit, placed = max(10, 100_000 // (n * d)), (jnp.asarray(X), jnp.asarray(y))
+    plain, sgd = jax_updates()
+    slow, fast = optax.sgd(RATE), optax.sgd(rate)
+    jitted, slow_update, fast_update = jax.jit(plain), sgd(slow), sgd(fast)
+    scan = jax.jit(lambda p, X, y: jax.lax.scan(lambda p, _: plain(p, X, y), p, length=unit))
 
     def start() -> tuple[Any, Any]:
         return jnp.zeros(d), jnp.zeros(())
+
+    def loop(update: Callable[..., Any], state: Any, X: Any, y: Any, steps: int) -> Any:
+        losses = []  # which stay on the device
+        for _ in range(steps):
+            state, loss = update(state, X, y)
+            losses.append(loss)
+        return jax.block_until_ready((state, losses))[0]
+
+    def flat(parameters: tuple[Any, Any]) -> Array:
+        return np.append(np.asarray(parameters[0]), parameters[1])
+
+    def fitted(steps: int) -> Array:
+        return flat(loop(fast_update, (start(), fast.init(start())), jnp.asarray(X), jnp.asarray(y), steps)[0])
+
+    steps, fits = ours("jax", X, y)
+    steps += [
+        Way("jax.jit of a step", lambda k: flat(loop(jitted, start(), *placed, k))),
+        Way("optax.sgd, jax.jit", lambda k: flat(loop(slow_update, (start(), slow.init(start())), *placed, k)[0])),
+        Way("jax.lax.scan", lambda k: flat(loop(scan, start(), *placed, k)), unit=unit),
+    ]
+    return steps, [*fits, Way(f"optax.sgd({rate:.2g}), jax.jit, {{}} steps", fitted, COUNTS)]
+
+
+def jax_updates() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return a step of parameters (w, b), and what makes a jitted one of an optax optimiser: both give the loss too."""
+    import jax
+    import jax.numpy as jnp
+    import optax
 
     def cost(parameters: tuple[Any, Any], X: Any, y: Any) -> Any:
         return jnp.mean((X @ parameters[0] + parameters[1] - y) ** 2)
@@ -124,31 +151,7 @@ def jax_ways(X: Array, y: Array) -> tuple[list[Way], list[Way]]:
 
         return jax.jit(update)
 
-    def loop(update: Callable[..., Any], state: Any, X: Any, y: Any, steps: int) -> Any:
-        losses = []
-        for _ in range(steps):
-            state, loss = update(state, X, y)
-            losses.append(loss)
-        return jax.block_until_ready((state, losses))[0]
-
-    def flat(parameters: tuple[Any, Any]) -> Array:
-        return np.append(np.asarray(parameters[0]), parameters[1])
-
-    placed, jitted = (jnp.asarray(X), jnp.asarray(y)), jax.jit(plain)
-    slow, fast = optax.sgd(RATE), optax.sgd(rate)
-    slow_update, fast_update = sgd(slow), sgd(fast)
-    scan = jax.jit(lambda p, X, y: jax.lax.scan(lambda p, _: plain(p, X, y), p, length=unit))
-
-    def fitted(steps: int) -> Array:
-        return flat(loop(fast_update, (start(), fast.init(start())), jnp.asarray(X), jnp.asarray(y), steps)[0])
-
-    steps, fits = ours("jax", X, y)
-    steps += [
-        Way("jax.jit of a step", lambda k: flat(loop(jitted, start(), *placed, k))),
-        Way("optax.sgd, jax.jit", lambda k: flat(loop(slow_update, (start(), slow.init(start())), *placed, k)[0])),
-        Way("jax.lax.scan", lambda k: flat(loop(scan, start(), *placed, k)), unit=unit),
-    ]
-    return steps, [*fits, Way(f"optax.sgd({rate:.2g}), jax.jit, {{}} steps", fitted, COUNTS)]
+    return plain, sgd
 
 
 def torch_ways(X: Array, y: Array) -> tuple[list[Way], list[Way]]:
