@@ -21,6 +21,8 @@ from typing import Any
 from alternatives import duration
 
 from gdbackends.backends import installed, names
+from gdbackends.measurement.environment import affinity
+from gdbackends.measurement.runner import THREADS
 
 HERE = Path(__file__).parent
 QUICK = ("--benchmark-max-time=0.4", "--benchmark-min-rounds=3")
@@ -80,7 +82,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--backends", default=",".join(installed()), help="only these, by comma (all installed)")
     parser.add_argument("--storage", type=Path, default=Path(".benchmarks"), help="where runs are saved (.benchmarks)")
     parser.add_argument("--select", default="", help="only the cases whose names pytest's -k finds by this")
+    parser.add_argument("--threads", type=int, help="cores, and threads, that each backend may use (all)")
     given = parser.parse_args(arguments)
+    if given.threads:
+        os.sched_setaffinity(0, affinity()[: given.threads])  # as the processes inherit, before anything is imported
+        os.environ |= dict.fromkeys(THREADS, str(given.threads))
     storage = given.storage.resolve()
     saved = sorted(storage.glob("[0-9][0-9][0-9][0-9]"))
     folder = storage / f"{int(saved[-1].name) + 1 if saved else 1:04}"
