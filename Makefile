@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench alternatives ratios bounds corpus checkers reading fuzz clean
+.PHONY: demo test timing check bench alternatives same results ratios bounds corpus checkers reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
 
 test: $(VENV)/dev.stamp  ## set up, and pass the tests
 	$(BIN)/python -m pytest --require-backends=numpy,jax,torch
+
+timing: $(VENV)/dev.stamp  ## the tests that keep the timer honest, with nothing beside them
+	$(BIN)/python -m pytest -m timing tests/test_timing.py --require-backends=numpy,jax,torch
 
 check: $(VENV)/dev.stamp  ## lint, format and types
 	$(BIN)/ruff check .
@@ -22,6 +25,12 @@ bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, quick: saved, and held 
 
 alternatives: $(VENV)/dev.stamp  ## a step and a fit beside what one would take instead: optax, torch.optim, scikit-learn, SciPy
 	$(BIN)/python benchmarks/alternatives.py
+
+same: $(VENV)/dev.stamp  ## every backend against itself under another name, 204 comparisons
+	$(BIN)/python benchmarks/same.py
+
+results: $(VENV)/dev.stamp  ## the quick suite here, and the tables made of it
+	$(BIN)/python benchmarks/first_results.py
 
 ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
 	$(BIN)/python benchmarks/alternatives.py --work step

@@ -35,7 +35,7 @@ def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
 def loss_alone(problem: Problem, prepared: Work) -> float:
     """Return its error over what rounding allows; `agreement` asks for the loss beside the gradient."""
     at = evaluate(problem.objective, problem.theta0, problem.X, problem.y, problem.backend.dtype)
-    return abs(float(prepared.read()) - at.loss) / at.loss_bound
+    return abs(float(problem.backend.to_numpy(prepared.run())) - at.loss) / at.loss_bound
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # where the backend disagrees

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,9 +59,8 @@ def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientRep
             raise error.with_traceback(None) from None  # its text says where
         if report.verdict != "pass":
             used = ",".join(name for name in options["backends"] if name not in report.unsupported)
-            error = GradientError(report)
-            error.add_note(f"run: pytest {shlex.quote(request.node.nodeid)} {_OPTION}={used}  # seed {report.seed}")
-            raise error
+            again = f"pytest {shlex.quote(request.node.nodeid)} {_OPTION}={used}  # seed {report.seed}, {report.dtype}"
+            raise GradientError(replace(report, again=again))
         return report
 
     return assert_gradient

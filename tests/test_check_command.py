@@ -129,6 +129,8 @@ def test_a_wrong_gradient_fails_and_the_mistake_is_named(folder: Path, require) 
     assert verdict == "FAIL: the gradient differs from jax and torch by more than rounding allows."
     assert "0.2 = 2 lam" in " ".join(lines)
     assert [line.split()[0] for line in lines[-2:]] == ["yours", "intercept"]
+    again = "repeat it: gdbackends check ridge.py:loss,penalises_intercept --seed 0 --dtype float64"
+    assert again in lines
     assert shown.stderr == "a file may print\n"
     assert "\x1b" not in shown.stdout
 
@@ -180,7 +182,10 @@ def test_bad_use_is_one_line(folder: Path, arguments: list[str], text: str, requ
     shown = run(folder, *arguments, *([] if "--backends" in arguments else ["--backends", "torch"]))
     assert (shown.returncode, shown.stdout) == (2, "")
     *before, last = shown.stderr.splitlines()
-    assert before in ([], ["a file may print"])
+    assert before[:1] in ([], ["a file may print"])
+    told = before[1:]  # a gradient that raises: the frames of the file, and no others
+    assert bool(told) == ("ridge.py:loss,raises" in arguments)
+    assert sum("File " in line for line in told) == bool(told)
     assert last.startswith("gdbackends: ")
     assert text in last
 

@@ -130,7 +130,7 @@ MISTAKES = {
         "of a different function",
     ),
     "nan": (lambda *a, **k: gradient(*a, **k) * [1, np.nan, 1, 1], "unexplained", "yours is not finite in theta[1]"),
-    "tiny": (lambda *a, **k: gradient(*a, **k) * [1, 1, 1, 1 + 1e-9], "scaling", "from 1 to 1, in 1 of 4"),
+    "tiny": (lambda *a, **k: gradient(*a, **k) * [1, 1, 1, 1 + 1e-9], "scaling", "from 1 to 1.000000001, in 1 of 4"),
 }
 
 
@@ -157,7 +157,8 @@ def test_the_report_reads_in_order() -> None:
     assert lines[4].startswith("consistent with: factor: a factor 1/2: yours is 0.5 of autodiff in all 4 components")
     assert lines[5].startswith("witness: ")
     assert lines[5].endswith("it sides with autodiff")
-    assert lines[-1].startswith("A relative error of ")
+    assert lines[-2].startswith("A relative error of ")
+    assert lines[-1].startswith("repeat it: check_gradient(loss, <lambda>, theta, *data, params={'l2': 0.1}, backends=")
     assert [line.split(":")[0] for line in lines[6:10]] == [f"  {c.name}" for c in report.components[:4]]
     named = check(MISTAKES["sign"][0], names=["<b>a</b>", "b", "c", "intercept"])
     assert "(b)" in named.cause.text
@@ -455,3 +456,94 @@ def test_options_of_the_wrong_type_are_one_line(wrong: dict) -> None:
     with pytest.raises(InputError) as caught:
         check_gradient(loss, gradient, THETA, X, Y, **(({"params": L2}) | wrong))
     assert "\n" not in str(caught.value)
+
+
+def saturated(t, X, y):
+    z = (2 * y - 1) * (X @ t)
+    return namespace(t).log1p(namespace(t).exp(-z)).mean()
+
+
+def cancelling(t, X, y):
+    return X.T @ (1 / (1 + np.exp(-X @ t)) - y) / len(y)
+
+
+@pytest.mark.parametrize(("dtype", "longer"), [("float64", "longdouble"), ("float32", "float64")])
+def test_a_right_formula_whose_own_operations_cancel_passes(dtype: str, longer: str) -> None:
+    at = np.ones(3), np.random.default_rng(0).uniform(5, 10, size=(50, 3)), np.ones(50)
+    report = check_gradient(saturated, cancelling, *at, dtype=dtype)
+    assert (report.verdict, report.dtype) == ("pass", dtype), str(report)
+    if np.finfo(longer).eps < np.finfo(dtype).eps:
+        assert report.bound == f"estimated, its own rounding by {longer}"
+    wrong = check_gradient(saturated, lambda *a: cancelling(*a) * (1 + 1e-6), *at, dtype=dtype)
+    assert wrong.verdict == "fail"
+    low = check_gradient(saturated, lambda *a: cancelling(*(b.astype(np.float32) for b in a)).astype(float), *at)
+    assert (low.verdict, low.cause.kind) == ("fail", "precision")
+
+
+@pytest.mark.parametrize("step", [1e-4, 1e-6])
+@pytest.mark.parametrize("curved", [False, True])
+def test_differences_of_the_loss_are_lost_digits(curved: bool, step: float) -> None:
+    def f(t, X, y):
+        return (((namespace(t).tanh(X @ t) if curved else X @ t) - y) ** 2).mean()
+
+    def hand(t, X, y):
+        return np.array([(f(t + e, X, y) - f(t - e, X, y)) / (2 * step) for e in step * np.eye(3)])
+
+    report = check_gradient(f, hand, THETA[:3], X, Y)
+    assert (report.verdict, report.cause.kind) == ("fail", "precision")
+    assert f"central differences of the loss over steps of {step:.2g}" in report.cause.text
+
+
+@pytest.mark.parametrize("what", ["v", "theta", "data[0]"])
+def test_a_product_that_changes_what_it_is_given_is_named(what: str) -> None:
+    def product(theta, v, X, y, l2):
+        found = 2 * (np.c_[X, np.ones(50)].T @ (np.c_[X, np.ones(50)] @ v)) / 50 + 2 * l2 * v * [1, 1, 1, 0]
+        {"v": v, "theta": theta, "data[0]": X}[what][...] = 1.5
+        return found
+
+    report = check(gradient, hvp=product)
+    assert (report.verdict, report.of, report.cause.kind) == ("fail", "hvp", "mutates-input")
+    assert report.cause.text == f"the hvp function changes {what} in place"
+
+
+def test_a_row_left_out_of_a_network_is_named() -> None:
+    def f(t, X, y):
+        return ((namespace(t).tanh(X @ t[:9].reshape((3, 3))) @ t[9:] - y) ** 2).mean()
+
+    def hand(t, X, y):
+        a = np.tanh(X @ t[:9].reshape(3, 3))
+        r = 2 * (a @ t[9:] - y) / len(y)
+        return np.append((X.T @ (r[:, None] * t[9:] * (1 - a * a))).ravel(), a.T @ r)
+
+    start, keep = GENERATOR.normal(size=12), np.arange(50) != 7
+    assert check_gradient(f, hand, start, X, Y).verdict == "pass"
+    for share in (1.0, 49 / 50):  # of the mean of 49 rows, of the sum over 49 divided by 50
+        report = check_gradient(f, lambda t, X, y, c=share: c * hand(t, X[keep], y[keep]), start, X, Y)
+        assert (report.cause.kind, "of the gradient of row 7" in report.cause.text) == ("row", True), report.cause
+
+
+def test_what_float32_cannot_hold_is_inconclusive_and_what_cannot_run_in_it_is_listed() -> None:
+    def tiny(t, X, y):
+        return ((X @ t - y) ** 2).mean() * 1e-60
+
+    report = check_gradient(tiny, lambda t, X, y: 2e-60 * X.T @ (X @ t - y) / 50, THETA[:3], X, Y, dtype="float32")
+    assert (report.verdict, report.dtype) == ("inconclusive", "float32")
+    assert "check it in float64" in report.sentence
+
+    def wide_alone(t, X, y):
+        assert "float64" in str(t.dtype)
+        return ((X @ t - y) ** 2).mean()
+
+    both = {"jax": lambda t, X, y: ((X @ t - y) ** 2).mean(), "torch": wide_alone}
+    report = check_gradient(both, lambda t, X, y: 2 * X.T @ (X @ t - y) / 50, THETA[:3], X, Y, dtype="float32")
+    assert (report.verdict, list(report.unsupported)) == ("pass", ["torch"])
+    assert report.unsupported["torch"].startswith("in float32: AssertionError")
+
+
+def test_a_gradient_that_raises_shows_the_frames_of_its_author_alone() -> None:
+    with pytest.raises(InputError) as caught:
+        check_gradient(lambda t: t @ t, lambda t: raising(t), [1.0])
+    (note,) = caught.value.__notes__
+    assert note.count("File ") == 2
+    assert "in raising" in note
+    assert "gdbackends/agreement" not in note

@@ -92,9 +92,12 @@ def test_right_and_wrong_gradients_of_another_project(project: Path, require) ->
         "GradientError: FAIL: the gradient differs from jax and torch by more than rounding allows."
     )
     assert any("a factor 1/2" in line for line in told)
-    assert told[-2] == "run: pytest 'test_ridge.py::test_wrong[0.5]' --gradient-backends=jax,torch  # seed 3"
-    assert "InputError: the gradient raises ValueError: cannot reshape" in told[-1]
-    assert "in unfinished, line 15 of" in told[-1]
+    again = "repeat it: pytest 'test_ridge.py::test_wrong[0.5]' --gradient-backends=jax,torch  # seed 3, float64"
+    assert again in told
+    at = next(k for k, line in enumerate(told) if "InputError: the gradient raises ValueError: cannot reshape" in line)
+    assert "in unfinished, line 15 of" in told[at]
+    frames = [line for line in told[at + 1 :] if line.startswith("File ")]
+    assert (len(frames), "line 15, in unfinished" in frames[0]) == (1, True)
     assert "def _call" not in shown.stdout  # no wall of what is inside
     assert "def assert_gradient" not in shown.stdout
 
@@ -106,7 +109,7 @@ def test_one_framework_is_insisted_on(project: Path, setting: str, require) -> N
     shown = run(project, *chosen, "-k", "wrong")
     assert "the gradient differs from torch by more" in shown.stdout
     assert "jax" not in shown.stdout
-    assert "--gradient-backends=torch  # seed 3" in shown.stdout
+    assert "--gradient-backends=torch  # seed 3, float64" in shown.stdout
 
 
 @pytest.mark.parametrize(

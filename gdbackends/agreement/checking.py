@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from gdbackends.agreement.case import Case
+from gdbackends.agreement.evidence import some_components_of
 from gdbackends.agreement.gradients import VISIBLE, Values
 from gdbackends.agreement.preparing import prepare_subject, probe_points_near, rounding_bounds
 from gdbackends.agreement.purity import hand_values
 from gdbackends.agreement.report import GradientReport
 from gdbackends.agreement.second import check_second
 from gdbackends.agreement.subject import Frameworks, Function, Subject
-from gdbackends.agreement.verdict import Case, judge
+from gdbackends.agreement.verdict import judge
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
@@ -64,7 +66,16 @@ def check_gradient(
             points = probe_points_near(subject, start, frameworks, seed)
             second = check_second(what, function, subject, points, frameworks, named, sensitivity, seed)
             report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
-    return report
+    options = {"backends": frameworks.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
+    return replace(report, again=_in_python(loss, gradient, {"params": params} if params else {}, options))
+
+
+def _in_python(loss: Any, gradient: Any, params: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Return the call in one line; what has no short text stands as its own name."""
+    functions = [str(getattr(f, "__name__", what)) for f, what in ((loss, "loss"), (gradient, "gradient"))]
+    short = {name: text if len(text := repr(value)) <= 60 else name for name, value in params.items()}
+    told = [f"{name}={text}" for name, text in (short | {name: repr(v) for name, v in options.items()}).items()]
+    return f"check_gradient({', '.join([*functions, 'theta', '*data', *told])})"
 
 
 @np.errstate(all="ignore")  # a gradient of NaN, or an allowance near the smallest number, is judged and not warned of
@@ -82,10 +93,9 @@ def check_subject(
     found = {name: frameworks.run(name, "float64")(points, subject.data) for name in frameworks.names}
     voters = {name: values for name, values in found.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
-    if not voters:
-        reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
-        raise InputError(f"no framework can differentiate the loss ({reasons}); give one loss for each framework")
-    case = Case(subject, points, voters, *rounding_bounds(subject, frameworks, voters, points, "float64", seed), names)
+    _some_voter(voters, unsupported, "")
+    bounds = rounding_bounds(subject, frameworks, voters, points, "float64", seed)
+    case = Case(subject, points, voters, *bounds, names, frameworks.run(list(voters)[-1], "float64"))
     report = judge(case, *hand_values(subject, points), sensitivity, seed, unsupported)
     if dtype == "float64" or report.verdict != "pass":
         return report
@@ -99,12 +109,38 @@ def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed
     subject = replace(case.subject, data=rounded)
     found = {name: frameworks.run(name, "float32")(points, rounded) for name in case.voters}
     voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+    dropped = {name: f"in float32: {why}" for name, why in found.items() if isinstance(why, str)}
+    unsupported = {**report.unsupported, **dropped}
+    _some_voter(voters, unsupported, " in float32")
     inside = _in_range(voters, rounded)
     points, voters = points[inside], {name: Values(v.losses[inside], v.gradients[inside]) for name, v in voters.items()}
     bounds = rounding_bounds(subject, frameworks, voters, points, "float32", seed)
-    narrow = Case(subject, points, voters, *bounds, case.names)
-    judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, report.unsupported)
-    return replace(judged, dtype="float32", witness=report.witness if judged.verdict == "pass" else None)
+    narrow = Case(subject, points, voters, *bounds, case.names, case.run, dtype="float32")
+    judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, unsupported)
+    if judged.verdict == "pass" and (lost := _underflown(case, narrow)).any():
+        text = f"float32 holds nothing of {some_components_of(case.names, lost)}, which is 0 there at every point"
+        judged = replace(judged, verdict="inconclusive", sentence=f"INCONCLUSIVE: {text}; check it in float64.")
+    return replace(judged, witness=report.witness if judged.verdict == "pass" else None)
+
+
+def _some_voter(voters: Mapping[str, Values], unsupported: Mapping[str, str], where: str) -> None:
+    """Refuse a loss that no framework can run."""
+    if not voters:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
+        raise InputError(
+            f"no framework can differentiate the loss{where} ({reasons}); give one loss for each framework"
+        )
+
+
+def _underflown(case: Case, narrow: Case) -> Array:
+    """Say of which components float32 shows nothing where float64 shows a number, (d,): of zeros any gradient is right.
+
+    If the losses themselves are lost, that is all of them.
+    """
+    smallest = float(np.finfo(np.float32).smallest_normal)
+    lost = (np.abs(narrow.right) < smallest).all(0) & (np.abs(case.right) > case.allowed).any(0)
+    losses, wide = (np.abs(next(iter(c.voters.values())).losses) for c in (narrow, case))
+    return lost | bool((losses < smallest).all() and (wide > 2 * case.bounds.losses).any())
 
 
 def _in_range(voters: Mapping[str, Values], data: Sequence[Array]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isclose, sqrt
+from math import floor, isclose, log10, sqrt
 from numbers import Real
 from typing import Any
 
@@ -66,7 +66,11 @@ class Evidence:
 
     def left_by(self, explained: Array, weight: float = 0.0) -> float:
         """Return the largest part of the allowance by which the hand gradient differs from an explanation of it."""
-        share = np.abs(self.hand - explained) / (WITHIN * (1 + abs(weight)) * self.tolerance)
+        return self.left_of(self.hand, explained, weight)
+
+    def left_of(self, found: Array, explained: Array, weight: float = 0.0) -> float:
+        """Return the same of any gradient."""
+        share = np.abs(found - explained) / (WITHIN * (1 + abs(weight)) * self.tolerance)
         return float(np.where(np.isnan(share), np.inf, share).max())
 
     @property
@@ -89,6 +93,12 @@ def name_factor(c: float, e: Evidence) -> str | None:
     sure = float((e.allowed / np.maximum(np.abs(e.right), 1e-300)).min())
     same = [name for name, value in known.items() if isclose(c, value, rel_tol=max(1e-12, WITHIN * sure))]
     return " or ".join(same[:3]) or None
+
+
+def told(c: float) -> str:
+    """Return a factor in as many digits as tell it from 1."""
+    digits = 6 if c == 1 else max(6, 3 - floor(log10(abs(c - 1))))
+    return f"{c:.{min(digits, 17)}g}"
 
 
 def from_params(c: float, e: Evidence) -> str:

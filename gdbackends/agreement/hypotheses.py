@@ -17,6 +17,7 @@ from gdbackends.agreement.evidence import (
     from_params,
     name_factor,
     some_components,
+    told,
 )
 from gdbackends.agreement.rows import pulled_back, row_left_out
 from gdbackends.objectives import Array
@@ -53,7 +54,7 @@ def _factor(e: Evidence) -> Iterator[Cause]:
         yield Cause("factor", f"yours is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
         return
     what = "all signs are turned" if name == "-1" else f"a factor {name or 'without a name'}"
-    yield Cause("factor", f"{what}: yours is {c:.6g} of autodiff in {all_components(e)}", {"factor": c}, left)
+    yield Cause("factor", f"{what}: yours is {told(c)} of autodiff in {all_components(e)}", {"factor": c}, left)
 
 
 def _sign(e: Evidence) -> Iterator[Cause]:
@@ -141,6 +142,8 @@ def _offset(e: Evidence) -> Iterator[Cause]:
 
 
 def _compound(e: Evidence) -> Iterator[Cause]:
+    if e.points.shape[1] == 1 and _linear(e):
+        return
     known = terms(e)
     for name, term in known.items():
         found = _fit(e, e.hand, [e.right, term])
@@ -163,6 +166,16 @@ def _compound(e: Evidence) -> Iterator[Cause]:
         yield Cause("compound", text, {"factor": c}, e.left_by(c * signed, c))
 
 
+def _linear(e: Evidence) -> bool:
+    """Say whether the right gradient is a multiple of theta and a constant.
+
+    Then in one component any two numbers explain any other such gradient, so that they are no explanation.
+    """
+    parts = [e.points, np.ones_like(e.points)]
+    found = _fit(e, e.right, parts)
+    return found is not None and e.left_of(e.right, found[0] * parts[0] + found[1] * parts[1]) <= 1
+
+
 def _scaling(e: Evidence) -> Iterator[Cause]:
     """A factor of its own for each component, the same at every point."""
     if e.points.shape[0] < 3:
@@ -173,7 +186,7 @@ def _scaling(e: Evidence) -> Iterator[Cause]:
     if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
         return
     changed = (np.abs(e.hand - e.right) > e.allowed).any(0)
-    ends = f"from {factors.min():.6g} to {factors.max():.6g}"
+    ends = f"from {told(float(factors.min()))} to {told(float(factors.max()))}"
     text = f"each component has a factor of its own, {ends}, in {some_components(e, changed)}"
     left = e.left_by(factors * e.right, float(np.abs(factors).max()))
     constants = {"least": float(factors.min()), "largest": float(factors.max()), "components": float(changed.sum())}

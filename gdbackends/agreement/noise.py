@@ -25,7 +25,7 @@ from gdbackends.rounding import unit_roundoff
 
 _STEP = 2.0**-30
 _SAMPLES = 6
-_SAFETY = 16.0
+SAFETY = 16.0
 
 Rounding: TypeAlias = Callable[[float, int], AbstractContextManager[Any]]
 """rounding(step, seed): a context in which every operation errs at random by `step` of its result."""
@@ -71,10 +71,15 @@ def noise(
             moved = evaluate(shaken(points), tuple(map(shaken, data)))
         losses = np.fmax(losses, np.abs(moved.losses - at.losses) / _STEP)
         gradients = np.fmax(gradients, np.abs(moved.gradients - at.gradients) / _STEP)
-    terms = max((a.size for a in (*data, points[0])), default=1)
-    factor = _SAFETY * u * max(1.0, terms**0.5)
+    terms = terms_of(points, data)
+    factor = SAFETY * u * max(1.0, terms**0.5)
     tiny = float(np.finfo(dtype).smallest_normal) * terms
     return Values(
         factor * (losses + np.abs(at.losses)) + tiny,
         factor * (gradients + np.abs(at.gradients)) + tiny,
     )
+
+
+def terms_of(points: Array, data: tuple[Array, ...]) -> int:
+    """Return how many terms a sum may have: the numbers of the largest array."""
+    return max((a.size for a in (*data, points[0])), default=1)

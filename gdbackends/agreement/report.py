@@ -79,11 +79,13 @@ class GradientReport:
         components: those that differ most, worst first.
         witness: without autodiff; None where NumPy cannot run the loss.
         sensitivity: the smallest relative error of a component that would have been seen.
-        bound: how it is known what rounding allows: "closed" or "estimated".
+        bound: how it is known what rounding allows: "closed" or "estimated"; and whether the gradient, run again in
+            longer floats, showed that it was right and rounded more than that.
         unsupported: why a framework could not run the loss, by its name.
         dtype: of the gradients that were checked.
         seed: of the random points.
         of: what was checked last: "gradient", "hessian" or "hvp".
+        again: what to type to repeat the check.
     """
 
     verdict: Verdict
@@ -98,6 +100,7 @@ class GradientReport:
     dtype: str
     seed: int
     of: str = "gradient"
+    again: str = ""
 
     def raise_if_failed(self) -> None:
         """Raise a GradientError unless the verdict is "pass"."""
@@ -135,6 +138,7 @@ class GradientReport:
         lines += [
             f"A relative error of {self.sensitivity:.0e} would have been seen ({self.bound} bound, {self.dtype})."
         ]
+        lines += [f"repeat it: {self.again}"] if self.again else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from gdbackends.agreement.evidence import WITHIN, Cause, Evidence
+from gdbackends.agreement.gradients import Values
+from gdbackends.agreement.subject import Runner
 from gdbackends.objectives import Array
 
 
@@ -78,11 +80,11 @@ def _columns(X: Array, chosen: Array, shift: int) -> Array:
     return design
 
 
-def _cause(rows: Array, left: Array, factor: float) -> Cause:
+def _cause(rows: Array, left: Array, factor: float, of: str = "row") -> Cause:
     i = int(left.argmin())
     more = f" (or one of {rows.size - 1} others like it)" if rows.size > 1 else ""
     mean = "" if factor == 1 else ", and the mean is of the rows that are counted"
-    text = f"a data row is left out or counted twice: the difference is a multiple of row {rows[i]}{more}{mean}"
+    text = f"a data row is left out or counted twice: the difference is a multiple of {of} {rows[i]}{more}{mean}"
     return Cause("row", text, {"row": float(rows[i])}, float(left[i]))
 
 
@@ -112,3 +114,46 @@ def _left_by_rows(design: Array, wanted: Array, allowed: Array, known: Array | N
             rest = rest - weight[:, None] * beside(k, known)
         left = np.maximum(left, np.abs(rest).max(1) / (2 * WITHIN))
     return left
+
+
+_RUN_ROWS = 300
+"""Rows up to which each is differentiated alone, one call a row."""
+
+
+def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
+    """Return a cause if the difference is one multiple, at every point, of what the loss of one row alone has.
+
+    For losses without a linear model, in which a row's gradient is no multiple of the row. Where the mean is taken of
+    the rows that are counted, it is a multiple of what that gradient differs by from the right one, penalty and all.
+    """
+    n = e.rows
+    if n is None or not 2 <= n <= _RUN_ROWS or e.points.shape[1] < 2:
+        return None
+    wanted = (e.hand - e.right) / e.tolerance
+    first = _of_rows(e, run, range(n), slice(0, 1))
+    if first is None:
+        return None
+    for shift in (0.0, 1.0):
+        near = np.argsort(_left_by_one(first - shift * e.right[:1], wanted[:1], e.tolerance[:1]))[:8]
+        alone = _of_rows(e, run, near, slice(None))
+        if alone is None:
+            return None
+        left = _left_by_one(alone - shift * e.right, wanted, e.tolerance)
+        if (left <= 1).any():
+            return _cause(near[left <= 1], left[left <= 1], 1.0 + shift, "the gradient of row")
+    return None
+
+
+def _of_rows(e: Evidence, run: Runner, rows: Iterable[int], points: slice) -> Array | None:
+    """Return the gradients of single rows at some of the points, (rows, m, d); None where the loss cannot be run."""
+    found = [run(e.points[points], tuple(a[i : i + 1] for a in e.data)) for i in rows]
+    gradients = [values.gradients for values in found if isinstance(values, Values)]
+    return np.array(gradients) if len(gradients) == len(found) else None
+
+
+def _left_by_one(alone: Array, wanted: Array, allowed: Array) -> Array:
+    """Return what each row's gradients (rows, m, d), times one number, leave of the difference, (rows,)."""
+    columns = alone / allowed
+    size = np.maximum((columns**2).sum((1, 2)), 1e-300)
+    rest = wanted - ((columns * wanted).sum((1, 2)) / size)[:, None, None] * columns
+    return np.nan_to_num(np.abs(rest).max((1, 2)), nan=np.inf) / (2 * WITHIN)

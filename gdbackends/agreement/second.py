@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from gdbackends.agreement.case import Case
 from gdbackends.agreement.evidence import Cause
 from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.preparing import rounding_bounds
 from gdbackends.agreement.purity import hand_values
 from gdbackends.agreement.report import GradientReport
 from gdbackends.agreement.subject import Frameworks, Function, Subject
-from gdbackends.agreement.verdict import Case, judge
+from gdbackends.agreement.verdict import judge
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
 
@@ -48,17 +49,18 @@ def check_second(
     fault = _asymmetry(function, subject, points[0]) if what == "hessian" else None
     for _ in range(_DIRECTIONS):
         direction = cast(Array, generator.normal(size=points.shape[1]))
-        along = replace(subject, hand=_along(what, function, subject.shape, direction))
+        changed: list[Cause] = []
+        along = replace(subject, hand=_along(what, function, subject.shape, direction, changed), what=what)
         found = {name: frameworks.run(name, "float64", direction)(points, subject.data) for name in frameworks.names}
         voters = {name: values for name, values in found.items() if isinstance(values, Values)}
         unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
         if not voters:
             raise InputError(f"no framework can differentiate the loss twice ({unsupported})")
         bounds, bound = rounding_bounds(subject, frameworks, voters, points, "float64", seed, direction)
-        case = Case(along, points, voters, bounds, bound, names, direction)
+        run = frameworks.run(next(iter(voters)), "float64", direction)
+        case = Case(along, points, voters, bounds, bound, names, run, direction)
         hand, own = hand_values(along, points)
-        report = judge(case, hand, fault or own, sensitivity, seed, unsupported)
-        report = replace(report, of=what, sentence=report.sentence.replace("the gradient", f"the {what}"))
+        report = judge(case, hand, fault or own or next(iter(changed), None), sensitivity, seed, unsupported)
         if report.verdict != "pass":
             break
     assert report is not None
@@ -77,12 +79,16 @@ def _asymmetry(function: Function, subject: Subject, theta: Array) -> Cause | No
     return Cause("not-a-gradient", text, {"asymmetry": float(apart.max())})
 
 
-def _along(what: str, function: Function, shape: tuple[int, ...], direction: Array) -> Function:
-    """Return the function's product with the direction, of theta's shape."""
+def _along(what: str, function: Function, shape: tuple[int, ...], direction: Array, changed: list[Cause]) -> Function:
+    """Return the function's product with the direction, of theta's shape; it notes where v is changed."""
 
     def product(theta: Array, *data: Array, **params: Any) -> Array:
         if what == "hvp":
-            return function(theta, direction.astype(theta.dtype).reshape(shape), *data, **params)
+            v = direction.astype(theta.dtype).reshape(shape)
+            found = function(theta, v, *data, **params)
+            if not np.array_equal(v, direction.astype(theta.dtype).reshape(shape)):
+                changed.append(Cause("mutates-input", "the hvp function changes v in place", {}))
+            return found
         matrix = np.asarray(function(theta, *data, **params))
         if matrix.shape not in ((*shape, *shape), (direction.size, direction.size)):
             raise InputError(f"the hessian must have theta's shape twice, {(*shape, *shape)}, got {matrix.shape}")

@@ -31,6 +31,7 @@ class Subject:
         shape: theta's own.
         data: further arguments, NumPy arrays: float64, or integers.
         params: hyper-parameters, passed by name.
+        what: "gradient", "hessian" or "hvp".
     """
 
     losses: Mapping[str | None, Function]
@@ -38,6 +39,7 @@ class Subject:
     shape: tuple[int, ...]
     data: tuple[Array, ...]
     params: Mapping[str, Any]
+    what: str = "gradient"
 
     def loss_for(self, framework: str) -> _Flat:
         """Return the loss for a framework's arrays.

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from gdbackends.agreement.evidence import Cause, Evidence
-from gdbackends.agreement.subject import Subject
+from gdbackends.agreement.subject import Subject, scalar_loss
 from gdbackends.objectives import Array
 from gdbackends.rounding import unit_roundoff
 
@@ -35,6 +35,32 @@ def lost_precision(subject: Subject, e: Evidence) -> Cause | None:
         if (error <= e.allowed * unit_roundoff(name) / unit_roundoff("float64")).all():
             rough = _rough(subject, e, 8 * unit_roundoff(name))[error > e.allowed].mean() > 0.25
             return Cause("precision", text + name, {"error": float(error.max())}) if rough else None
+    return None
+
+
+_STEPS = (2.0**-26, float(np.finfo(np.float64).eps) ** (1 / 3), *(10.0**-k for k in range(1, 11)))
+"""By which derivatives are usually estimated: the roots of the precision, and powers of ten."""
+
+
+def by_differences(subject: Subject, e: Evidence) -> Cause | None:
+    """Return a cause if yours are the differences of the loss over a short step, where they differ most."""
+    loss = scalar_loss(subject, e.points[0])
+    if loss is None:
+        return None
+    j = int((np.abs(e.hand - e.right) / e.tolerance).max(0).argmax())
+
+    def explains(k: int, up: float, down: float, h: float) -> bool:
+        ahead, behind = e.points[k].copy(), e.points[k].copy()
+        ahead[j], behind[j] = ahead[j] + up * h, behind[j] - down * h
+        quotient = (loss(ahead) - loss(behind)) / ((up + down) * h)
+        error = abs(e.hand[k, j] - e.right[k, j])
+        return bool(error <= e.allowed[k, j] or abs(e.hand[k, j] - quotient) <= error / 10)
+
+    for h in _STEPS:
+        for how, up, down in (("central", 1.0, 1.0), ("forward", 1.0, 0.0), ("backward", 0.0, 1.0)):
+            if all(explains(k, up, down, h) for k in range(len(e.points))):
+                text = f"digits are lost: yours are {how} differences of the loss over steps of {h:.2g}"
+                return Cause("precision", text, {"step": h})
     return None
 
 

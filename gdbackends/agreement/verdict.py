@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from typing import cast
 
 import numpy as np
 
+from gdbackends.agreement.case import Case
 from gdbackends.agreement.diagnosis import diagnose
 from gdbackends.agreement.evidence import Cause, Evidence, some_components_of
-from gdbackends.agreement.gradients import Values
 from gdbackends.agreement.kink import at_a_kink
+from gdbackends.agreement.own import cancelled, with_its_own_rounding
 from gdbackends.agreement.report import Component, GradientReport, Verdict, Witness
-from gdbackends.agreement.subject import Subject, numpy_losses, scalar_loss
-from gdbackends.agreement.suspicion import lost_precision, not_a_gradient
+from gdbackends.agreement.rows import row_by_autodiff
+from gdbackends.agreement.subject import numpy_losses, scalar_loss
+from gdbackends.agreement.suspicion import by_differences, lost_precision, not_a_gradient
 from gdbackends.agreement.witness import derivative
 from gdbackends.objectives import Array
 
 _LOSSES = "the losses differ"
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """What a gradient is judged by, at flat points (m, d) in float64; with a direction, what a Hessian times it is."""
-
-    subject: Subject
-    points: Array
-    voters: Mapping[str, Values]
-    bounds: Values
-    bound: str
-    names: tuple[str, ...]
-    direction: Array | None = None
-
-    @property
-    def allowed(self) -> Array:
-        """How far two evaluations may differ, (m, d)."""
-        return 2 * self.bounds.gradients
-
-    @property
-    def right(self) -> Array:
-        """The gradients by the first framework."""
-        return next(iter(self.voters.values())).gradients
-
-    def ratios(self, a: Array, b: Array) -> Array:
-        """Return differences over what is allowed, NaN as infinite; equal numbers agree."""
-        with np.errstate(all="ignore"):
-            share = np.where(a == b, 0.0, np.abs(a - b) / self.allowed)
-        return np.where(np.isnan(share), np.inf, share)
-
-    def sensitivity(self) -> float:
-        """Return the smallest relative error that would have been seen in whichever component hides it best.
-
-        A component is seen where rounding allows least of it: the point of the least allowance need not be that of the
-        largest component. One that is exactly 0 at every point can hide none.
-        """
-        with np.errstate(all="ignore"):
-            share = self.allowed / np.abs(self.right)
-            share = np.where((self.right == 0) | ~np.isfinite(share), np.inf, share).min(0)
-        return float(np.where((self.right == 0).all(0), 0.0, share).max())
 
 
 def judge(
@@ -67,15 +28,17 @@ def judge(
 ) -> GradientReport:
     """Judge hand gradients (m, d), None if they have not theta's shape, and what is wrong with the function itself."""
     gradients = {name: values.gradients for name, values in case.voters.items()}
-    everyone = gradients | ({} if hand is None else {"yours": hand})
-    agreements = {(a, b): float(case.ratios(everyone[a], everyone[b]).max()) for a, b in combinations(everyone, 2)}
-    visible = case.sensitivity()
+    agreements = {(a, b): float(case.ratios(gradients[a], gradients[b]).max()) for a, b in combinations(gradients, 2)}
+    formula, case = (case, case) if hand is None or fault is not None else with_its_own_rounding(case, hand)
+    visible = formula.sensitivity()
+    if hand is not None:
+        agreements |= {(name, "yours"): float(case.ratios(found, hand).max()) for name, found in gradients.items()}
     verdict, cause = _verdict(case, hand, fault, agreements)
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
     return GradientReport(
         verdict=verdict,
-        sentence=_sentence(verdict, cause, fault, list(case.voters), visible),
+        sentence=_sentence(case, verdict, cause, fault, visible),
         cause=cause,
         agreements=agreements,
         components=() if hand is None else _components(case, hand),
@@ -83,8 +46,9 @@ def judge(
         sensitivity=visible,
         bound=case.bound,
         unsupported=unsupported,
-        dtype="float64",
+        dtype=case.dtype,
         seed=seed,
+        of=case.subject.what,
     )
 
 
@@ -125,7 +89,10 @@ def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float
     subject = case.subject
     beside = case.points if case.direction is None else np.broadcast_to(case.direction, case.points.shape)
     evidence = Evidence(beside, case.right, hand, case.allowed, subject.data, subject.params, subject.shape, case.names)
-    found = diagnose(evidence) or lost_precision(subject, evidence)
+    found = diagnose(evidence)
+    if case.direction is None:
+        found = found or row_by_autodiff(evidence, case.run) or by_differences(subject, evidence)
+    found = found or cancelled(case, hand) or lost_precision(subject, evidence)
     if case.direction is None:
         found = found or not_a_gradient(subject, evidence)
     return found or Cause("unexplained", "no mistake that is looked for explains the difference", {})
@@ -178,17 +145,17 @@ def _witness(case: Case, hand: Array) -> Witness | None:
     return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)
 
 
-def _sentence(verdict: Verdict, cause: Cause | None, fault: Cause | None, voters: list[str], visible: float) -> str:
+def _sentence(case: Case, verdict: Verdict, cause: Cause | None, fault: Cause | None, visible: float) -> str:
+    what, who = case.subject.what, " and ".join(case.voters)
     if cause is not None and cause.kind == "different-function" and cause.text.startswith(_LOSSES):
         return f"FAIL: {cause.text}."
     if fault is not None:
-        return f"FAIL: the gradient is at fault itself: {fault.text}."
-    who = " and ".join(voters)
+        return f"FAIL: the {what} is at fault itself: {fault.text}."
     if verdict == "pass":
         kink = "" if cause is None else ", a valid subgradient at a kink"
-        return f"PASS: the gradient agrees with {who} within rounding{kink}."
+        return f"PASS: the {what} agrees with {who} within rounding{kink}."
     if verdict == "inconclusive" and cause is not None and cause.kind != "kink":
         return f"INCONCLUSIVE: {cause.text}."
     if verdict == "inconclusive":
         return f"INCONCLUSIVE: no difference from {who} was seen, but only errors above {visible:.0e} could have been."
-    return f"FAIL: the gradient differs from {who} by more than rounding allows."
+    return f"FAIL: the {what} differs from {who} by more than rounding allows."

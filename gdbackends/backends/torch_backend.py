@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
@@ -147,15 +148,26 @@ class _Rounding(TorchDispatchMode):
         super().__init__()
         self._step, self._random = step, np.random.default_rng(seed)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that this may not be wrapped for torch.compile: the wrapper imports its compiler, 1.2 s at the first."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        aliases = any(returned.alias_info is not None for returned in func._schema.returns)
-        if aliases or func._schema.name.removeprefix("aten::") in _EXACT or not isinstance(result, torch.Tensor):
+        if not _rounds(func) or not isinstance(result, torch.Tensor) or not result.is_floating_point():
             return result
-        if not result.is_floating_point():
-            return result
-        errors = torch.as_tensor(self._step * self._random.normal(size=tuple(result.shape)))
-        return result * (1 + errors.to(result))
+        errors = self._random.normal(size=tuple(result.shape))
+        errors *= self._step  # in place, as results may be large
+        errors += 1
+        return result * torch.as_tensor(errors).to(result)
+
+
+@cache
+def _rounds(func: Any) -> bool:
+    """Say whether an operation may round: it returns no view of its argument, and is none of the exact ones."""
+    aliases = any(returned.alias_info is not None for returned in func._schema.returns)
+    return not aliases and func._schema.name.removeprefix("aten::") not in _EXACT
 
 
 @contextmanager

@@ -7,6 +7,7 @@ gradient at two points, and every step of two short descents, one that keeps its
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def agreement(problem: Problem, wide: Backend) -> tuple[float, str]:
 def _points(problem: Problem) -> Array:
     """Return the start and a point at random, (2, d + 1), in the problem's dtype."""
     size = problem.theta0.size
-    random = np.random.default_rng(problem.seed).normal(size=size) / size**0.5
+    generator: Any = np.random.default_rng(problem.seed)
+    random = generator.normal(scale=size**-0.5, size=size)
     return np.stack((problem.theta0, random.astype(problem.backend.dtype)))
 
 
@@ -57,7 +59,8 @@ def _truth(problem: Problem, points: Array) -> Values:
 def _descent(problem: Problem) -> float:
     """Hold two short descents against the truth at their own parameters."""
     size, dtype = problem.theta0.size, problem.backend.dtype
-    start = np.random.default_rng(problem.seed).normal(size=size) / size**0.5
+    generator: Any = np.random.default_rng(problem.seed)
+    start = generator.normal(scale=size**-0.5, size=size)
     moved = replace(problem, theta0=start.astype(dtype))
     largest = curvature(moved, None)
     rates = learning_rates(moved, "auto" if kinked(moved.objective) else 0.2 / largest, _STEPS)

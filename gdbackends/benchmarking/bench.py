@@ -6,18 +6,22 @@ backends in turn before the next, so that drift of the machine falls on all of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from random import Random
+from typing import Any
 
+from gdbackends import __version__
 from gdbackends.benchmarking.case import Case, Place, Task
 from gdbackends.benchmarking.crew import Crew, Unsynchronised, outcome
 from gdbackends.benchmarking.launch import Opening, Sample, bandwidth
-from gdbackends.benchmarking.results import ResultsFile
+from gdbackends.benchmarking.results import SCHEMA, ResultsFile
 from gdbackends.benchmarking.rows import rows
-from gdbackends.measurement.environment import affinity
+from gdbackends.errors import InputError
+from gdbackends.measurement.environment import affinity, commit, environment, machine
 from gdbackends.measurement.runner import Worker
-from gdbackends.measurement.timing import Deadline, Stopped
+from gdbackends.measurement.timing import Deadline, Stopped, now
 
 Progress = Callable[[int, int, str], None]
 """progress(done, in all, what comes next), in launches of cases; there may be more than `in all` in the end."""
@@ -44,6 +48,31 @@ class Plan:
     timeout_s: float = 60.0
     budget_s: float | None = None
     seed: int = 0
+
+
+def begin(file: ResultsFile, plan: Plan) -> str:
+    """Write the record of a run: what it is made with. Return its name.
+
+    Raises:
+        InputError: what is there already was measured with something else.
+    """
+    name = f"{now()} {os.getpid()}"
+    made_with = {"gdbackends": __version__, "commit": commit(), "environment": environment(), "machine": machine()}
+    for run in file.results.runs.values():
+        check_same(file.results.path, run, made_with)
+    record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
+    file.write(record)
+    return name
+
+
+def check_same(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to continue what was measured with other versions or on another machine."""
+    then, here = ({**run, **run["environment"], **run["machine"]} for run in (before, now))
+    for name in ("gdbackends", "python", "numpy", "jax", "torch", "cpu", "machine_cores", "cpu_quota", "variables"):
+        if then[name] != here[name]:
+            raise InputError(
+                f"{path} was measured with {name} {then[name]}, here it is {here[name]}; give another --out"
+            )
 
 
 def bench(cases: Sequence[Case], file: ResultsFile, plan: Plan, run: str, progress: Progress | None = None) -> None:

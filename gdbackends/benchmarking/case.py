@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from gdbackends.backends import DTYPES
-from gdbackends.backends import names as backend_names
+from gdbackends.backends import DTYPES, names
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearRegression, row_loss
@@ -19,7 +18,7 @@ WORKS = ("loss", "gradient", "step", "fit")
 """The loss alone; it and its gradient; one more step of a descent; a descent of at most STEPS steps."""
 STEPS = 100
 LARGEST = 10**9
-"""Bytes of X at most, in the suites."""
+"""Bytes of X and y at most."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Task:
 
     def table(self) -> Dataset:
         """Return random rows: features near normal, of mean 0 and variance 1; targets that suit the objective."""
-        generator = np.random.default_rng(self.seed)
+        generator: Any = np.random.default_rng(self.seed)
         X = generator.standard_normal((self.rows, self.features))
         z = X @ (generator.standard_normal(self.features) / self.features**0.5)
         noise, kind = generator.standard_normal(self.rows), self.objective.partition(":")[0]
@@ -114,34 +113,35 @@ class Case:
         return cls(Place(**place), Task(**task), record["work"])
 
 
-def cases(
-    backends: Sequence[str],
-    rows: Iterable[int],
-    features: Iterable[int],
-    *,
-    devices: Sequence[str] = ("cpu",),
-    objectives: Sequence[str] = ("squared",),
-    dtypes: Sequence[str] = ("float64",),
-    works: Sequence[str] = ("step",),
-    threads: Sequence[int] = (0,),
-    seed: int = 0,
-) -> list[Case]:
-    """Return every combination, without doubles; NumPy on the CPU alone."""
-    sizes = product(objectives, rows, features, dtypes)
-    tasks = [Task(objective, n, d, dtype, seed) for objective, n, d, dtype in sizes]
-    places = [
-        Place(backend, device, count)
-        for backend, device, count in product(backends, devices, threads)
-        if device == "cpu" or backend != "numpy"
-    ]
-    return list(dict.fromkeys(Case(place, task, work) for task, work, place in product(tasks, works, places)))
+@dataclass(frozen=True)
+class Grid:
+    """Every combination of these is a case, without doubles; NumPy on the CPU alone; X of LARGEST bytes at most."""
+
+    backends: Sequence[str] = names()
+    rows: Sequence[int] = (100, 1000, 10_000, 100_000)
+    features: Sequence[int] = (1, 10, 100)
+    devices: Sequence[str] = ("cpu",)
+    objectives: Sequence[str] = ("squared",)
+    dtypes: Sequence[str] = ("float64",)
+    works: Sequence[str] = ("step",)
+    threads: Sequence[int] = (0,)
+    seed: int = 0
+
+    def cases(self) -> list[Case]:
+        """Return them."""
+        sizes = product(self.objectives, self.rows, self.features, self.dtypes)
+        tasks = [Task(objective, n, d, dtype, self.seed) for objective, n, d, dtype in sizes]
+        places = [
+            Place(backend, device, count)
+            for backend, device, count in product(self.backends, self.devices, self.threads)
+            if device == "cpu" or backend != "numpy"
+        ]
+        every = [Case(place, task, work) for task, work, place in product(tasks, self.works, places)]
+        return list(dict.fromkeys(case for case in every if case.task.bytes <= LARGEST))
 
 
-def suite(name: str, backends: Sequence[str] = backend_names(), **given: Any) -> list[Case]:
-    """Return the cases of the suite "quick", 12 a backend, or "full", those up to LARGEST bytes; `given` replaces."""
-    if name not in ("quick", "full"):
-        raise InputError(f"suite must be quick or full, got {name!r}")
-    quick = {"rows": (100, 1000, 10_000, 100_000), "features": (1, 10, 100), "works": ("step",)}
-    full = {"rows": (100, 1000, 10_000, 100_000, 1_000_000), "features": (1, 10, 100, 1000)}
-    chosen = quick if name == "quick" else {**full, "works": WORKS, "dtypes": DTYPES}
-    return [case for case in cases(backends, **(chosen | given)) if case.task.bytes <= LARGEST]
+SUITES = {
+    "quick": Grid(),
+    "full": Grid(rows=(100, 1000, 10_000, 100_000, 1_000_000), features=(1, 10, 100, 1000), dtypes=DTYPES, works=WORKS),
+}
+"""Quick has 12 cases a backend."""

@@ -56,8 +56,7 @@ def rows(results: Results) -> list[Row]:
 
 def _row(results: Results, case: Case) -> Row:
     launches, end = results.of(case), results.ends.get(case)
-    judged = [r["agreement"] for r in launches.values() if r["agreement"] is not None]
-    agreement = max([*judged, *([end["agreement"]] if end and end["agreement"] is not None else [])], default=None)
+    agreement = _largest(r["agreement"] for r in (*launches.values(), *([end] if end else [])))
     if end and end["status"] != "ok":
         return Row(case, end["status"], end["reason"], agreement=agreement)
     records = list(launches.values())
@@ -82,7 +81,7 @@ def _row(results: Results, case: Case) -> Row:
     )
 
 
-def _largest(values: Iterable[int | None]) -> int | None:
+def _largest(values: Iterable[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 

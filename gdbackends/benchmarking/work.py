@@ -27,11 +27,11 @@ class Work:
 
     Attributes:
         run: does it once, and waits. For "step": `run(k)` makes k steps, whose time is that of one more.
-        read: does it once and reads the answer in NumPy, for which a backend must have finished; None where `run` does.
+        read: returns what `run` returned in NumPy, for which a backend must have finished; None where it is already.
     """
 
     run: Callable[..., Any]
-    read: Callable[[], Any] | None = None
+    read: Callable[[Any], Any] | None = None
 
 
 def work(name: str, problem: Problem) -> Work:
@@ -62,7 +62,7 @@ def _evaluated(problem: Problem, function: Callable[..., Array]) -> Work:
         backend.synchronize(result)
         return result
 
-    return Work(run, read=lambda: backend.to_numpy(run()))
+    return Work(run, read=backend.to_numpy)
 
 
 def _step(problem: Problem) -> Work:

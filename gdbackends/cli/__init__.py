@@ -1,4 +1,4 @@
-"""The command line: `gdbackends compare`, `check`, `doctor`, `fit`, `predict`. Only this package prints and exits."""
+"""The command line: `gdbackends compare`, `bench`, `check` and the others. Only this package prints and exits."""
 
 from gdbackends.cli.entry import main
 

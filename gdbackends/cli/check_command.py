@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout, suppress
@@ -52,13 +53,32 @@ def command(ctx: click.Context, **options: Any) -> None:
     with redirect_stdout(sys.stderr):  # what the file prints is no part of the answer
         target = find_target(options["subject"])
         table = _table_for(target, options)
-        report = _check(target, table, given, options)
+        try:
+            report = replace(_check(target, table, given, options), again=_in_shell(options))
+        except InputError as error:  # its notes are the user's frames of a gradient that raises
+            for line in "\n".join(getattr(error, "__notes__", ())).splitlines():
+                click.echo(printable(line, _LONGEST), err=True)
+            raise
     if options["as_json"]:
         print_json({"target": options["subject"]} | finite(report.to_dict()))
     else:
         where = "its own data" if table is None else f"{table.name}, {rows(table.y.size)}"
         _show(report, f"{options['subject']} on {where}")
     ctx.exit(0 if report.verdict == "pass" else 1)
+
+
+def _in_shell(options: Mapping[str, Any]) -> str:
+    """Return the command line that does the same again, defaults that matter spelled out."""
+    options = {**options, "decimal": None if options["decimal"] == "." else options["decimal"]}  # its default
+    told = ["gdbackends", "check", options["subject"], "--seed", str(options["seed"]), "--dtype", options["dtype"]]
+    names = {"source": "--data", "params": "--param"}
+    for name in ("source", "synthetic", "target", "features", "delimiter", "decimal", "header", "params", "backends"):
+        given = options[name]
+        several = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
+        for value in several if given is not None else ():
+            flag = names.get(name, f"--{name}")
+            told += [f"--{'' if value else 'no-'}header"] if isinstance(value, bool) else [flag, str(value)]
+    return shlex.join(told)
 
 
 def _param(text: str) -> tuple[str, int | float]:
@@ -133,7 +153,7 @@ def _show(report: GradientReport, title: str) -> None:
     verdict, *lines = str(replace(report, components=())).splitlines()
     terminal.print(Text(printable(verdict, _LONGEST), style=_STYLES[report.verdict]))
     for line in lines:
-        terminal.print(printable(line, _LONGEST))
+        terminal.print(printable(line, _LONGEST), soft_wrap=line == f"repeat it: {report.again}")  # to be copied
     worst = [component for component in report.components if not component.ratio <= 1][:5]
     if worst:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))

@@ -12,10 +12,13 @@ import click
 from gdbackends.errors import InputError
 
 _COMMANDS = {
+    "bench": ("gdbackends.cli.bench_command", "Time every backend at every size: who is fastest, and by how much."),
     "check": ("gdbackends.cli.check_command", "Check a gradient of your own, and name the mistake."),
     "compare": ("gdbackends.cli.compare_command", "Fit on every backend, prove that they agree, time them."),
     "derive": ("gdbackends.cli.derive_command", "From a loss to its gradient, step by step."),
+    "diff": ("gdbackends.cli.diff_command", "What changed between two files of results."),
     "doctor": ("gdbackends.cli.doctor_command", "What is installed, does it work, what to type for what is missing."),
+    "export": ("gdbackends.cli.export_command", "Results as CSV, Markdown or JSON."),
     "fit": ("gdbackends.cli.fit_command", "Fit on one backend."),
     "predict": ("gdbackends.cli.predict_command", "Predict from a saved fit."),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +50,19 @@ def machine() -> dict[str, Any]:
         "memory_available_bytes": memory.get("MemAvailable"),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
+
+
+def commit() -> str | None:
+    """Return the commit of the package's own checkout, with "+" where files differ from it; None: it is in none."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():
+        return None
+    words = ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no")
+    try:
+        head, changed = (subprocess.check_output(["git", "-C", folder, *w], text=True, timeout=10) for w in words)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("+" if changed else "")
 
 
 def version_of(package: str) -> str | None:

@@ -93,7 +93,8 @@ class Worker:
                 raise TimedOut(f"its process gave no answer within {timeout:g} s")
             raised, answer = self._pipe.recv()
         except (EOFError, ConnectionError):
-            raise self._ended() from None
+            ended = self._ended()
+            raise ended from None
         if raised:
             raise answer
         return answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -34,7 +34,7 @@ class Timing:
         stopped: why no more were.
     """
 
-    launches: tuple[tuple[float, ...], ...]
+    launches: Sequence[Sequence[float]]
     calls: int
     stopped: Stopped
 
@@ -124,44 +124,47 @@ def seconds(closure: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def marginal_step(run: Callable[[int], object], *, least: float = 0.02, rounds: int = 5) -> float:
+def marginal_step(run: Callable[[int], object], *, least: float = 0.04, rounds: int = 5) -> float:
     """Return the seconds that one more step takes: the median of `marginal_steps`."""
     return median(marginal_steps(run, least, rounds)[0])
 
 
 def marginal_steps(
-    run: Callable[[int], object], least: float = 0.02, rounds: int = 5, *, most: int = 1 << 22
+    run: Callable[[int], object], least: float = 0.04, rounds: int = 5, *, most: int = 1 << 22
 ) -> tuple[list[float], int]:
     """Return the seconds that one more step takes, (t(3k) - t(k)) / 2k in each round, and the steps made.
 
-    What is paid once, compiling and placing included, is in both and falls out. Where noise hides the difference
-    k is doubled.
+    What is paid once, compiling and placing included, is in both and falls out; its noise does not, so k is doubled
+    until the difference is large.
 
     Args:
         run: makes that many steps and waits for the last.
-        least: k is doubled until k steps take this long, seconds.
+        least: seconds that 2k steps take at least.
         rounds: pairs of runs, whose order alternates.
         most: the most steps k.
 
     Raises:
         ArithmeticError: not even so many steps can be told from noise.
     """
-    k = 1
+
+    def timed(steps: int) -> float:
+        return seconds(lambda: run(steps))
+
+    k, taken = 1, [0.0]
     run(k)  # compiles
-    while seconds(lambda: run(k)) < least and k < most:
+    while 2 * k * _marginal(timed, k) < least and k < most:
         k *= 2
-    while True:
-        run(3 * k)
-        taken = [_pair(run, k, r % 2 == 1) for r in range(rounds)]
-        if min(taken) > 0:
+    run(3 * k)
+    while k <= most:
+        taken = [_marginal(timed, k, longer_first=r % 2 == 1) for r in range(rounds)]
+        if min(taken) > 0 and 2 * k * median(taken) >= least / 2:
             return taken, 4 * k * rounds
-        if k >= most:
-            raise ArithmeticError(f"{3 * k:,} steps took no longer than {k:,}, got {min(taken)} s a step")
         k *= 2
+    raise ArithmeticError(f"{3 * k:,} steps took no longer than {k:,}, got {min(taken)} s a step")
 
 
-def _pair(run: Callable[[int], object], k: int, longer_first: bool) -> float:
-    times = {m: seconds(lambda m=m: run(m)) for m in sorted((k, 3 * k), reverse=longer_first)}
+def _marginal(timed: Callable[[int], float], k: int, longer_first: bool = False) -> float:
+    times = {steps: timed(steps) for steps in ((3 * k, k) if longer_first else (k, 3 * k))}
     return (times[3 * k] - times[k]) / (2 * k)
 
 

@@ -1,0 +1,56 @@
+"""A/A: every backend against itself under another name: `python benchmarks/same.py [FILE]`.
+
+"Different" is said when the 99 % interval of the ratio of two times lies outside [0.95, 1.05]; of a backend and itself
+it must be said in at most 1 comparison in 100. Launches in FILE (benchmarks/results/same.jsonl) are not repeated; the
+table is written beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from gdbackends.benchmarking.bench import Plan, begin, bench
+from gdbackends.benchmarking.case import Grid
+from gdbackends.benchmarking.results import ResultsFile
+from gdbackends.benchmarking.rows import Row, beside, ratio, rows
+
+TWINS = {
+    name: f"gdbackends.backends.{name}_backend:{kind}"
+    for name, kind in (("numpy", "NumpyBackend"), ("jax", "JaxBackend"), ("torch", "TorchBackend"))
+}
+ROWS = (100, 200, 400, 1000, 2000, 4000, 10_000, 20_000, 40_000)
+PLAN = Plan(launches=5, most=5, slice_s=0.06)
+
+
+def table(found: list[Row]) -> str:
+    """Return a line a backend: comparisons, called different, the median and the largest half width of an interval."""
+    lines = [
+        "| backend | comparisons | called different | median half width | largest ratio |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, twin in TWINS.items():
+        own = [row for row in found if row.case.place.backend == name]
+        ratios = [r for row in own if (other := beside(row, found, backend=twin)) and (r := ratio(other, row))]
+        spreads, away = sorted(r.spread for r in ratios), max(max(r.value, 1 / r.value) for r in ratios)
+        different = sum(r.differs() for r in ratios)
+        lines.append(f"| {name} | {len(ratios)} | {different} | {spreads[len(spreads) // 2]:.0%} | {away:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Make the launches that are missing, and the table."""
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/results/same.jsonl")
+    backends = [*TWINS, *TWINS.values()]
+    steps = Grid(backends, ROWS, (1, 5, 20)).cases()
+    gradients = Grid(backends, ROWS, (1, 5, 20, 50), works=("gradient",)).cases()
+    cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,)).cases()]
+    with ResultsFile(str(path), resume=path.exists()) as file:
+        bench(cases, file, PLAN, begin(file, PLAN), lambda done, total, text: print(done, total, text, end="\r"))
+        text = table(rows(file.results))
+    path.with_suffix(".md").write_text(text, encoding="utf8")
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The rounding of the gradient's own NumPy code: the same code is run again in longer floats.
+
+The frameworks' operations are made to err to see what rounding may do; those of the function under test are not. Where
+they cancel, as in 1/(1 + e^-z) - 1 of a large z, a right formula misses the frameworks' answer though each operation is
+rounded as well as can be. In longer floats (float64 for float32; the 80 bits of `longdouble` for float64) the same code
+comes as much nearer as they are longer, and how far it moved is its own rounding; a wrong formula stays wrong, and so
+does one that casts to float32 inside. Where the platform has no longer floats, or the code does not run in them, a
+rounding of every operation is allowed instead, and the smallest error that would have been seen grows with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gdbackends.agreement.case import Case
+from gdbackends.agreement.evidence import Cause
+from gdbackends.agreement.gradients import Values
+from gdbackends.agreement.noise import SAFETY, terms_of
+from gdbackends.objectives import Array
+from gdbackends.rounding import unit_roundoff
+
+_LONGER = {"float64": "longdouble", "float32": "float64"}
+
+
+def with_its_own_rounding(case: Case, hand: Array) -> tuple[Case, Case]:
+    """Return the case as a formula is judged in it, and as the hand gradient (m, d) is, which its operations round.
+
+    They are the case itself where the gradient agrees, or differs by more than that rounding can carry it.
+    """
+    if not np.isfinite(hand).all() or all(case.agree(hand, values.gradients) for values in case.voters.values()):
+        return case, case
+    most = _worth_a_rounding(case)
+    if not (np.abs(hand - case.right) <= most + case.allowed).all():
+        return case, case
+    longer, share = _in_longer_floats(case, hand)
+    # The rounding that is left in longer floats, by what was seen to move; where there are none, by what may.
+    formula = _wider(case, SAFETY * share * np.abs(hand - longer).max(0) if share < 1 else most)
+    if not all(formula.agree(longer, values.gradients) for values in case.voters.values()):
+        return case, case
+    how = f"{case.bound}, its own rounding " + (f"by {_LONGER[case.dtype]}" if share < 1 else "too")
+    return formula, replace(_wider(formula, np.abs(hand - longer)), bound=how)
+
+
+def cancelled(case: Case, hand: Array) -> Cause | None:
+    """Return a cause where the formula is right, and its operations throw digits away."""
+    longer, share = _in_longer_floats(case, hand)
+    moved = np.abs(hand - longer)
+    formula = _wider(case, SAFETY * share * moved.max(0))
+    if not share < 1 or not all(formula.agree(longer, values.gradients) for values in case.voters.values()):
+        return None
+    text = f"digits are lost where its own operations cancel: in {_LONGER[case.dtype]} the same code agrees"
+    return Cause("precision", text, {"error": float(moved.max())})
+
+
+def _wider(case: Case, by: Array) -> Case:
+    """Return the case with so much more allowed between two gradients."""
+    return replace(case, bounds=Values(case.bounds.losses, case.bounds.gradients + by / 2))
+
+
+def _in_longer_floats(case: Case, hand: Array) -> tuple[Array, float]:
+    """Return the hand gradients (m, d) by the same code in longer floats, and how much of a rounding is one of those.
+
+    The gradients as they are, and 1, where the code does not run in longer ones, or nothing comes of it.
+    """
+    longer, found = _LONGER[case.dtype], list[Array]()
+    for point in case.points:
+        try:
+            value = np.asarray(case.subject.by_hand(point, longer))
+            found.append(value.astype(np.float64).reshape(point.shape))
+        except (Exception, SystemExit):  # code that knows the usual floats alone
+            return hand, 1.0
+    if np.array_equal(found, hand):
+        return hand, 1.0
+    return np.array(found), float(np.finfo(longer).eps / np.finfo(case.dtype).eps)
+
+
+def _worth_a_rounding(case: Case) -> Array:
+    """Return how far a rounding of each operation carries a gradient as large as it is anywhere near, (d,).
+
+    Far beyond that digits are not rounded off but thrown away, as by differences of the loss over a short step. A
+    saturated gradient is small at every point, so it is looked at where it is not: at 0 and on the other side.
+    """
+    first, data = case.points[0], case.subject.data
+    found = case.run(np.array([0 * first, -first]), data)
+    largest = np.abs(case.right).max(0)
+    if isinstance(found, Values):
+        elsewhere = np.where(np.isfinite(found.gradients), np.abs(found.gradients), 0.0)
+        largest = np.maximum(largest, elsewhere.max(0))
+    return SAFETY * unit_roundoff(case.dtype) * max(1.0, terms_of(case.points, data) ** 0.5) * largest

@@ -1,0 +1,73 @@
+"""`gdbackends export`: a file of results as CSV, Markdown or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gdbackends.benchmarking.findings import label
+from gdbackends.benchmarking.results import read_results
+from gdbackends.benchmarking.rows import Row, beside, ratio, records, rows
+from gdbackends.cli.bench_showing import findings
+from gdbackends.cli.showing import duration
+from gdbackends.cli.writing import check_output, write_whole
+from gdbackends.errors import InputError
+
+
+@click.command("export")
+@click.argument("results")
+@click.option("--to", "form", default="csv", show_default=True, help="csv, md or json.")
+@click.option("--out", help="A file to write.  [default: standard output]")
+def command(results: str, form: str, out: str | None) -> None:
+    """Make a table of RESULTS, a file that `gdbackends bench` wrote: a row a case; seconds and bytes.
+
+    Markdown is a short one, NumPy, JAX and PyTorch side by side, with the advice below it.
+    """
+    if form not in ("csv", "md", "json"):
+        raise InputError(f"--to must be csv, md or json, got {form!r}")
+    if out is not None:
+        check_output("--out", out, results)
+    held = read_results(results)
+    if form == "md":
+        text = markdown(rows(held))
+    elif form == "json":
+        text = json.dumps(records(held), allow_nan=False, indent=2) + "\n"
+    else:
+        text = _csv(records(held))
+    write_whole(out or "/dev/stdout", text)
+
+
+def _csv(table: Sequence[dict[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(table[0]) if table else ["backend"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return stream.getvalue()
+
+
+def markdown(table: Sequence[Row]) -> str:
+    """Return a line a problem, a column a place: the time, and its ratio to NumPy with the 99 % interval."""
+    places = list(dict.fromkeys(row.case.place for row in sorted(table, key=lambda row: label(row.case.place))))
+    lines = ["| work | rows x features | dtype | " + " | ".join(map(label, places)) + " |"]
+    lines.append("|---|--:|---|" + "--:|" * len(places))
+    problems = dict.fromkeys((row.case.work, row.case.task) for row in table)
+    for work, task in sorted(problems, key=lambda key: (key[0], key[1].dtype, key[1].features, key[1].rows)):
+        here = {row.case.place: row for row in table if (row.case.work, row.case.task) == (work, task)}
+        cells = [_cell(here[place], table) if place in here else "" for place in places]
+        kind = task.dtype if task.objective == "squared" else f"{task.objective} {task.dtype}"
+        lines.append(f"| {work} | {task.rows:,} x {task.features:,} | {kind} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *(f"- {line}" for line in findings(table)), ""])
+
+
+def _cell(row: Row, table: Sequence[Row]) -> str:
+    if row.timing is None:
+        return row.status
+    base = beside(row, table, backend="numpy", device="cpu")
+    against = None if base is None or base is row else ratio(row, base)
+    text = duration(row.timing.median)
+    return text if against is None else f"{text}, {against.value:.2g} x ({against.low:.2g} to {against.high:.2g})"

@@ -1,0 +1,124 @@
+"""Backends that are light, or that lie, for the tests of the benchmark: imported by its processes as fakes:Name."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from gdbackends.backends.numpy_backend import NumpyBackend
+
+THREAD = ThreadPoolExecutor(1)
+
+
+class Light(NumpyBackend):
+    """NumPy under another name."""
+
+
+class Wrong(NumpyBackend):
+    """Its gradient is wrong by a part in a million."""
+
+    def value_and_grad(self, objective):
+        right = super().value_and_grad(objective)
+
+        def value_and_grad(*arguments):
+            value, gradient = right(*arguments)
+            return value, gradient * (1 + 1e-6)
+
+        return value_and_grad
+
+
+class Halving(NumpyBackend):
+    """Its gradients are right; it goes half of the way when no path is kept, as when it is timed."""
+
+    def repeat(self, step, carry, xs, data):
+        end, outputs = super().repeat(step, carry, xs, data)
+        return (end, outputs) if step.record_path else ((carry + end) / 2, outputs)
+
+
+class Unsynchronised(NumpyBackend):
+    """It returns while another thread computes, and its `synchronize` does not wait."""
+
+    def value_and_grad(self, objective):
+        right = super().value_and_grad(objective)
+
+        def value_and_grad(*arguments):
+            both = THREAD.submit(right, *arguments)
+            return (both, 0), (both, 1)
+
+        return value_and_grad
+
+    def to_numpy(self, array):
+        return super().to_numpy(array[0].result()[array[1]] if isinstance(array, tuple) else array)
+
+    def repeat(self, step, carry, xs, data):
+        def waiting(*arguments):
+            return tuple(both.result()[k] for both, k in step.value_and_grad(*arguments))
+
+        return super().repeat(type(step)(waiting, step.record_path), carry, xs, data)
+
+
+class Lazy(Unsynchronised):
+    """It computes only when it is read."""
+
+    def value_and_grad(self, objective):
+        right = NumpyBackend.value_and_grad(self, objective)
+
+        def value_and_grad(*arguments):
+            both = Deferred(lambda: right(*arguments))
+            return (both, 0), (both, 1)
+
+        return value_and_grad
+
+
+class Deferred:
+    """The result of a call that has not been made."""
+
+    def __init__(self, compute):
+        self.result = cache(compute)
+
+
+class Hanging(NumpyBackend):
+    """It never comes back."""
+
+    def value_and_grad(self, objective):
+        time.sleep(3600)
+
+
+class Dying(NumpyBackend):
+    """Its process aborts."""
+
+    def value_and_grad(self, objective):
+        os.abort()
+
+
+class Hungry(NumpyBackend):
+    """It asks for more memory than there is."""
+
+    def value_and_grad(self, objective):
+        return np.ones(1 << 45)
+
+
+class Raising(NumpyBackend):
+    """It raises."""
+
+    def value_and_grad(self, objective):
+        raise RuntimeError("no\nkernel")
+
+
+@dataclass(frozen=True)
+class Minimal:
+    """It has what the protocol asks for, and no capability besides."""
+
+    dtype: str = "float64"
+    name: str = "minimal"
+    device: str = "cpu"
+    asarray = NumpyBackend.asarray
+    to_numpy = NumpyBackend.to_numpy
+    value_and_grad = NumpyBackend.value_and_grad
+    repeat = NumpyBackend.repeat
+    synchronize = NumpyBackend.synchronize

@@ -1,0 +1,220 @@
+"""`gdbackends bench`, `diff` and `export` as a user meets them: killed, interrupted, on a full disk, badly asked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gdbackends.benchmarking.results import read_results
+
+COMMAND = [sys.executable, "-m", "gdbackends"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+LIGHT = ["--backends", "fakes:Light", "--rows", "10,20", "--features", "1,2", "--launches", "2", "--most", "2"]
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    options = {"capture_output": True, "text": True, "timeout": 200, "check": False, "env": ENVIRONMENT} | options
+    return subprocess.run([*COMMAND, *arguments], **options)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("results") / "r.jsonl"
+    shown = run("bench", *LIGHT, "--backends", "numpy,fakes:Light", "--out", str(path))
+    assert shown.returncode == 0, shown.stderr
+    return path
+
+
+def children(path: Path) -> list[int]:
+    """Return the processes that were started for the results in this file's folder, by their open files' folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if b"gdbackends.measurement.runner" in command and (entry / "cwd").readlink() == path:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_run_from_plan_to_table(results: Path) -> None:
+    plan = run("bench", *LIGHT, "--dry-run")
+    assert plan.returncode == 0
+    assert "4 cases, 2 to 2 launches each, 150 s in all" in plan.stdout
+    held = read_results(str(results))
+    assert len(held.launches) == 16
+    assert len(held.ends) == 8
+    (made_with,) = held.runs.values()
+    assert {"gdbackends", "commit", "environment", "machine", "plan", "at"} <= set(made_with)
+    again = run("bench", *LIGHT, "--backends", "numpy,fakes:Light", "--out", str(results), "--resume")
+    assert again.returncode == 0
+    for text in ("first call", "x NumPy", "Light", "import: ", "read bandwidth", "agrees"):
+        assert text in again.stdout
+    assert "…" not in again.stdout
+    assert again.stderr == ""
+
+
+def test_a_backend_that_computes_something_else_gets_no_time_and_exit_code_1(tmp_path: Path) -> None:
+    shown = run("bench", *LIGHT, "--backends", "fakes:Wrong,fakes:Light", "--out", "r.jsonl", cwd=tmp_path)
+    assert shown.returncode == 1
+    lines = [line.split() for line in shown.stdout.splitlines() if line.startswith("step ")]
+    wrong = [line for line in lines if "Wrong" in line]
+    assert len(wrong) == 4
+    assert all(line[4] == "disagrees" or "disagrees" in line for line in wrong)
+    assert not any("us" in line or "±" in line for line in wrong)
+    assert "times what rounding allows from the truth" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--suite", "huge"], "--suite must be quick or full, got 'huge'"),
+        (["--rows", "1.5"], "--rows must be whole numbers"),
+        (["--rows", "-3"], "--rows must be whole numbers"),
+        (["--rows", "1e400"], "--rows must be whole numbers"),
+        (["--work", "dance"], "work must be one of loss, gradient, step, fit"),
+        (["--dtype", "int8"], "dtype must be one of"),
+        (["--objective", "cubic"], "the loss must be one of"),
+        (["--backends", "julia"], "backend must be one of"),
+        (["--backends", "nowhere:F"], "--backends takes module:name of what can be imported"),
+        (["--launches", "0"], "--launches must be at least 1"),
+        (["--timeout", "0"], "--timeout must be a positive number"),
+        (["--time-budget", "nan"], "--time-budget must be a positive number"),
+        (["--rows", "1e9", "--features", "1000"], "these options leave no case"),
+        (["--out", "/nowhere/r.jsonl"], "/nowhere/r.jsonl: cannot be written: no such file or directory"),
+        (["--out", "."], ".: cannot be written: is a directory"),
+    ],
+)
+def test_bad_use_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], text: str) -> None:
+    shown = run("bench", *arguments, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert text in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+    assert shown.stdout == ""
+
+
+def test_a_file_is_not_overwritten(results: Path) -> None:
+    before = results.read_bytes()
+    shown = run("bench", *LIGHT, "--out", str(results))
+    assert (shown.returncode, results.read_bytes()) == (2, before)
+    assert "has results already; --resume continues them" in shown.stderr
+
+
+def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) -> None:
+    path, moments, kills = tmp_path / "r.jsonl", random.Random(5), 0
+    command = [*COMMAND, "bench", *LIGHT, "--out", str(path)]
+    for _ in range(20):
+        resume = ["--resume"] if path.exists() else []
+        process = subprocess.Popen(
+            [*command, *resume], env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            process.wait(moments.uniform(0.2, 1.6))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        assert b"Traceback" not in process.stderr.read()
+        process.stderr.close()
+        process.wait()
+        if path.exists():
+            read_results(str(path))
+    assert kills >= 5
+    assert run(*command[3:], "--resume", cwd=tmp_path).returncode == 0
+    held = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    launches = [(json.dumps(r["case"]), r["launch"]) for r in held if r["record"] == "launch"]
+    ends = [json.dumps(r["case"]) for r in held if r["record"] == "case"]
+    assert len(launches) == len(set(launches)) == 8
+    assert len(ends) == len(set(ends)) == 4
+    deadline = time.monotonic() + 5
+    while children(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert children(tmp_path) == []
+
+
+def test_control_c_ends_the_children_and_leaves_the_file_whole(tmp_path: Path) -> None:
+    command = [*COMMAND, "bench", "--backends", "fakes:Hanging", "--rows", "10", "--out", "r.jsonl"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 30
+    while not children(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr.read() == b"\n"
+    process.stderr.close()
+    assert children(tmp_path) == []
+    assert len(read_results(str(tmp_path / "r.jsonl")).runs) == 1
+
+
+def test_a_full_disk_is_one_line_and_what_is_there_can_be_resumed(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+    shown = run("bench", *LIGHT, "--out", "r.jsonl", cwd=tmp_path, preexec_fn=limit)
+    assert shown.returncode == 2
+    assert shown.stderr == "gdbackends: r.jsonl: cannot be written: file too large; what is there can be resumed\n"
+    held = read_results(str(tmp_path / "r.jsonl"))
+    assert 1 <= len(held.launches) < 8
+    assert (tmp_path / "r.jsonl").read_bytes().endswith(b"\n")
+    assert run("bench", *LIGHT, "--out", "r.jsonl", "--resume", cwd=tmp_path).returncode == 0
+
+
+def test_a_budget_that_is_spent_is_said(tmp_path: Path) -> None:
+    shown = run("bench", *LIGHT, "--time-budget", "0.001", "--out", "r.jsonl", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "nothing was timed" in shown.stdout
+    assert run("bench", *LIGHT, "--out", "r.jsonl", "--resume", cwd=tmp_path).returncode == 0
+
+
+def test_diff_of_a_file_with_itself_and_with_a_slower_one(results: Path, tmp_path: Path) -> None:
+    same = run("diff", str(results), str(results))
+    assert (same.returncode, "8 compared, 0 regressions" in same.stdout) == (0, True)
+    held = [json.loads(line) for line in results.read_text(encoding="utf8").splitlines()]
+    for record in held:
+        if record["record"] == "launch" and record["case"]["rows"] == 20:
+            number = record["launch"]
+            record["batches_s"] = [1e6 * (1 + number * 1e-9)] * 3
+    slow = tmp_path / "slow.jsonl"
+    slow.write_text("".join(json.dumps(record) + "\n" for record in held), encoding="utf8")
+    worse = run("diff", str(results), str(slow), "--fail-above", "50%")
+    assert worse.returncode == 1
+    assert "slower" in worse.stdout
+    assert "regression" in worse.stdout
+    moved = tmp_path / "moved.jsonl"
+    moved.write_text(results.read_text(encoding="utf8").replace('"cpu": "', '"cpu": "other '), encoding="utf8")
+    other = run("diff", str(results), str(moved))
+    assert (other.returncode, "incomparable" in other.stdout, "8 cases: cpu" in other.stdout) == (1, True, True)
+    for arguments, text in (
+        ([str(results), "nowhere"], "nowhere is not there"),
+        ([str(results), __file__], "does not begin as results do"),
+        ([str(results), str(results), "--fail-above", "much"], "--fail-above must be a part such as 10%"),
+    ):
+        shown = run("diff", *arguments)
+        assert (shown.returncode, text in shown.stderr, len(shown.stderr.splitlines())) == (2, True, 1)
+
+
+def test_export(results: Path, tmp_path: Path) -> None:
+    table = list(csv.DictReader(io.StringIO(run("export", str(results)).stdout)))
+    assert len(table) == 8
+    assert all(row["status"] == "ok" and float(row["median_s"]) > 0 for row in table)
+    document = json.loads(run("export", str(results), "--to", "json").stdout)
+    assert [row["backend"] for row in document] == [row["backend"] for row in table]
+    shown = run("export", str(results), "--to", "md", "--out", str(tmp_path / "t.md"))
+    assert (shown.returncode, shown.stdout) == (0, "")
+    lines = (tmp_path / "t.md").read_text(encoding="utf8").splitlines()
+    assert lines[0] == "| work | rows x features | dtype | Light | NumPy |"
+    assert len([line for line in lines if line.startswith("| step")]) == 4
+    assert run("export", str(results), "--to", "xml").returncode == 2
+    assert run("export", str(results), "--out", str(results)).returncode == 2

@@ -1,0 +1,328 @@
+"""The benchmark's results are what was measured; liars get no time; what is concluded is what the figures allow."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gdbackends.backends import get_backend
+from gdbackends.benchmarking.agreement import agreement
+from gdbackends.benchmarking.bench import Plan, begin, bench
+from gdbackends.benchmarking.case import SUITES, WORKS, Case, Grid, Place, Task
+from gdbackends.benchmarking.changes import changes, version_changes
+from gdbackends.benchmarking.crew import outcome
+from gdbackends.benchmarking.findings import advice, series, winner
+from gdbackends.benchmarking.results import Results, ResultsFile, read_results
+from gdbackends.benchmarking.rows import beside, paid_after, ratio, records, rows
+from gdbackends.benchmarking.work import Unsupported, work
+from gdbackends.descent import prepare
+from gdbackends.errors import InputError
+from gdbackends.measurement.runner import Killed, TimedOut
+
+QUICK = Plan(launches=2, most=2, slice_s=0.01, timeout_s=30)
+
+
+@pytest.fixture(autouse=True)
+def fakes_can_be_imported(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def study(path: Path, cases: list[Case], plan: Plan = QUICK, *, resume: bool = False) -> Results:
+    with ResultsFile(str(path), resume=resume) as file:
+        bench(cases, file, plan, begin(file, plan))
+    return read_results(str(path))
+
+
+def made(times: dict[tuple[str, int], list[float]], *, features: int = 10, first: float = 0.0, **launch) -> Results:
+    """Return results with one batch a launch, by backend and rows."""
+    results = Results("made")
+    results.add({"record": "run", "run": "r", "schema": 1, "environment": {}, "machine": {"cpu": "c"}})
+    for (backend, n), seconds in times.items():
+        case = Case(Place(backend), Task(rows=n, features=features))
+        for k, t in enumerate(seconds):
+            record = {"import_s": 1.0, "transfer_s": 0.0, "first_call_s": t + first * (backend != "numpy")}
+            record |= {"agreement": 0.1, "batches_s": [t], "calls": 1, "passes": 1, "cache_bytes": 1 << 25}
+            record |= {"peak_bytes": 1, "device_peak_bytes": None, "device_name": "cpu", "affinity": [0]} | launch
+            results.add({"record": "launch", "run": "r", "case": case.to_dict(), "launch": k, **record})
+        end = {"record": "case", "run": "r", "case": case.to_dict(), "status": "ok", "reason": "", "agreement": 0.1}
+        results.add({**end, "stopped": "PRECISE"})
+    return results
+
+
+def noisy(seed: int, centre: float, launches: int = 5, noise: float = 0.02) -> list[float]:
+    return list(centre * np.exp(np.random.default_rng(seed).normal(0, noise, launches)))
+
+
+def test_the_suites() -> None:
+    assert len(SUITES["quick"].cases()) == 36
+    full = SUITES["full"].cases()
+    assert max(case.task.bytes for case in full) <= 10**9
+    assert len(set(full)) == len(full) > 300
+    assert Case.from_dict(json.loads(json.dumps(full[-1].to_dict()))) == full[-1]
+    assert [c.place.backend for c in Grid(rows=[10], features=[1], devices=["gpu"]).cases()] == ["jax", "torch"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [({"rows": 0}, "rows"), ({"dtype": "int8"}, "dtype"), ({"objective": "cubic"}, "the loss must be one of")],
+)
+def test_a_task_that_cannot_be_is_refused(settings: dict, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        Task(**settings)
+
+
+@pytest.mark.parametrize("objective", ["squared", "absolute", "huber:1", "logistic", "poisson"])
+@pytest.mark.parametrize("rows", [2, 50, 3000])
+def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) -> None:
+    """The closures that are timed compute what the judge has seen."""
+    task = Task(objective, rows, 3, backend.dtype)
+    data = task.table()
+    problem = prepare(data.X, data.y, backend, task.model, standardize=False)
+    ratio, _ = agreement(problem, get_backend(backend.name))
+    assert ratio <= 1
+    value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(problem.theta0), *problem.data)
+    works = {name: work(name, problem) for name in WORKS}
+    assert np.array_equal(works["gradient"].read(works["gradient"].run()), backend.to_numpy(gradient))
+    loss, same = works["loss"].read(works["loss"].run()), backend.to_numpy(value)
+    assert loss == pytest.approx(same, rel=1e-4 if backend.dtype == "float32" else 1e-12)
+    assert works["step"].run(7).steps == 7
+    assert works["fit"].run().steps <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "works", "status", "reason"),
+    [
+        ("Wrong", ("loss", "gradient"), "disagrees", "gradient is"),
+        ("Halving", ("step",), "disagrees", "descent is"),
+        ("Unsynchronised", ("gradient",), "unsynchronised", "before the answer was there"),
+        ("Lazy", ("gradient",), "unsynchronised", "before the answer was there"),
+        ("Hanging", ("gradient", "step"), "timed out", "no answer within 3 s"),
+        ("Dying", ("gradient",), "crashed", "SIGABRT"),
+        ("Hungry", ("gradient",), "out of memory", "allocate"),
+        ("Raising", ("gradient",), "crashed", "RuntimeError: no kernel"),
+        ("Minimal", ("loss",), "unsupported", "no method `value`"),
+    ],
+)
+def test_every_ending_has_its_name_and_no_time(tmp_path, name: str, works: tuple, status: str, reason: str) -> None:
+    grid = Grid([f"fakes:{name}", "fakes:Light"], rows=[20_000], features=[10], works=works)
+    plan = Plan(launches=2, most=2, slice_s=0.02, timeout_s=3)
+    table = rows(study(tmp_path / "r.jsonl", grid.cases(), plan))
+    bad, good = ([row for row in table if row.case.place.backend == f"fakes:{n}"] for n in (name, "Light"))
+    assert {row.status for row in bad} == {status}
+    assert all(row.timing is None and reason in row.reason and "\n" not in row.reason for row in bad)
+    assert {row.status for row in good} == {"ok"}
+    assert len(good) == len(works)
+
+
+def test_a_backend_without_capabilities_is_timed_all_the_same(tmp_path) -> None:
+    cases = Grid(["fakes:Minimal"], rows=[100], features=[2], works=["loss", "gradient", "step", "fit"]).cases()
+    found = {row.case.work: row.status for row in rows(study(tmp_path / "r.jsonl", cases))}
+    assert found == {"loss": "unsupported", "gradient": "ok", "step": "ok", "fit": "ok"}
+
+
+def test_what_does_not_fit_is_not_tried(tmp_path) -> None:
+    case = Case(Place("numpy"), Task(rows=10**9, features=1000))
+    (row,) = rows(study(tmp_path / "r.jsonl", [case]))
+    assert (row.status, row.timing) == ("out of memory", None)
+    assert "not tried" in row.reason
+
+
+def test_the_real_backends_from_launch_to_row(tmp_path, require) -> None:
+    for name in ("jax", "torch"):
+        require(name)
+    cases = Grid(rows=[100], features=[2], works=["loss", "gradient", "step"], threads=[1]).cases()
+    results = study(tmp_path / "r.jsonl", cases)
+    table = rows(results)
+    assert [row.status for row in table] == ["ok"] * 9
+    for row in table:
+        assert 0 < row.timing.median < row.first_call_s + 1e-3
+        assert len(row.timing.launches) == 2
+        assert row.agreement <= 1
+        (record, *_) = results.of(row.case).values()
+        assert len(record["affinity"]) == 1
+        assert record["threads_seen"] in (1, None)
+        assert row.import_s > 0.001
+    exported = records(results)
+    assert {r["backend"] for r in exported} == {"numpy", "jax", "torch"}
+    assert json.loads(json.dumps(exported, allow_nan=False)) == exported
+    jax, numpy = (
+        next(r for r in table if (r.case.place.backend, r.case.work) == (b, "step")) for b in ("jax", "numpy")
+    )
+    assert ratio(jax, numpy).value < 1
+    assert paid_after(jax, numpy) > 100
+
+
+def test_results_are_resumed_and_nothing_is_repeated(tmp_path) -> None:
+    path, cases = tmp_path / "r.jsonl", Grid(["fakes:Light"], rows=[10, 20], features=[1]).cases()
+    study(path, cases)
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["record"] != "case"][:4]
+    path.write_bytes(b"".join(kept) + lines[-1][:40])  # killed while it wrote
+    assert len(read_results(str(path)).launches) == 3 - 1
+    study(path, cases, resume=True)
+    held = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    launches = [(str(r["case"]), r["launch"]) for r in held if r["record"] == "launch"]
+    assert len(launches) == len(set(launches)) == 4
+    assert sum(r["record"] == "case" for r in held) == 2
+    before = path.read_bytes()
+    study(path, cases, resume=True)
+    assert path.read_bytes().startswith(before)
+    assert [json.loads(line)["record"] for line in path.read_bytes()[len(before) :].splitlines()] == ["run"]
+
+
+def test_a_file_is_not_continued_on_another_machine(tmp_path) -> None:
+    path, cases = tmp_path / "r.jsonl", Grid(["fakes:Light"], rows=[10], features=[1]).cases()
+    study(path, cases)
+    path.write_text(path.read_text(encoding="utf8").replace('"numpy": "', '"numpy": "0.'), encoding="utf8")
+    with pytest.raises(InputError, match=r"measured with numpy 0\.\d"):
+        study(path, cases, resume=True)
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "{}", '{"record": "run"\n', '{"record": "run", "schema": 9}\n'])
+def test_what_is_no_file_of_results_is_refused_and_left_alone(tmp_path, content: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(content, encoding="utf8")
+    with pytest.raises(InputError, match=str(path)):
+        read_results(str(path))
+    for resume in (True, False):
+        with pytest.raises(InputError, match=str(path)), ResultsFile(str(path), resume=resume):
+            pass
+    assert path.read_text(encoding="utf8") == content
+
+
+def test_two_runs_do_not_write_one_file(tmp_path) -> None:
+    path = str(tmp_path / "r.jsonl")
+    with (
+        ResultsFile(path),
+        pytest.raises(InputError, match="is being written by another run"),
+        ResultsFile(path, resume=True),
+    ):
+        pass
+
+
+def test_the_endings_of_a_process() -> None:
+    assert outcome(TimedOut("late"))[0] == "timed out"
+    assert outcome(Killed("by the system"))[0] == "out of memory"
+    assert outcome(MemoryError())[0] == "out of memory"
+    assert outcome(RuntimeError("RESOURCE_EXHAUSTED: 3 GB"))[0] == "out of memory"
+    assert outcome(Unsupported("no device"))[0] == "unsupported"
+    assert outcome(KeyError("k"))[0] == "crashed"
+
+
+def test_ratios_pair_the_launches_of_a_round() -> None:
+    """A drift of the machine by 30 % a launch falls out of the ratio."""
+    drift = np.array([1.0, 1.3, 1.69, 2.2, 2.86])
+    table = rows(made({("numpy", 100): list(1e-5 * drift), ("jax", 100): list(2e-5 * drift * [1, 1.01, 1, 0.99, 1])}))
+    numpy, jax = table
+    found = ratio(jax, numpy)
+    assert found.value == pytest.approx(2, rel=0.01)
+    assert found.spread < 0.03
+    assert numpy.timing.estimate.spread > 1
+    assert winner(100, table).first == (numpy.case.place,)
+
+
+def test_no_winner_without_a_difference() -> None:
+    table = rows(made({("numpy", 100): noisy(1, 1e-5), ("jax", 100): noisy(2, 1.02e-5)}))
+    assert len(winner(100, table).first) == 2
+    (found,) = series(table)
+    assert "no difference between JAX and NumPy was seen" in advice(found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_planted_crossover_is_found_within_its_interval(seed: int) -> None:
+    """5 us + 10 ns a row against 100 us + 2 ns a row: as long at 11,875 rows."""
+    sizes = [100, 1000, 10_000, 100_000, 1_000_000]
+    times = {}
+    for k, n in enumerate(sizes):
+        times["numpy", n] = noisy(1000 * seed + k, 5e-6 + 1e-8 * n)
+        times["jax", n] = noisy(1000 * seed + 500 + k, 1e-4 + 2e-9 * n)
+    (found,) = series(rows(made(times)))
+    (crossing,) = found.crossovers
+    assert (crossing.small.backend, crossing.large.backend) == ("numpy", "jax")
+    assert crossing.low <= 11_875 <= crossing.high
+    assert crossing.high < 100_000
+    assert crossing.low <= crossing.rows <= crossing.high
+    text = advice(found)
+    assert text.startswith("below about 1")
+    assert "NumPy" in text.split(";")[0]
+    assert "above JAX" in text
+
+
+def test_the_advice_names_who_never_wins() -> None:
+    times = {}
+    for n in (100, 1000):
+        for backend, t in (("numpy", 1e-5), ("jax", 2e-6), ("torch", 1e-4)):
+            times[backend, n] = noisy(n, t)
+    (found,) = series(rows(made(times)))
+    assert advice(found) == "from 100 to 1,000 rows JAX, 5 times faster than the next; NumPy never; PyTorch never"
+
+
+def test_a_compile_is_paid_for_after_some_steps() -> None:
+    table = rows(made({("numpy", 100): [1e-5] * 3, ("jax", 100): [1e-6] * 3}, first=0.09))
+    numpy, jax = table
+    assert paid_after(jax, numpy) == pytest.approx((0.09 - 9e-6) / 9e-6)
+    assert paid_after(numpy, jax) is None
+    assert beside(jax, table, backend="numpy") is numpy
+
+
+def test_a_change_needs_the_interval_and_the_threshold() -> None:
+    base = {("numpy", n): noisy(n, 1e-5) for n in range(1, 11)}
+    same = made({key: noisy(100 + key[1], 1e-5) for key in base})
+    assert not any(change.regression or change.word != "no difference" for change in changes(made(base), same))
+    slower = made({key: noisy(100 + key[1], 1.5e-5 if key[1] == 4 else 1e-5) for key in base})
+    found = {change.case.task.rows: change for change in changes(made(base), slower)}
+    assert [n for n, change in found.items() if change.regression] == [4]
+    assert found[4].word == "slower"
+    assert found[4].ratio.low > 1.3
+    assert not any(change.regression for change in changes(made(base), slower, fail_above=0.6))
+    assert {c.word for c in changes(slower, made(base)) if c.case.task.rows == 4} == {"faster"}
+
+
+def test_holm_keeps_many_cases_from_failing_by_chance() -> None:
+    """Without the correction about 1 in 100 of these would be called different."""
+    false = 0
+    for seed in range(40):
+        old, new = (
+            made({("numpy", n): noisy(1000 * seed + n + k, 1e-5, noise=0.1) for n in range(1, 31)}) for k in (0, 500)
+        )
+        false += any(change.word != "no difference" for change in changes(old, new))
+    assert false <= 3
+
+
+def test_another_machine_is_never_compared_silently() -> None:
+    old, new = (made({("numpy", 10): noisy(k, 1e-5)}) for k in (1, 2))
+    new.runs["r"]["machine"]["cpu"] = "another"
+    (change,) = changes(old, new)
+    assert (change.word, change.ratio, change.regression) == ("incomparable", None, False)
+    assert change.reason == "cpu c -> another"
+    threads = made({("numpy", 10): noisy(3, 1e-5)}, affinity=[0, 1])
+    assert "affinity" in changes(old, threads)[0].reason
+    new.runs["r"]["environment"]["jax"] = "2"
+    old.runs["r"]["environment"]["jax"] = "1"
+    assert version_changes(old, new) == ["jax 1 -> 2"]
+
+
+def test_cases_of_one_file_alone_and_failures_are_said() -> None:
+    old, new = made({("numpy", 10): noisy(1, 1e-5), ("numpy", 30): [1e-5]}), made({("numpy", 20): noisy(1, 1e-5)})
+    lost = Case(Place("numpy"), Task(rows=10, features=10)).to_dict()
+    failure = {"record": "case", "run": "r", "case": lost, "status": "crashed", "reason": "x", "agreement": None}
+    new.add(failure)
+    found = {change.case.task.rows: change for change in changes(old, new)}
+    assert {n: change.word for n, change in found.items()} == {
+        10: "fails now",
+        20: "only in the new",
+        30: "only in the old",
+    }
+    assert found[10].regression
+
+
+def test_tasks_are_random_but_the_same_for_all() -> None:
+    a, b = (Task(rows=50, features=3, seed=4).table() for _ in range(2))
+    assert np.array_equal(a.X, b.X)
+    assert np.array_equal(a.y, b.y)
+    others = [Task(rows=50, features=3, seed=k).table().X for k in range(4)]
+    assert all(not np.array_equal(x, z) for x, z in pairwise(others))
