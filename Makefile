@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test timing check bench same results ratios bounds corpus checkers reading fuzz clean
+.PHONY: demo test timing check bench alternatives same results ratios bounds corpus checkers reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
@@ -20,11 +20,11 @@ check: $(VENV)/dev.stamp  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, a framework a process
-	mkdir -p .benchmarks
-	for backend in numpy jax torch; do $(BIN)/python -m pytest benchmarks/test_benchmarks.py --quiet --benchmark-only --benchmark-quiet \
-	  --backend=$$backend --benchmark-json=.benchmarks/$$backend.json || exit 1; done
-	$(BIN)/pytest-benchmark compare --group-by=group --columns=median,iqr,rounds .benchmarks/*.json
+bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, quick: saved, and held against the last saved
+	$(BIN)/python benchmarks/suite.py
+
+alternatives: $(VENV)/dev.stamp  ## a step and a fit beside what one would take instead: optax, torch.optim, scikit-learn, SciPy
+	$(BIN)/python benchmarks/alternatives.py
 
 same: $(VENV)/dev.stamp  ## every backend against itself under another name, 204 comparisons
 	$(BIN)/python benchmarks/same.py
@@ -35,7 +35,7 @@ results: $(VENV)/dev.stamp  ## the quick suite on this machine, and README's tab
 	$(BIN)/python benchmarks/readme_table.py benchmarks/results/quick.jsonl
 
 ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
-	$(BIN)/python benchmarks/handwritten.py
+	$(BIN)/python benchmarks/alternatives.py --work step
 
 bounds: $(VENV)/dev.stamp  ## 10,000 random cases in each precision against the rounding bounds
 	$(BIN)/python benchmarks/bounds.py

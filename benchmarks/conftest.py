@@ -1,4 +1,4 @@
-"""The benchmark suite's option: one backend a process, for two frameworks in one slow each other down."""
+"""The suite's options: all sizes; one backend a process, for two frameworks in one slow each other down."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import pytest
 
 from gdbackends.backends import installed
 
+QUICK = [(100, 1), (10_000, 100)]
+FULL = [(100, 1), (1000, 10), (10_000, 10), (10_000, 100), (100_000, 100), (1_000_000, 10)]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", default="", help="benchmark this backend alone; by default all installed")
+    parser.addoption("--full", action="store_true", help="benchmark all sizes, not the quick two")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend_name" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--backend")
-        metafunc.parametrize("backend_name", [chosen] if chosen else installed())
+    if "backend_name" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--backend")
+    metafunc.parametrize("backend_name", [chosen] if chosen else installed())
+    sizes = FULL if metafunc.config.getoption("--full") else QUICK
+    metafunc.parametrize(("rows", "features"), sizes, ids=[f"{n}x{d}" for n, d in sizes])

@@ -1,60 +1,67 @@
-"""The pytest-benchmark suite: a gradient, a step and a fit on every backend. Run it by `make bench`.
+"""The pytest-benchmark suite over the works that `gdbackends bench` times, prepared alike. Run it by `make bench`.
 
-Every closure is prepared once (data placed, compiled, called by hand, so that no calibration sees the compiler) and
-ends in the backend's `synchronize`, or in NumPy arrays.
+Every closure ends in the backend's `synchronize`, or in NumPy arrays, and is called by hand before it is timed, so that
+no calibration sees the compiler. A backend that does not compute the right thing fails, and has no time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache, partial
 
-import numpy as np
 import pytest
 
 from gdbackends import get_backend
-from gdbackends.descent import descend, prepare
+from gdbackends.backends import DTYPES
+from gdbackends.benchmarking.agreement import agreement
+from gdbackends.benchmarking.case import WORKS, Task
+from gdbackends.benchmarking.work import Work, work
+from gdbackends.descent import Fit, Problem, prepare
+from gdbackends.measurement.environment import environment
+from gdbackends.rounding import evaluate
 
-SIZES = [(100, 1), (10_000, 10), (10_000, 100)]
 STEPS = 100
 
 
-def problem(backend_name: str, rows: int, features: int, dtype: str):
-    generator = np.random.default_rng(0)
-    X = generator.normal(size=(rows, features))
-    y = X @ generator.normal(size=features) + generator.normal(size=rows)
-    return prepare(X, y, get_backend(backend_name, dtype=dtype))
+@lru_cache(maxsize=1)
+def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
+    """Return the problem as it is placed, and how far its backend agrees; for all works of a task, which follow."""
+    data = task.table()
+    problem = prepare(
+        data.X, data.y, get_backend(backend_name, dtype=task.dtype), objective=task.model, standardize=False
+    )
+    return problem, *agreement(problem, get_backend(backend_name))
 
 
-def gradient(case) -> Callable[[], object]:
-    """One value and gradient over all rows."""
-    backend = case.backend
-    value_and_grad, theta = backend.value_and_grad(case.objective), backend.asarray(case.theta0)
-
-    def run() -> None:
-        backend.synchronize(value_and_grad(theta, *case.data)[1])
-
-    return run
+def loss_alone(problem: Problem, prepared: Work) -> float:
+    """Return its error over what rounding allows; `agreement` asks for the loss beside the gradient."""
+    at = evaluate(problem.objective, problem.theta0, problem.X, problem.y, problem.backend.dtype)
+    return abs(float(problem.backend.to_numpy(prepared.run())) - at.loss) / at.loss_bound
 
 
-def steps(case) -> Callable[[], object]:
-    """A hundred steps, without a test of convergence."""
-    rates = np.broadcast_to(np.dtype(case.backend.dtype).type(1e-3), (STEPS,))
-    return lambda: descend(case, rates)
-
-
-def fitted(case) -> Callable[[], object]:
-    """A fit to the default tolerance."""
-    rates = np.broadcast_to(np.dtype(case.backend.dtype).type(0.3), (STEPS,))
-    return lambda: descend(case, rates, tolerance=None)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("rows", "features"), SIZES)
-@pytest.mark.parametrize("work", [gradient, steps, fitted], ids=["gradient", "100 steps", "fit"])
-def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype: str, work) -> None:
-    case = problem(backend_name, rows, features, dtype)
-    run = work(case)
-    run()
-    benchmark.group = f"{work.__name__} {rows} x {features} {dtype}"
-    benchmark.extra_info |= {"backend": backend_name, "rows": rows, "features": features, "dtype": dtype}
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # where the backend disagrees
+@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype: str, name: str) -> None:
+    task = Task(rows=rows, features=features, dtype=dtype)
+    problem, ratio, what = judged(backend_name, task)
+    prepared = work(name, problem)
+    if name == "loss" and not (alone := loss_alone(problem, prepared)) <= ratio:
+        ratio, what = alone, "loss alone"
+    if not ratio <= 1:
+        pytest.fail(f"{backend_name} computes something else: its {what} is {ratio:.3g} times what rounding allows off")
+    run = partial(prepared.run, STEPS) if name == "step" else prepared.run
+    answer = run()
+    passes = answer.steps if isinstance(answer, Fit) else 1
+    benchmark.group = f"{STEPS} steps" if name == "step" else name
+    benchmark.group += f" {rows:,} x {features} {dtype}"
+    benchmark.extra_info |= {
+        "backend": backend_name,
+        "work": name,
+        "rows": rows,
+        "features": features,
+        "dtype": dtype,
+        "agreement": ratio,
+        "bytes": task.bytes * passes,  # that must be read, at least
+        "environment": environment(),
+    }
     benchmark(run)
