@@ -97,6 +97,7 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
     ("name", "works", "status", "reason"),
     [
         ("Wrong", ("loss", "gradient"), "disagrees", "gradient is"),
+        ("Cheap", ("loss",), "disagrees", "loss alone is"),
         ("Halving", ("step",), "disagrees", "descent is"),
         ("Unsynchronised", ("gradient",), "unsynchronised", "before the answer was there"),
         ("Lazy", ("gradient",), "unsynchronised", "before the answer was there"),

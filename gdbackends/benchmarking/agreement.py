@@ -1,7 +1,8 @@
 """Whether a backend computes the right thing: no time stands without it.
 
-Each backend is held against the float64 evaluation of the closed formula, within what rounding allows: its cost and
-gradient at two points, and every step of two short descents, one that keeps its path and one that does not.
+Each backend is held against the float64 evaluation of the closed formula, within what rounding allows: its cost, alone
+and beside its gradient, at two points, and every step of two short descents, one that keeps its path and one that does
+not.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.agreement.gradients import Values, values, yardstick
+from gdbackends.agreement.gradients import Values, Yardstick, values, yardstick
 from gdbackends.agreement.proof import Proof
 from gdbackends.agreement.trajectory import trajectory
 from gdbackends.agreement.tube import along, curvature
@@ -35,6 +36,7 @@ def agreement(problem: Problem, wide: Backend) -> tuple[float, str]:
         dtype = problem.backend.dtype
         ruler = yardstick(problem, points, dtype)
         ratios = {"gradient": ruler.ratio(values(problem.backend, problem, points), _truth(problem, points), 2)}
+        ratios["loss alone"] = _loss_alone(problem, points, ruler)
         if ruler.blind:
             wider = yardstick(problem, points, "float64")
             ratios["gradient in float64"] = wider.ratio(values(wide, problem, points), _truth(problem, points), 2)
@@ -49,6 +51,17 @@ def _points(problem: Problem) -> Array:
     generator: Any = np.random.default_rng(problem.seed)
     random = generator.normal(scale=size**-0.5, size=size)
     return np.stack((problem.theta0, random.astype(problem.backend.dtype)))
+
+
+def _loss_alone(problem: Problem, points: Array, ruler: Yardstick) -> float:
+    """Hold the loss of a backend that computes it without the gradient against the truth; 0 where it has none."""
+    backend, truth = problem.backend, _truth(problem, points)
+    value: Any = getattr(backend, "value", None)
+    if value is None:
+        return 0.0
+    alone = value(problem.objective)
+    losses = [backend.to_numpy(alone(backend.asarray(point), *problem.data)) for point in points]
+    return ruler.ratio(Values(np.array(losses, np.float64), truth.gradients), truth)
 
 
 def _truth(problem: Problem, points: Array) -> Values:
