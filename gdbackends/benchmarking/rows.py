@@ -86,16 +86,16 @@ def _largest(values: Iterable[Any]) -> Any:
 
 
 def _share(results: Results, case: Case, launches: Mapping[int, Mapping[str, Any]], timing: Timing) -> float | None:
-    """Return bytes that must be read over time and bandwidth, on the processor and where no cache holds them."""
+    """Return bytes that must be read over time and bandwidth, on the processor and where no cache holds them.
+
+    The bandwidth is the best of the runs' launches: what else runs on the machine only lessens it.
+    """
     first = next(iter(launches.values()))
-    speeds = [
-        results.bandwidths[key]
-        for number, record in launches.items()
-        if (key := (record["run"], number, case.place.threads)) in results.bandwidths
-    ]
+    runs = {record["run"] for record in launches.values()}
+    speeds = [v for (run, _, threads), v in results.bandwidths.items() if run in runs and threads == case.place.threads]
     if case.place.device != "cpu" or not speeds or case.task.bytes <= first["cache_bytes"]:
         return None
-    return first["passes"] * case.task.bytes / timing.median / median(speeds)
+    return first["passes"] * case.task.bytes / timing.median / max(speeds)
 
 
 def ratio(row: Row, base: Row) -> Estimate | None:

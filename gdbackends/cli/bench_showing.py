@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import median
+from math import inf
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -35,7 +35,7 @@ def show(table: Sequence[Row], results: Results) -> None:
         terminal.print(Text(line), soft_wrap=True)
     run = list(results.runs.values())[-1]
     if results.bandwidths:
-        terminal.print(f"read bandwidth {median(results.bandwidths.values()) / 1e9:.3g} GB/s", style="dim")
+        terminal.print(f"read bandwidth {max(results.bandwidths.values()) / 1e9:.3g} GB/s", style="dim")
     terminal.print(environment_line(run["environment"], results.path), style="dim", soft_wrap=True)
 
 
@@ -124,18 +124,20 @@ def _timed(row: Row) -> str:
 
 def _over_numpy(row: Row, table: Sequence[Row]) -> str:
     base = beside(row, table, backend="numpy", device="cpu")
-    return "-" if base is None or base is row else _ratio(ratio(row, base))
+    return "-" if base is None or base is row else shown_ratio(ratio(row, base))
 
 
 def _over_loss(row: Row, table: Sequence[Row]) -> str:
     base = beside(row, table, work="loss")
-    return "-" if base is None or row.case.work != "gradient" else _ratio(ratio(row, base))
+    return "-" if base is None or row.case.work != "gradient" else shown_ratio(ratio(row, base))
 
 
-def _ratio(found: Estimate | None) -> str:
+def shown_ratio(found: Estimate | None) -> str:
+    """Return a ratio with its interval; of one launch there is none."""
     if found is None:
         return "-"
-    return f"{found.value:.2g} ({found.low:.2g} to {found.high:.2g})"
+    ends = f"{found.low:.2g} to {found.high:.2g}" if found.high < inf else "one launch"
+    return f"{found.value:.2g} ({ends})"
 
 
 def _key(row: Row) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ import click
 from gdbackends.benchmarking.findings import label
 from gdbackends.benchmarking.results import read_results
 from gdbackends.benchmarking.rows import Row, beside, ratio, records, rows
-from gdbackends.cli.bench_showing import findings
+from gdbackends.cli.bench_showing import findings, shown_ratio
 from gdbackends.cli.showing import duration
 from gdbackends.cli.writing import check_output, write_whole
 from gdbackends.errors import InputError
@@ -70,4 +70,4 @@ def _cell(row: Row, table: Sequence[Row]) -> str:
     base = beside(row, table, backend="numpy", device="cpu")
     against = None if base is None or base is row else ratio(row, base)
     text = duration(row.timing.median)
-    return text if against is None else f"{text}, {against.value:.2g} x ({against.low:.2g} to {against.high:.2g})"
+    return text if against is None else f"{text}, x {shown_ratio(against)}"
