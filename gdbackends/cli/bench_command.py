@@ -49,6 +49,8 @@ def _progress() -> Generator[Callable[[int, int, str], None]]:
     """Show on stderr, where that is a terminal, how much is done and the time left."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     terminal = Console(stderr=True)
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-        task = bar.add_task("")
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+    hidden = not terminal.is_terminal
+    bar = Progress(*columns, console=terminal, transient=True, disable=hidden, auto_refresh=False)
+    with bar:  # refreshed by hand: a thread that redraws would take time of a core
+        task = bar.add_task("", total=None)
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text, refresh=True)

@@ -50,6 +50,8 @@ def findings(table: Sequence[Row]) -> list[str]:
     """Return what the rows come to, a line each: who is fastest, when a compile is paid, and what an import takes."""
     lines: list[str] = []
     for found in series(table):
+        if len(found.places) == 1:
+            continue
         task = found.task
         what = f"{found.work}, {task.features} feature{'s' if task.features > 1 else ''}"
         usual = [text for text in (task.objective, task.dtype) if text not in ("squared", "float64")]
