@@ -21,7 +21,9 @@ from gdbackends.descent import Problem, learning_rates
 from gdbackends.descent.stopping import kinked
 from gdbackends.objectives import Array
 
-_STEPS = 2
+_STEPS = 300
+_ELEMENTS = 4_000_000
+"""Steps, and elements of X read, of the descents that are judged; two steps at least."""
 
 
 def agreement(problem: Problem, wide: Backend) -> tuple[float, str]:
@@ -76,7 +78,8 @@ def _descent(problem: Problem) -> float:
     start = generator.normal(scale=size**-0.5, size=size)
     moved = replace(problem, theta0=start.astype(dtype))
     largest = curvature(moved, None)
-    rates = learning_rates(moved, "auto" if kinked(moved.objective) else 0.2 / largest, _STEPS)
+    steps = max(2, min(_STEPS, _ELEMENTS // problem.X.size))
+    rates = learning_rates(moved, "auto" if kinked(moved.objective) else 0.2 / largest, steps)
     bounds = along(moved, rates, largest)
     proof = Proof(rates, np.append(bounds, bounds[-1]), np.inf, largest)
     return proof.losses_ratio(moved, trajectory(moved, rates))

@@ -7,18 +7,17 @@ backends in turn before the next, so that drift of the machine falls on all of t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import Any
 
 from gdbackends import __version__
 from gdbackends.benchmarking.case import Case, Place, Task
 from gdbackends.benchmarking.crew import Crew, Unsynchronised, outcome
 from gdbackends.benchmarking.launch import Opening, Sample, bandwidth
-from gdbackends.benchmarking.results import SCHEMA, ResultsFile
-from gdbackends.benchmarking.rows import rows
-from gdbackends.errors import InputError
+from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
+from gdbackends.benchmarking.rows import rows, spread
 from gdbackends.measurement.environment import affinity, commit, environment, machine
 from gdbackends.measurement.runner import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
@@ -59,20 +58,10 @@ def begin(file: ResultsFile, plan: Plan) -> str:
     name = f"{now()} {os.getpid()}"
     made_with = {"gdbackends": __version__, "commit": commit(), "environment": environment(), "machine": machine()}
     for run in file.results.runs.values():
-        check_same(file.results.path, run, made_with)
+        check_same(f"{file.results.path} was measured", run, made_with, "give another --out")
     record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
     file.write(record)
     return name
-
-
-def check_same(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to continue what was measured with other versions or on another machine."""
-    then, here = ({**run, **run["environment"], **run["machine"]} for run in (before, now))
-    for name in ("gdbackends", "python", "numpy", "jax", "torch", "cpu", "machine_cores", "cpu_quota", "variables"):
-        if then[name] != here[name]:
-            raise InputError(
-                f"{path} was measured with {name} {then[name]}, here it is {here[name]}; give another --out"
-            )
 
 
 def bench(cases: Sequence[Case], file: ResultsFile, plan: Plan, run: str, progress: Progress | None = None) -> None:
@@ -90,8 +79,8 @@ def bench(cases: Sequence[Case], file: ResultsFile, plan: Plan, run: str, progre
         study.round(number, deadline)
         if deadline.passed:
             break
-        if number >= plan.launches - 1:
-            study.end(precise=True)
+        if number == plan.launches - 1:  # the one look before the last: to stop at the first narrow interval of many
+            study.end(precise=True)  # would keep those that are narrow by chance
     study.end(precise=False)
 
 
@@ -106,7 +95,7 @@ class _Study:
     def round(self, number: int, deadline: Deadline) -> None:
         """Make a launch of each case that has no end yet, as far as time allows."""
         known = self.file.results
-        wanted = [c for c in self.cases if c not in known.ends and (c, number) not in known.launches]
+        wanted = [c for c in self.cases if c not in known.ends and number not in known.of(c)]
         with Crew(self.plan.timeout_s) as crew:
             for threads in sorted({case.place.threads for case in wanted}):
                 if (self.run, number, threads) not in known.bandwidths:
@@ -118,8 +107,11 @@ class _Study:
 
     def _bandwidth(self, number: int, threads: int) -> None:
         """Measure it in a process set up as those of the backends are."""
-        with Worker(affinity()[: threads or None], quiet=True) as worker:
-            speed = worker.ask(bandwidth, self.plan.slice_s, timeout=self.plan.timeout_s)
+        try:
+            with Worker(affinity()[: threads or None], quiet=True) as worker:
+                speed = worker.ask(bandwidth, self.plan.slice_s, timeout=self.plan.timeout_s)
+        except Exception:  # without it the shares are not known, and nothing else is lost
+            return
         record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}
         self.file.write({**record, "bytes_per_s": speed})
 
@@ -143,7 +135,8 @@ class _Study:
                 self._fail(case, error)
             else:
                 self._keep(crew, case, number, opening, sample)
-        crew.close_task(place)
+        with suppress(Exception):  # a process that ends now is replaced for the next task
+            crew.close_task(place)
 
     def _agreement(self, case: Case) -> bool:
         return any(record["agreement"] is not None for record in self.file.results.of(case).values())
@@ -165,7 +158,7 @@ class _Study:
         for row in rows(self.file.results):
             if row.case not in self.cases or row.status != "unfinished" or row.timing is None:
                 continue
-            narrow = row.timing.estimate.spread <= self.plan.precision
+            narrow = spread(row) <= self.plan.precision
             if len(row.timing.launches) >= self.plan.launches and (narrow or not precise):
                 stopped = Stopped.PRECISE if narrow else Stopped.BUDGET
                 low, high = row.timing.interval

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,6 @@ from gdbackends.objectives import LinearRegression, row_loss
 WORKS = ("loss", "gradient", "step", "fit")
 """The loss alone; it and its gradient; one more step of a descent; a descent of at most STEPS steps."""
 STEPS = 100
-LARGEST = 10**9
-"""Bytes of X and y at most."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,14 @@ class Place:
     device: str = "cpu"
     threads: int = 0
 
+    @property
+    def label(self) -> str:
+        """What it is called: its backend, and what is not usual about it."""
+        name = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}.get(self.backend, self.backend)
+        device = "" if self.device == "cpu" else f" on {self.device}"
+        threads = f" with {self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else ""
+        return f"{name}{device}{threads}"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -115,7 +122,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of these is a case, without doubles; NumPy on the CPU alone; X of LARGEST bytes at most."""
+    """Every combination of these is a case, without doubles; NumPy on the CPU alone; at most `largest` bytes each."""
 
     backends: Sequence[str] = names()
     rows: Sequence[int] = (100, 1000, 10_000, 100_000)
@@ -126,6 +133,7 @@ class Grid:
     works: Sequence[str] = ("step",)
     threads: Sequence[int] = (0,)
     seed: int = 0
+    largest: float = inf
 
     def cases(self) -> list[Case]:
         """Return them."""
@@ -137,11 +145,17 @@ class Grid:
             if device == "cpu" or backend != "numpy"
         ]
         every = [Case(place, task, work) for task, work, place in product(tasks, self.works, places)]
-        return list(dict.fromkeys(case for case in every if case.task.bytes <= LARGEST))
+        return list(dict.fromkeys(case for case in every if case.task.bytes <= self.largest))
 
 
 SUITES = {
     "quick": Grid(),
-    "full": Grid(rows=(100, 1000, 10_000, 100_000, 1_000_000), features=(1, 10, 100, 1000), dtypes=DTYPES, works=WORKS),
+    "full": Grid(
+        rows=(100, 1000, 10_000, 100_000, 1_000_000),
+        features=(1, 10, 100, 1000),
+        dtypes=DTYPES,
+        works=WORKS,
+        largest=1e9,
+    ),
 }
-"""Quick has 12 cases a backend."""
+"""Quick has 12 cases a backend, full 152."""

@@ -7,7 +7,6 @@ A case is slower (or faster) only when the 99 % interval of its ratio, corrected
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.results import FAILURES, Results
@@ -25,8 +24,8 @@ class Change:
 
     Attributes:
         case: in both files, or in one.
-        word: "slower", "faster", "no difference", "incomparable", "fails now", "works now", "fails", "only in the old",
-            "only in the new".
+        word: "slower", "faster", "no difference", "cannot tell" (a regression may hide in the noise), "incomparable",
+            "fails now", "works now", "fails", "only in the old", "only in the new".
         reason: why it cannot be compared, or failed; else "".
         ratio: new time over old, with its 99 % interval for this case alone; None where there is none.
         p: the probability of such a ratio by chance alone, corrected for the number of cases.
@@ -65,7 +64,9 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
         row = before or after
         assert row is not None
         return Change(row.case, f"only in the {'new' if before is None else 'old'}")
-    case = after.case
+    case, differences = after.case, _differences(old, new, after.case)
+    if differences:
+        return Change(case, "incomparable", "; ".join(differences))
     if after.status in FAILURES:
         fails_now = before.status not in FAILURES
         return Change(
@@ -73,9 +74,6 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
         )
     if before.status in FAILURES:
         return Change(case, "works now", f"was {before.status}: {before.reason}")
-    differences = _differences(old, new, case)
-    if differences:
-        return Change(case, "incomparable", "; ".join(differences))
     if not (before.by_launch and after.by_launch and before.timing and after.timing):
         return Change(case, "incomparable", "there is no time in one of them")
     if min(len(row.by_launch or ()) for row in (before, after)) < 2:
@@ -86,22 +84,28 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
 def _judged(found: Change, p: float, fail_above: float) -> Change:
     assert found.ratio is not None
     if not p < 1 - CONFIDENCE:
-        return replace(found, p=p)
+        return replace(found, word="no difference" if found.ratio.high <= 1 + fail_above else "cannot tell", p=p)
     word = "slower" if found.ratio.value > 1 else "faster"
     return replace(found, word=word, p=p, regression=found.ratio.value > 1 + fail_above)
 
 
 def _differences(old: Results, new: Results, case: Case) -> list[str]:
     """Return in what the machine, the device or the threads of a case differ, which says more than the code."""
-    pairs = zip(_setting(old, case), _setting(new, case), _MACHINE + _LAUNCH, strict=True)
-    return [f"{name} {was} -> {now}" for was, now, name in pairs if was != now]
+    found: list[str] = []
+    for name in (*_MACHINE, *_LAUNCH):
+        was, now = (_settings(results, case, name) for results in (old, new))
+        if was and now and was != now:
+            found.append(f"{name} {_list(was)} -> {_list(now)}")
+    return found
 
 
-def _setting(results: Results, case: Case) -> list[Any]:
-    nothing: dict[str, Any] = {}
-    launch = next(iter(results.of(case).values()), nothing)
-    machine: dict[str, Any] = results.runs.get(launch.get("run", ""), nothing).get("machine", nothing)
-    return [*(machine.get(name) for name in _MACHINE), *(launch.get(name) for name in _LAUNCH)]
+def _settings(results: Results, case: Case, name: str) -> set[str]:
+    """Return what was recorded of it with any launch of a case, or with its end; {} of what a failure cannot tell."""
+    if name in _LAUNCH:
+        return {str(record[name]) for record in results.of(case).values()}
+    ended = [results.ends[case]] if case in results.ends else []
+    runs = [results.runs.get(record["run"]) for record in (*results.of(case).values(), *ended)]
+    return {str(run["machine"].get(name)) for run in runs if run}
 
 
 def version_changes(old: Results, new: Results) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from time import sleep
 from typing import Any
 
@@ -16,7 +17,7 @@ from gdbackends.benchmarking.case import Place, Task
 from gdbackends.benchmarking.work import Unsupported, work
 from gdbackends.descent import Fit, Problem, prepare
 from gdbackends.errors import InputError
-from gdbackends.measurement.environment import affinity, forget_peak, last_cache, peak_memory
+from gdbackends.measurement.environment import affinity, forget_peak, last_cache, load, peak_memory
 from gdbackends.measurement.timing import batches, marginal_steps, seconds
 
 
@@ -30,6 +31,7 @@ class Arrival:
         threads_seen: that the backend says it uses; None: it cannot tell.
         device_name: the product's, where it has one.
         cache_bytes: of the largest cache of the processor.
+        load: of the machine over the last minute, this included; more than there are cores means a busy one.
     """
 
     import_s: float
@@ -37,6 +39,7 @@ class Arrival:
     threads_seen: int | None
     device_name: str
     cache_bytes: int
+    load: float
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def arrive(place: Place) -> Arrival:
     import_s = seconds(lambda: loaded.append(_backend(place, "float64")))
     seen: Surroundings = getattr(loaded[0], "surroundings", Surroundings)()
     kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
-    return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache())
+    return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
 
 
 def open_task(place: Place, task: Task, judged: bool) -> Opening:
@@ -122,7 +125,7 @@ def time_work(name: str, budget: float) -> Sample:
         batches=taken,
         calls=calls,
         passes=results[0].steps if isinstance(results[0], Fit) and not stepping else 1,
-        hidden_s=_hidden(chosen.run, chosen.read, budget / 4) if chosen.read else 0.0,
+        hidden_s=_hidden(chosen.run, chosen.read) if chosen.read else 0.0,
         peak_bytes=peak_memory(),
         device_peak_bytes=getattr(backend, "peak_bytes", _nothing)(),
     )
@@ -143,32 +146,47 @@ def bandwidth(budget: float) -> float:
     return vector.nbytes / min(taken)
 
 
-def _hidden(run: Callable[[], Any], read: Callable[[Any], Any], budget: float) -> float:
-    """Return the seconds of the work that were not waited for: 0, or what reading the answer at once takes longer.
+def _hidden(run: Callable[[], Any], read: Callable[[Any], Any]) -> float:
+    """Return the seconds of the work that were not waited for: 0, or what reading the answer at once takes.
 
-    Longer than 1.5 times the work, 3 times the reading of an answer that has had time to come, and 5 us, which noise
-    may make. An answer that only reading computes takes ten times what was waited for.
+    That is more than half of the work, 3 times the reading of an answer that has had time to come, and 5 us, which
+    noise may make; or, where only reading computes, 10 times what was waited for. Tries of the three take turns, and
+    the least of each is compared: noise only adds.
     """
-    waited, whole = (min(batches(closure, budget / 3)[0]) for closure in (run, lambda: read(run())))
+    waits: list[float] = []
+    at_once: list[float] = []
     rested: list[float] = []
-    for _ in range(5):
+    for _ in range(9):
+        answers: list[Any] = []
+        waits.append(seconds(lambda answers=answers: answers.append(run())))
+        at_once.append(seconds(lambda answers=answers: read(answers[0])))
         answer = run()
-        sleep(max(1e-3, 2 * whole))
+        sleep(max(1e-3, 2 * (waits[-1] + at_once[-1])))
         rested.append(seconds(lambda answer=answer: read(answer)))
-    reading = min(rested)
-    late = whole > 1.5 * waited + 3 * reading + 5e-6 or reading > 10 * max(waited, 5e-6)
-    return whole - waited if late else 0.0
+    waited, soon, later = min(waits), min(at_once), min(rested)
+    late = soon > 0.5 * waited + 3 * later + 5e-6 or later > 10 * max(waited, 5e-6)
+    return soon if late else 0.0
 
 
 def _backend(place: Place, dtype: str) -> Backend:
-    """Return the backend, in the words of `Place`."""
-    if ":" not in place.backend:
-        try:
-            return get_backend(place.backend, None if place.backend == "numpy" else place.device, dtype)
-        except InputError as error:
-            raise Unsupported(str(error)) from None
-    module, _, name = place.backend.partition(":")
-    return getattr(import_module(module), name)(dtype=dtype)
+    """Return the backend, in the words of `Place`.
+
+    Raises:
+        Unsupported: there is no such device.
+    """
+    settings: dict[str, Any] = {"dtype": dtype, "device": place.device}
+    try:
+        if ":" not in place.backend:
+            return get_backend(place.backend, **settings)
+        module, _, name = place.backend.partition(":")
+        make = getattr(import_module(module), name)
+        taken = signature(make).parameters
+        backend = make(**{key: value for key, value in settings.items() if key in taken})
+    except InputError as error:
+        raise Unsupported(str(error)) from None
+    if backend.device != place.device:
+        raise Unsupported(f"device {place.device!r} is not at hand for {place.backend}; it has {backend.device}")
+    return backend
 
 
 def _nothing() -> None:

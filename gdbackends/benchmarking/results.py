@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,26 @@ BAD = ("disagrees", "unsynchronised", "crashed")
 """Those that make the command fail."""
 
 
+_COMMON = frozenset({"record", "run"})
+_NEEDED = {
+    "run": _COMMON | {"environment", "machine"},
+    "bandwidth": _COMMON | {"launch", "threads", "bytes_per_s"},
+    "launch": _COMMON
+    | {"case", "launch", "import_s", "affinity", "threads_seen", "device_name", "cache_bytes", "load", "transfer_s"}
+    | {"agreement", "first_call_s", "batches_s", "calls", "passes", "hidden_s", "peak_bytes", "device_peak_bytes"},
+    "case": _COMMON | {"case", "status", "reason", "agreement"},
+}
+_SAME = ("gdbackends", "commit", "python", "numpy", "jax", "torch", "cpu", "cores", "machine_cores", "cpu_quota")
+
+
+def check_same(what: str, then: Mapping[str, Any], here: Mapping[str, Any], advice: str) -> None:
+    """Refuse to put together what was measured with other versions or on another machine."""
+    was, now = ({**run, **run["environment"], **run["machine"]} for run in (then, here))
+    for name in (*_SAME, "variables"):
+        if was.get(name) != now.get(name):
+            raise InputError(f"{what} with {name} {was.get(name)}, the other run with {now.get(name)}; {advice}")
+
+
 @dataclass(frozen=True)
 class Results:
     """What a file holds.
@@ -33,37 +53,45 @@ class Results:
     Attributes:
         path: of the file.
         runs: by name, what each run was made with.
-        launches: by case and launch, the record of it.
+        launches: by case and number, the records of its launches.
         ends: by case, the record that says why no more launches were made, or why it failed.
         bandwidths: by run, launch and threads, the bytes read a second.
     """
 
     path: str
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    launches: dict[tuple[Case, int], dict[str, Any]] = field(default_factory=dict)
+    launches: dict[Case, dict[int, dict[str, Any]]] = field(default_factory=dict)
     ends: dict[Case, dict[str, Any]] = field(default_factory=dict)
     bandwidths: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     @property
     def cases(self) -> list[Case]:
         """All of which something is known, in the order of the file."""
-        return list(dict.fromkeys([*(case for case, _ in self.launches), *self.ends]))
+        return list(dict.fromkeys([*self.launches, *self.ends]))
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take a record in; of doubles the first stands."""
+        """Take a record in; of doubles the first stands.
+
+        Raises:
+            KeyError: it lacks something; TypeError, ValueError: something in it is of another kind.
+        """
         kind = record["record"]
+        if not _NEEDED[kind] <= record.keys():
+            raise KeyError(kind)
+        if kind == "launch" and not (record["batches_s"] and min(record["batches_s"]) > 0):
+            raise ValueError("times must be positive")
         if kind == "run":
             self.runs.setdefault(record["run"], record)
         elif kind == "bandwidth":
             self.bandwidths.setdefault((record["run"], record["launch"], record["threads"]), record["bytes_per_s"])
         elif kind == "launch":
-            self.launches.setdefault((Case.from_dict(record["case"]), record["launch"]), record)
+            self.launches.setdefault(Case.from_dict(record["case"]), {}).setdefault(record["launch"], record)
         elif kind == "case":
             self.ends.setdefault(Case.from_dict(record["case"]), record)
 
     def of(self, case: Case) -> dict[int, dict[str, Any]]:
         """Return the records of a case's launches by their numbers."""
-        return {number: record for (other, number), record in self.launches.items() if other == case}
+        return self.launches.get(case, {})
 
 
 def read_results(path: str) -> Results:
@@ -85,8 +113,13 @@ def read_results(path: str) -> Results:
         try:
             if number == 1 and record["schema"] != SCHEMA:
                 raise InputError(f"{path} is of schema {record['schema']}; this version reads {SCHEMA}")
+            if record["record"] == "run" and results.runs:
+                first = next(iter(results.runs.values()))
+                check_same(f"{path}: line {number} was measured", record, first, "give files of one machine each")
             results.add(record)
-        except (KeyError, TypeError):
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError):
             raise InputError(f"{path}: line {number} is no record of gdbackends bench; give its --out file") from None
     return results
 

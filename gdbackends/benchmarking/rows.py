@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from statistics import median
 from typing import Any
 
@@ -23,12 +23,12 @@ class Row:
         status: "ok", "unfinished", or one of the results' FAILURES.
         reason: of a failure; else "".
         timing: the steady state; None without one.
-        by_launch: by launch, the logarithm of its median, for ratios of launches made in the same round.
+        by_launch: by run and launch, the logarithm of its median, for ratios of launches made in the same round.
         agreement: the largest difference from the truth over what rounding allows; None: not judged yet.
         import_s: of the framework.
         transfer_s: to place X and y.
-        first_call_s: compiling included.
-        peak_bytes: the most memory of the process in any launch.
+        first_call_s: compiling included; of launches that were not judged before, if there are any.
+        peak_bytes: the most memory of the process; the least of the launches, as what was run before may linger.
         device_peak_bytes: of the device.
         share: of the read bandwidth, where the data exceed the last cache.
         device: the product's name.
@@ -38,7 +38,7 @@ class Row:
     status: str
     reason: str = ""
     timing: Timing | None = None
-    by_launch: Mapping[int, float] | None = None
+    by_launch: Mapping[tuple[str, int], float] | None = None
     agreement: float | None = None
     import_s: float | None = None
     transfer_s: float | None = None
@@ -50,8 +50,18 @@ class Row:
 
 
 def rows(results: Results) -> list[Row]:
-    """Return a row for each case, in the order of the file."""
-    return [_row(results, case) for case in results.cases]
+    """Return a row for each case, in the order of the file.
+
+    A place that was once seen not to wait has no time of a loss or a gradient at any size.
+    """
+    found = [_row(results, case) for case in results.cases]
+    late = {row.case.place: row for row in found if row.status == "unsynchronised"}
+    return [
+        Row(row.case, "unsynchronised", f"at another size {late[row.case.place].reason}")
+        if row.timing and row.case.work in ("loss", "gradient") and row.case.place in late
+        else row
+        for row in found
+    ]
 
 
 def _row(results: Results, case: Case) -> Row:
@@ -62,6 +72,7 @@ def _row(results: Results, case: Case) -> Row:
     records = list(launches.values())
     if not records:
         return Row(case, "unfinished", "no launch yet")
+    fresh = [r for r in records if r["agreement"] is None] or records
     timing = Timing(
         tuple(tuple(r["batches_s"]) for r in records),
         sum(r["calls"] for r in records),
@@ -70,13 +81,16 @@ def _row(results: Results, case: Case) -> Row:
     return Row(
         case,
         "ok" if end else "unfinished",
-        "" if end else f"{len(records)} launches so far",
+        "" if end else f"{len(records)} launches so far; --resume goes on",
         timing if agreement is not None else None,
-        dict(zip(launches, timing.logs, strict=True)),
+        {(r["run"], r["launch"]): log for r, log in zip(records, timing.logs, strict=True)},
         agreement,
-        *(median(r[name] for r in records) for name in ("import_s", "transfer_s", "first_call_s")),
-        *(_largest(r[name] for r in records) for name in ("peak_bytes", "device_peak_bytes")),
-        share=_share(results, case, launches, timing),
+        import_s=median(r["import_s"] for r in records),
+        transfer_s=median(r["transfer_s"] for r in records),
+        first_call_s=median(r["first_call_s"] for r in fresh),
+        peak_bytes=min((r["peak_bytes"] for r in fresh if r["peak_bytes"] is not None), default=None),
+        device_peak_bytes=_largest(r["device_peak_bytes"] for r in records),
+        share=_share(results, case, records, timing),
         device=records[0]["device_name"],
     )
 
@@ -85,13 +99,12 @@ def _largest(values: Iterable[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 
-def _share(results: Results, case: Case, launches: Mapping[int, Mapping[str, Any]], timing: Timing) -> float | None:
+def _share(results: Results, case: Case, records: Sequence[Mapping[str, Any]], timing: Timing) -> float | None:
     """Return bytes that must be read over time and bandwidth, on the processor and where no cache holds them.
 
     The bandwidth is the best of the runs' launches: what else runs on the machine only lessens it.
     """
-    first = next(iter(launches.values()))
-    runs = {record["run"] for record in launches.values()}
+    runs, first = {record["run"] for record in records}, records[0]
     speeds = [v for (run, _, threads), v in results.bandwidths.items() if run in runs and threads == case.place.threads]
     if case.place.device != "cpu" or not speeds or case.task.bytes <= first["cache_bytes"]:
         return None
@@ -110,6 +123,11 @@ def beside(row: Row, others: Iterable[Row], **changed: Any) -> Row | None:
     """Return the row whose case differs from this one's in these alone: names of the case."""
     wanted = row.case.to_dict() | changed
     return next((other for other in others if other.case.to_dict() == wanted), None)
+
+
+def spread(row: Row) -> float:
+    """Return the half width of the interval over launches; infinite with one, which says nothing of others."""
+    return row.timing.estimate.spread if row.timing and len(row.timing.launches) > 1 else inf
 
 
 def paid_after(row: Row, base: Row) -> float | None:
@@ -133,7 +151,7 @@ def _record(row: Row, base: Row | None, results: Results) -> dict[str, Any]:
     timing, against = row.timing, ratio(row, base) if base else None
     first = next(iter(results.of(row.case).values()), results.ends.get(row.case, {}))
     run = results.runs.get(first.get("run", ""), {})
-    low, high = timing.interval if timing else (None, None)
+    low, high = timing.interval if timing and len(timing.launches) > 1 else (None, None)
     return {
         **row.case.to_dict(),
         "status": row.status,

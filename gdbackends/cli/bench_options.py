@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from math import inf
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from gdbackends.cli.source import split
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity
 
+_LONGEST = 1e6
 _BUDGETS = {"quick": 150.0, "full": None}
 
 _OPTIONS = [
@@ -29,7 +31,7 @@ _OPTIONS = [
     click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
     click.option("--threads", metavar="N,N,...", help="Cores, and threads, a process may use.  [default: all]"),
     click.option("--launches", type=int, default=5, show_default=True, help="Processes of each backend at least."),
-    click.option("--most", type=int, default=10, show_default=True, help="Processes of each backend at most."),
+    click.option("--most", type=int, help="Processes of each backend at most.  [default: 10]"),
     click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a case may take."),
     click.option("--time-budget", type=float, help="Seconds for all.  [default: quick 150, full none]"),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the data and the order."),
@@ -61,24 +63,23 @@ def chosen(options: Mapping[str, Any]) -> tuple[list[Case], Plan]:
     at_hand = len(affinity())
     if max(given.get("threads", (1,))) > at_hand:
         raise InputError(f"--threads must be at most the {at_hand} cores at hand, got {options['threads']}")
+    given["largest"] = inf if {"rows", "features"} & given.keys() else SUITES[options["suite"]].largest
     cases = replace(SUITES[options["suite"]], **given, seed=options["seed"]).cases()
     if not cases:
-        raise InputError(
-            "these options leave no case: NumPy has the CPU alone, and data have 1 GB at most; give others"
-        )
+        raise InputError("these options leave no case, as NumPy has the CPU alone; give other --backends")
     return cases, _plan(options)
 
 
 def _plan(options: Mapping[str, Any]) -> Plan:
     budget = _BUDGETS[options["suite"]] if options["time_budget"] is None else options["time_budget"]
-    launches, most = options["launches"], max(options["launches"], options["most"])
+    launches, most = options["launches"], max(10, options["launches"]) if options["most"] is None else options["most"]
     plan = Plan(launches, most, timeout_s=options["timeout"], budget_s=budget, seed=options["seed"])
-    for name, value, least in (("--launches", launches, 1), ("--seed", options["seed"], 0)):
+    for name, value, least in (("--launches", launches, 1), ("--most", most, launches), ("--seed", options["seed"], 0)):
         if value < least:
             raise InputError(f"{name} must be at least {least}, got {value}")
     for name, value in (("--timeout", plan.timeout_s), ("--time-budget", plan.budget_s)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} must be a positive number of seconds, got {value}")
+        if value is not None and not 0 < value <= _LONGEST:
+            raise InputError(f"{name} must be a positive number of seconds, {_LONGEST:g} at most, got {value}")
     return plan
 
 

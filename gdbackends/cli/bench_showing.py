@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
+from statistics import median
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from gdbackends.benchmarking.advice import advice
 from gdbackends.benchmarking.bench import Plan
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.findings import advice, label, series
+from gdbackends.benchmarking.findings import series
 from gdbackends.benchmarking.results import Results
-from gdbackends.benchmarking.rows import Row, beside, paid_after, ratio
+from gdbackends.benchmarking.rows import Row, beside, paid_after, ratio, spread
 from gdbackends.cli.showing import console, duration, environment_line
 from gdbackends.measurement.student import Estimate
 
@@ -28,14 +31,22 @@ def show(table: Sequence[Row], results: Results) -> None:
         terminal.print("nothing was timed: the time budget was spent before; --resume goes on")
     ordered = sorted(table, key=_key)
     print_whole(terminal, _table(ordered))
-    for row in ordered:
-        if row.reason:
-            terminal.print(Text(f"{_name(row)}: {row.status}: {row.reason}", style="yellow"), soft_wrap=True)
+    for (status, reason), count in Counter((row.status, row.reason) for row in ordered if row.reason).items():
+        one = next(_name(row) for row in ordered if (row.status, row.reason) == (status, reason))
+        who = one if count == 1 else f"{one} and {count - 1} more"
+        mark = "* " if status == "unfinished" else ""
+        terminal.print(Text(f"{mark}{who}: {status}: {reason}", style="yellow"), soft_wrap=True)
     for line in findings(ordered):
         terminal.print(Text(line), soft_wrap=True)
     run = list(results.runs.values())[-1]
-    if results.bandwidths:
-        terminal.print(f"read bandwidth {max(results.bandwidths.values()) / 1e9:.3g} GB/s", style="dim")
+    speeds = {threads: speed for (_, _, threads), speed in sorted(results.bandwidths.items(), key=_speed)}
+    for threads, speed in sorted(speeds.items()):
+        of = f" of {threads} threads" if threads else ""
+        terminal.print(f"read bandwidth{of} {speed / 1e9:.3g} GB/s", style="dim")
+    cores, loads = run["environment"]["cores"], [r["load"] for row in table for r in results.of(row.case).values()]
+    if loads and median(loads) > cores + 1:
+        text = f"the machine was busy: a load of {median(loads):.2g} on {cores} cores; intervals are wide for it"
+        terminal.print(Text(text, style="yellow"))
     terminal.print(environment_line(run["environment"], results.path), style="dim", soft_wrap=True)
 
 
@@ -61,12 +72,12 @@ def findings(table: Sequence[Row]) -> list[str]:
         base = beside(row, table, backend="numpy", device="cpu")
         steps = paid_after(row, base) if base and row.case.work == "step" else None
         if steps and base and (found := ratio(row, base)) and found.differs():
-            paid.setdefault(label(row.case.place), []).append((steps, row))
+            paid.setdefault(row.case.place.label, []).append((steps, row))
     for name, after in paid.items():
         ends = [f"{float(f'{steps:.2g}'):,.0f} steps ({_size(row)})" for steps, row in sorted(after, key=_first)]
         text = " to ".join(dict.fromkeys((ends[0], ends[-1])))
         lines.append(f"{name}: its first call has been paid for after {text}, against NumPy, where it is faster.")
-    imports = {label(row.case.place): row.import_s for row in table if row.import_s}
+    imports = {row.case.place.label: row.import_s for row in table if row.import_s}
     if imports:
         lines.append("import: " + ", ".join(f"{name} {duration(taken)}" for name, taken in imports.items()))
     return lines
@@ -79,7 +90,7 @@ def show_plan(cases: Sequence[Case], plan: Plan) -> None:
         table.add_column(title, justify="right" if title in ("rows", "features") else "left")
     for case in cases:
         task = case.task
-        table.add_row(case.work, f"{task.rows:,}", f"{task.features:,}", task.dtype, task.objective, label(case.place))
+        table.add_row(case.work, f"{task.rows:,}", f"{task.features:,}", task.dtype, task.objective, case.place.label)
     print_whole(terminal, table)
     budget = "no limit" if plan.budget_s is None else f"{plan.budget_s:g} s"
     terminal.print(f"{len(cases)} cases, {plan.launches} to {plan.most} launches each, {budget} in all")
@@ -92,7 +103,7 @@ def _table(table: Sequence[Row]) -> Table:
         "rows": lambda row: f"{row.case.task.rows:,}",
         "features": lambda row: f"{row.case.task.features:,}",
         "": lambda row: " ".join(t for t in (row.case.task.objective, row.case.task.dtype) if t not in _USUAL),
-        "backend": lambda row: label(row.case.place),
+        "backend": lambda row: row.case.place.label,
         "transfer": lambda row: duration(row.transfer_s),
         "first call": lambda row: duration(row.first_call_s),
         "a call": lambda row: _timed(row),
@@ -120,8 +131,9 @@ _USUAL = ("squared", "float64")
 def _timed(row: Row) -> str:
     if row.timing is None:
         return row.status
-    spread = row.timing.estimate.spread
-    return f"{duration(row.timing.median)} ± {spread:.0%}" if spread < 9.995 else f"{duration(row.timing.median)} ± ?"
+    half, mark = spread(row), "" if row.status == "ok" else " *"
+    reach = f"± {half:.0%}" if half < 1 else f"x/÷ {1 + half:.2g}" if half < 99 else "± ?"
+    return f"{duration(row.timing.median)} {reach}{mark}"
 
 
 def _over_numpy(row: Row, table: Sequence[Row]) -> str:
@@ -144,7 +156,11 @@ def shown_ratio(found: Estimate | None) -> str:
 
 def _key(row: Row) -> tuple[object, ...]:
     task = row.case.task
-    return (_ORDER[row.case.work], task.objective, task.dtype, task.features, task.rows, label(row.case.place))
+    return (_ORDER[row.case.work], task.objective, task.dtype, task.features, task.rows, row.case.place.label)
+
+
+def _speed(item: tuple[object, float]) -> float:
+    return item[1]
 
 
 def _first(pair: tuple[float, Row]) -> float:
@@ -156,4 +172,5 @@ def _size(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"{label(row.case.place)}, {row.case.work}, {_size(row)}"
+    unusual = [text for text in (row.case.task.objective, row.case.task.dtype) if text not in _USUAL]
+    return ", ".join([row.case.place.label, row.case.work, _size(row), *unusual])

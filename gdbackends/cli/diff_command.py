@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import click
 from rich.table import Table
 from rich.text import Text
 
 from gdbackends.benchmarking.changes import Change, changes, version_changes
-from gdbackends.benchmarking.findings import label
 from gdbackends.benchmarking.results import read_results
 from gdbackends.cli.bench_showing import print_whole
 from gdbackends.cli.showing import console
@@ -43,21 +44,24 @@ def command(ctx: click.Context, old: str, new: str, fail_above: str) -> None:
         terminal.print(Text(f"{count} case{'s' if count > 1 else ''}: {reason}", style="yellow"))
     worse = sum(change.regression for change in found)
     compared = sum(change.ratio is not None for change in found)
-    terminal.print(
-        f"{compared} compared, {worse} regression{'' if worse == 1 else 's'} (slower by more than {threshold:.0%})"
-    )
+    counts = Counter(change.word for change in found)
+    words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    terminal.print(f"{len(found)} cases: {words}", soft_wrap=True)
+    plural = "" if worse == 1 else "s"
+    terminal.print(f"{compared} compared, {worse} regression{plural} (slower by more than {threshold:.0%})")
     ctx.exit(1 if worse or not compared else 0)
 
 
 def _table(found: list[Change]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("work", "rows", "features", "dtype", "backend", "new / old", ""):
+    for title in ("work", "rows", "features", "objective", "dtype", "backend", "new / old", ""):
         table.add_column(title, justify="right" if title in ("rows", "features", "new / old") else "left", no_wrap=True)
     for change in found:
         case, ratio = change.case, change.ratio
         shown = "-" if ratio is None else f"{ratio.value:.3g} ({ratio.low:.2g} to {ratio.high:.2g})"
         style = _STYLES.get(change.word, "")
-        cells = (case.work, f"{case.task.rows:,}", f"{case.task.features:,}", case.task.dtype, label(case.place), shown)
+        task, size = case.task, (f"{case.task.rows:,}", f"{case.task.features:,}")
+        cells = (case.work, *size, task.objective, task.dtype, case.place.label, shown)
         table.add_row(*map(Text, cells), Text(change.word, style=style))
     return table
 
@@ -68,6 +72,6 @@ def _part(text: str) -> float:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    if not 0 <= value < float("inf") or (value >= 1 and not text.endswith("%")):
         raise InputError(f"--fail-above must be a part such as 10% or 0.1, got {text!r}")
     return value

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from gdbackends.benchmarking.findings import label
 from gdbackends.benchmarking.results import read_results
 from gdbackends.benchmarking.rows import Row, beside, ratio, records, rows
 from gdbackends.cli.bench_showing import findings, shown_ratio
@@ -52,8 +51,8 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
 
 def markdown(table: Sequence[Row]) -> str:
     """Return a line a problem, a column a place: the time, and its ratio to NumPy with the 99 % interval."""
-    places = list(dict.fromkeys(row.case.place for row in sorted(table, key=lambda row: label(row.case.place))))
-    lines = ["| work | rows x features | dtype | " + " | ".join(map(label, places)) + " |"]
+    places = list(dict.fromkeys(row.case.place for row in sorted(table, key=lambda row: row.case.place.label)))
+    lines = ["| work | rows x features | dtype | " + " | ".join(place.label for place in places) + " |"]
     lines.append("|---|--:|---|" + "--:|" * len(places))
     problems = dict.fromkeys((row.case.work, row.case.task) for row in table)
     for work, task in sorted(problems, key=lambda key: (key[0], key[1].dtype, key[1].features, key[1].rows)):
@@ -69,5 +68,5 @@ def _cell(row: Row, table: Sequence[Row]) -> str:
         return row.status
     base = beside(row, table, backend="numpy", device="cpu")
     against = None if base is None or base is row else ratio(row, base)
-    text = duration(row.timing.median)
+    text = duration(row.timing.median) + ("" if row.status == "ok" else " (unfinished)")
     return text if against is None else f"{text}, x {shown_ratio(against)}"

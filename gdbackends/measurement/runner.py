@@ -72,7 +72,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can be asked."""
-        return not self._pipe.closed
+        return not self._pipe.closed and self._process.poll() is None
 
     def ask(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
         """Return function(*args).

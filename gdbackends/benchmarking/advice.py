@@ -1,0 +1,76 @@
+"""The advice in a sentence: who is fastest up to which size, by how much, and who never is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.findings import Crossover, Series, Winner
+from gdbackends.measurement.student import Estimate
+
+
+def advice(found: Series) -> str:
+    """Return the advice in a sentence: who is fastest up to which size, by how much, and who never is."""
+    spans: list[list[Winner]] = []
+    for at in found.winners:
+        if spans and set(spans[-1][-1].first) == set(at.first) and spans[-1][-1].told == at.told:
+            spans[-1].append(at)
+        else:
+            spans.append([at])
+    for k in range(len(spans) - 2, 0, -1):  # a size without a difference on the way is in the crossover's interval
+        two = {spans[k - 1][-1].first, spans[k + 1][0].first}
+        if _crossing(found, spans[k - 1], spans[k + 1]) and {(place,) for place in spans[k][0].first} == two:
+            del spans[k]
+    crossings = [_crossing(found, *pair) for pair in pairwise(spans)]
+    ends = zip([None, *crossings], [*crossings, None], strict=True)
+    parts = [f"{_where(span, *at)} {_who(span)}" for span, at in zip(spans, ends, strict=True)]
+    best = {place for at in found.winners for place in at.first}
+    losers = [_loser(found, place) for place in found.places if place not in best]
+    return "; ".join([*parts, *losers])
+
+
+def _loser(found: Series, place: Place) -> str:
+    missing = [f"{at.rows:,}" for at in found.winners if at.rows not in found.places[place]]
+    return f"{place.label} never" + (f" (it has no time at {', '.join(missing)} rows)" if missing else "")
+
+
+def _crossing(found: Series, before: Sequence[Winner], after: Sequence[Winner]) -> Crossover | None:
+    """Return where the one winner of a span gives way to the one of a later span, if that was found."""
+    (small, *equal), (large, *others) = before[-1].first, after[0].first
+    if equal or others:
+        return None
+    fits = [c for c in found.crossovers if (c.small, c.large) == (small, large)]
+    return next((c for c in fits if before[-1].rows <= c.rows <= after[0].rows), None)
+
+
+def _where(span: Sequence[Winner], before: Crossover | None, after: Crossover | None) -> str:
+    first, last = span[0].rows, span[-1].rows
+    if not before and not after:
+        return f"at {first:,} rows" if first == last else f"from {first:,} to {last:,} rows"
+    begin = "from there" if before else f"from {first:,}"
+    end = (
+        f"about {_about(after.rows)} rows ({_about(after.low)} to {_about(after.high)})" if after else f"{last:,} rows"
+    )
+    return f"{begin} to {end}"
+
+
+def _who(span: Sequence[Winner]) -> str:
+    names = [place.label for place in span[0].first]
+    if len(names) > 1:
+        *most, last = sorted(names)
+        both = f"{', '.join(most)} and {last}"
+        return f"no difference between {both} was seen" if span[0].told else f"{both} cannot be told apart for noise"
+    factors = sorted((at.ahead for at in span if at.ahead), key=_factor)
+    ends = list(dict.fromkeys(f"{factor.value:.2g}" for factor in (factors[:1] + factors[-1:])))
+    least = f" (at least {min(factor.low for factor in factors):.2g})" if factors else ""
+    return names[0] + (f", {' to '.join(ends)} times faster than the next{least}" if ends else "")
+
+
+def _about(rows: float) -> str:
+    """Return two digits of a count."""
+    return f"{float(f'{rows:.2g}'):,.0f}"
+
+
+def _factor(found: Estimate) -> float:
+    return found.value
