@@ -668,20 +668,68 @@ def faults(seed: int, kept: list[Problem]) -> Iterator[Case]:
 
 
 def correct(seed: int, kept: list[Problem], autodiff: Callable[[Problem, str], Gradient]) -> Iterator[Case]:
-    """Yield right gradients without end, in all spellings and by autodiff itself."""
-    g = np.random.default_rng([seed, 2])
+    """Yield right gradients without end, in all spellings and by autodiff itself; one in nine cancels digits."""
+    g, own = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
     while True:
-        p = kept[g.integers(len(kept))]
-        theta, data = draw(p, g, tame=p.name == "lasso")
-        ways = [*SPELLINGS, *(["gram", "gram matrix"] if p.gram else []), *installed_frameworks()]
-        way = ways[g.integers(len(ways))]
-        if way.startswith("gram"):
-            hand = gram(p, way == "gram matrix")
-        elif way in SPELLINGS:
-            hand = spelled(p, way)
-        else:
-            hand = autodiff(p, way)
-        yield Case(p, theta, data, hand, "correct", (), passes=True)
+        for _ in range(8):
+            p = kept[g.integers(len(kept))]
+            theta, data = draw(p, g, tame=p.name == "lasso")
+            ways = [*SPELLINGS, *(["gram", "gram matrix"] if p.gram else []), *installed_frameworks()]
+            way = ways[g.integers(len(ways))]
+            if way.startswith("gram"):
+                hand = gram(p, way == "gram matrix")
+            elif way in SPELLINGS:
+                hand = spelled(p, way)
+            else:
+                hand = autodiff(p, way)
+            yield Case(p, theta, data, hand, "correct", (), passes=True)
+        yield cancelling(kept, own)
+
+
+def by_logarithm(z: Array) -> Array:
+    """Spell softmax e^(z - log sum e^z)."""
+    top = z - z.max(1, keepdims=True)
+    return np.exp(top - np.log(np.exp(top).sum(1, keepdims=True)))
+
+
+CANCELLING: dict[str, tuple[Callable[..., Array], ...]] = {
+    "logistic": (
+        logistic_slope,  # 1 - 1 where z is large and y is 1
+        lambda z, y: 0.5 * (1 + np.tanh(0.5 * z)) - y,  # and where it is as far below 0, and y is 0
+        lambda z, y: np.where(y == 1, 1 / (1 + np.exp(-z)) - 1, 1 - 1 / (1 + np.exp(z))),
+    ),
+    "softmax": (lambda z, y: by_logarithm(z) - np.eye(z.shape[1], dtype=z.dtype)[y],),
+    "network": (lambda a: 1 - a * a, lambda a: 1 - a**2, lambda a: (1 - a) * (1 + a)),
+}
+
+
+def cancelling(kept: list[Problem], g: Rng) -> Case:
+    """A right gradient that subtracts nearly equal numbers: a sigmoid, a softmax or a tanh at 15 to 30, and labels.
+
+    Each row is as long as it takes; every second time all labels are right, so that nothing but the cancelled is left.
+    """
+    p = (found := [p for p in kept if p.name.split(",")[0] in CANCELLING])[g.integers(len(found))]
+    slopes = CANCELLING[p.name.split(",")[0]]
+    theta, (X, _) = draw(p, g, tame=True)
+    if p.intercept:
+        theta[-1] = 0.0
+    if p.name.startswith("network"):
+        inner = theta[: -p.units].reshape(p.units, p.d) if theta.ndim == 1 else theta[:, :-1]
+        X = X * (g.uniform(5, 25, size=p.n) / np.abs(X @ inner.T).max(1))[:, None]
+        targets = g.normal(size=p.n)
+    else:
+        z = X @ (theta[: p.d] if theta.ndim == 1 else theta.T)
+        apart = np.abs(z) if z.ndim == 1 else np.ptp(z, axis=1)
+        X = X * (g.uniform(15, 30, size=p.n) / apart)[:, None]
+        right = z > 0 if z.ndim == 1 else np.argmax(z, 1)
+        drawn = g.integers(p.units or 2, size=p.n) if g.integers(2) else right
+        targets = drawn.astype(np.int64 if p.name == "softmax" else np.float64)
+    slope = slopes[g.integers(len(slopes))]
+    return Case(p, theta, (X, targets), with_slope(p, slope), "correct", (), passes=True)
+
+
+def with_slope(p: Problem, slope: Callable[..., Array]) -> Gradient:
+    return lambda *a, **k: p.gradient(*a, slope=slope, **k)
 
 
 def installed_frameworks() -> tuple[str, ...]:
@@ -724,6 +772,17 @@ class Outcome:
     def named(self) -> bool:
         """Whether a name that is true of the mistake was found."""
         return self.said in self.case.kinds
+
+    @property
+    def well_judged(self) -> bool:
+        """Whether a visible mistake failed and was named, where it was a single one, and a right gradient did not."""
+        failed = self.report.verdict == "fail"
+        return not failed if self.case.passes else self.hidden or (failed and (self.named or not self.case.single))
+
+    def __str__(self) -> str:
+        p, worst = self.case.problem, max(self.report.agreements.values(), default=0)
+        told = f"{self.report.verdict}, {worst:.2g} of the bound, sensitivity {self.report.sensitivity:.1e}"
+        return f"{self.case.fault} in {p.name} {p.shape} n={p.n} {self.report.dtype}: {told}: {self.report.cause}"
 
 
 class Runner:
@@ -780,13 +839,24 @@ class Runner:
         return not least.max() > report.sensitivity
 
 
-def run(cases: Iterator[Case], count: int, runner: Runner, dtypes: tuple[str, ...] = ("float64",)) -> list[Outcome]:
-    """Run that many cases, the dtypes in turn."""
+def run(
+    cases: Iterator[Case], count: int, runner: Runner, dtypes: tuple[str, ...] = ("float64",), told: int = 0
+) -> list[Outcome]:
+    """Run that many cases, the dtypes in turn; fewer if interrupted. After every `told` ones a line of progress."""
     done: list[Outcome] = []
-    while len(done) < count:
-        outcome = runner.run(next(cases), dtypes[len(done) % len(dtypes)])
-        if outcome is not None:
+    try:
+        while len(done) < count:
+            outcome = runner.run(next(cases), dtypes[len(done) % len(dtypes)])
+            if outcome is None:
+                continue
             done.append(outcome)
+            if told and not outcome.well_judged:
+                print(outcome, file=sys.stderr, flush=True)
+            if told and len(done) % told == 0:
+                seconds, bad = sum(o.seconds for o in done), sum(not o.well_judged for o in done)
+                print(f"{len(done)} of {count}: {seconds:.0f} s, {bad} judged wrongly", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted after {len(done)} of {count}", file=sys.stderr)
     return done
 
 
@@ -873,28 +943,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dtype", choices=("float64", "float32", "both"), default="both", help="of right gradients")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--show", type=int, default=0, help="print so many cases that were judged wrongly")
     o = parser.parse_args(arguments)
     kept = problems()
     runner = Runner(kept)
     dtypes = ("float64", "float32") if o.dtype == "both" else (o.dtype,)
     summary = Summary(
-        run(faults(o.seed, kept), o.faults, runner),
-        run(correct(o.seed, kept, runner.autodiff), o.correct, runner, dtypes),
+        run(faults(o.seed, kept), o.faults, runner, told=250),
+        run(correct(o.seed, kept, runner.autodiff), o.correct, runner, dtypes, told=1_000),
     )
-    page = markdown(summary, f"python benchmarks/corpus.py --faults {o.faults} --correct {o.correct} --seed {o.seed}")
+    counts = f"--faults {len(summary.wrong)} --correct {len(summary.right)}"
+    page = markdown(summary, f"python benchmarks/corpus.py {counts} --seed {o.seed}")
     if o.out:
         o.out.parent.mkdir(exist_ok=True)
         o.out.write_text(page)
     print(page)
-    misjudged = [
-        *summary.alarms,
-        *(w for w in summary.wrong if w.report.verdict != "fail" and not w.hidden and not w.case.passes),
-        *(w for w in summary.wrong if w.case.single and w.report.verdict == "fail" and not w.named),
-    ]
-    for w in misjudged[: o.show]:
-        p, worst = w.case.problem, max(w.report.agreements.values(), default=0)
-        print(f"{w.case.fault} in {p.name} {p.shape} n={p.n} {w.report.dtype}, {worst:.2g}: {w.report.cause}")
     return int(bool(summary.alarms))
 
 
