@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -17,16 +16,11 @@ from gdbackends.objectives import Poisson
 FAULTS, CORRECT = 342, 450  # 18 of each of the 19 kinds, and right ones in both precisions: 95 s on a busy machine
 
 
-@pytest.fixture(scope="module")
-def corpus() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "corpus.py"
-    spec = importlib.util.spec_from_file_location("corpus", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["corpus"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def corpus(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the command, whose modules lie beside it."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module("corpus")
 
 
 def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleType, require) -> None:
@@ -38,10 +32,10 @@ def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleT
     right = corpus.run(corpus.correct(7, kept, runner.autodiff), CORRECT, runner, ("float64", "float32"))
     summary = corpus.Summary(wrong, right)
     assert not summary.alarms, str(summary.alarms[0].report)
-    assert summary.flagged >= 99
+    assert summary.flagged >= 99.9
     assert summary.named >= 95
     assert {o.case.fault for o in wrong} == {*corpus.FAULTS, "kink"}
-    assert "| kink | 18 |" in corpus.markdown(summary, "command")
+    assert f"| kink | {FAULTS // 19} |" in corpus.markdown(summary, "command")
 
 
 def test_where_a_tanh_is_saturated_its_own_rounding_is_allowed(require) -> None:
