@@ -11,7 +11,6 @@ rounding of every operation is allowed instead, and the smallest error that woul
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from gdbackends.agreement.noise import SAFETY, terms_of
 from gdbackends.objectives import Array
 from gdbackends.rounding import unit_roundoff
 
-_ASIDE = 5
 _LONGER = {"float64": "longdouble", "float32": "float64"}
 
 
@@ -61,21 +59,11 @@ def _in_which_it_agrees(case: Case, hand: Array, longer: Array, share: float) ->
     """Return the case in which the gradient in longer floats is judged, and agrees; None if it does not.
 
     The rounding that is left in those is their share of what was seen to move, point by point: of a gradient that is
-    1e80 at one point, 1e64 are not excused at the others. By luck little moves, so a few roundings aside count too.
+    1e80 at one point, 1e64 are not excused at the others. By luck little moves, and nothing where the longer floats
+    too have lost everything, so their share of what may move is added.
     """
-    moved, generator = np.abs(hand - longer), np.random.default_rng(0)
-    for _ in range(_ASIDE):
-        formula = _wider(case, SAFETY * share * moved)
-        if all(formula.agree(longer, values.gradients) for values in case.voters.values()):
-            return formula
-        factors = 1 + 8 * unit_roundoff(case.dtype) * cast(Array, generator.normal(size=case.points.shape))
-        aside = (case.points * factors).astype(case.dtype).astype(np.float64)
-        short = _gradients_in(case, aside, case.dtype)
-        long = _gradients_in(case, aside, _LONGER[case.dtype])
-        if short is None or long is None:
-            return None
-        moved = np.fmax(moved, np.abs(short - long))
-    return None
+    formula = _wider(case, share * (SAFETY * np.abs(hand - longer) + _worth_a_rounding(case)))
+    return formula if all(formula.agree(longer, values.gradients) for values in case.voters.values()) else None
 
 
 def _of_points(case: Case, which: Array) -> Case:
@@ -118,11 +106,11 @@ def _worth_a_rounding(case: Case) -> Array:
     """Return how far a rounding of each operation carries a gradient as large as it is near a point, (m, d).
 
     Far beyond that digits are not rounded off but thrown away, as by differences of the loss over a short step. A
-    saturated gradient is small at every point, so it is looked at where it is not: at 0 and on the other side.
+    saturated gradient is small at every point, so it is looked at where it is not: at 0, and on the way there.
     """
     data, largest = case.subject.data, np.abs(case.right)
-    for elsewhere in (0 * case.points, -case.points):
-        found = case.run(elsewhere, data)
+    for part in (0.0, 1 / 16, 1 / 4):
+        found = case.run(part * case.points, data)
         if isinstance(found, Values):
             largest = np.fmax(largest, np.where(np.isfinite(found.gradients), np.abs(found.gradients), 0.0))
     return SAFETY * unit_roundoff(case.dtype) * max(1.0, terms_of(case.points, data) ** 0.5) * largest
