@@ -24,7 +24,7 @@ from corpus_mistakes import (
     small,
     weights_of,
 )
-from corpus_problems import draw
+from corpus_problems import TURNED, draw
 from corpus_spellings import SPELLINGS, Array, Gradient, Rng
 
 from gdbackends.backends import installed
@@ -136,7 +136,8 @@ def cancelling(kept: list[Problem], g: Rng) -> Case:
 
     Each row is as long as it takes; every second time all labels are right, so that nothing but the cancelled is left.
     """
-    p = (found := [p for p in kept if p.name.split(",")[0] in CANCELLING])[g.integers(len(found))]
+    found = TURNED if g.integers(2) else [p for p in kept if p.name.split(",")[0] in CANCELLING]
+    p = found[g.integers(len(found))]
     slopes = CANCELLING[p.name.split(",")[0]]
     theta, (X, _) = draw(p, g, tame=True)
     if p.intercept:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from corpus_cases import Case, installed_frameworks
 from corpus_linear import Problem
-from corpus_problems import draw
+from corpus_problems import TURNED, draw
 from corpus_spellings import Array, Gradient
 
 from gdbackends.agreement.checking import check_subject
@@ -57,7 +57,8 @@ class Runner:
 
     def __init__(self, kept: list[Problem], backends: tuple[str, ...] | None = None) -> None:
         self.names = backends or installed_frameworks()
-        self.kept = {p: Frameworks(self._subject(p, p.gradient, *self._first(p))[0], self.names) for p in kept}
+        problems = (*kept, *TURNED)
+        self.kept = {p: Frameworks(self._subject(p, p.gradient, *self._first(p))[0], self.names) for p in problems}
 
     def _first(self, p: Problem) -> tuple[Array, tuple[Array, Array]]:
         return draw(p, np.random.default_rng(0), tame=True)

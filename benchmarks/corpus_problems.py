@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
-from corpus_linear import Problem, bundled, linear_gradient, noisy, own_linear, squared_slope
+from corpus_linear import Problem, bundled, labels, linear_gradient, logistic_slope, noisy, own_linear, squared_slope
 from corpus_spellings import SPELLINGS, Array, Rng
 
 
@@ -98,6 +98,22 @@ def problems() -> list[Problem]:
         network(30, 2, 3, flat=False),
         lasso(30, 5),
     ]
+
+
+def turned(n: int, d: int, intercept: bool) -> Problem:
+    """Logistic regression by log(1 + e^-z), z turned by its label: nothing of its autodiff cancels."""
+
+    def loss(theta: Array, X: Array, y: Array) -> Array:
+        xp = array_namespace(theta)
+        z = X @ theta[:-1] + theta[-1] if intercept else X @ theta
+        return xp.mean(xp.logaddexp(xp.zeros_like(z), (1 - 2 * y) * z))
+
+    right = linear_gradient(logistic_slope, intercept, 0.0, float)
+    return Problem("logistic, turned", loss, right, (d + intercept,), n, d, labels, intercept=intercept)
+
+
+TURNED = (turned(50, 3, True), turned(20, 1, False), turned(60, 8, False))
+"""Beside the others, for right gradients that cancel where autodiff does not."""
 
 
 def table(g: Rng, n: int, d: int, tame: bool = False) -> Array:

@@ -31,11 +31,13 @@ def with_its_own_rounding(case: Case, hand: Array) -> tuple[Case, Case]:
     """
     if not np.isfinite(hand).all() or all(case.agree(hand, values.gradients) for values in case.voters.values()):
         return case, case
-    most = _worth_a_rounding(case)
-    if not (np.abs(hand - case.right) <= most + case.allowed).all():
+    most, apart = _worth_a_rounding(case), np.abs(hand - case.right) - case.allowed
+    if not (apart <= SAFETY * most).all():
         return case, case
     longer, share = _in_longer_floats(case, hand)
     if not share < 1:  # what rounding may do is allowed, and no point tells more than those where that was needed
+        if not (apart <= most).all():
+            return case, case
         needed = (np.max([case.ratios(hand, values.gradients) for values in case.voters.values()], axis=0) > 1).any(1)
         how = f"{case.bound}, its own rounding too"
         return _of_points(_wider(case, most), needed), replace(_wider(case, most), bound=how)
