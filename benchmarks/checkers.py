@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
-import corpus
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from corpus import versions
+from corpus_cases import Case, correct, faults
+from corpus_judging import Runner, run
+from corpus_problems import problems
 from jax.test_util import check_grads
 from scipy.optimize import check_grad
 from torch.autograd.gradcheck import GradcheckError
@@ -25,7 +28,7 @@ from torch.autograd.gradcheck import GradcheckError
 LEFT_OUT = {"stale", "nondeterministic", "mutates-input", "kink"}
 
 
-def by_torch(case: corpus.Case) -> bool:
+def by_torch(case: Case) -> bool:
     p = case.problem
 
     class Hand(torch.autograd.Function):
@@ -43,7 +46,7 @@ def by_torch(case: corpus.Case) -> bool:
     return torch.autograd.gradcheck(Hand.apply, (theta,))
 
 
-def by_jax(case: corpus.Case) -> bool:
+def by_jax(case: Case) -> bool:
     p = case.problem
     with jax.enable_x64(True):
         data = [jnp.array(a) for a in case.data]
@@ -60,7 +63,7 @@ def by_jax(case: corpus.Case) -> bool:
     return True
 
 
-def by_scipy(case: corpus.Case) -> bool:
+def by_scipy(case: Case) -> bool:
     p = case.problem
 
     def loss(theta: np.ndarray) -> float:
@@ -74,7 +77,7 @@ def by_scipy(case: corpus.Case) -> bool:
     return bool(check_grad(loss, gradient, theta) <= 1e-6 * np.linalg.norm(gradient(theta)))
 
 
-def passes(check: Callable[[corpus.Case], bool], case: corpus.Case) -> bool:
+def passes(check: Callable[[Case], bool], case: Case) -> bool:
     try:
         with np.errstate(all="ignore"):
             return check(case)
@@ -87,15 +90,15 @@ def passes(check: Callable[[corpus.Case], bool], case: corpus.Case) -> bool:
 
 
 def main(cases: int) -> int:
-    kept = corpus.problems()
-    runner = corpus.Runner(kept)
-    drawn = corpus.faults(11, kept)
+    kept = problems()
+    runner = Runner(kept)
+    drawn = faults(11, kept)
     wrong = []
     while len(wrong) < cases // 2:
         case = next(drawn)
         if case.fault not in LEFT_OUT and (outcome := runner.run(case)) is not None:
             wrong.append(outcome)
-    right = corpus.run(corpus.correct(11, kept, runner.autodiff), cases - len(wrong), runner)
+    right = run(correct(11, kept, runner.autodiff), cases - len(wrong), runner)
     named = sum(o.named for o in wrong)
     failed = [sum(o.report.verdict == "fail" for o in group) for group in (wrong, right)]
     rows = [("check_gradient", *failed, named, float(np.median([o.seconds for o in (*wrong, *right)])))]
@@ -108,7 +111,7 @@ def main(cases: int) -> int:
                 refused[k] += not passes(check, outcome.case)
                 times.append(perf_counter() - before)
         rows.append((name, *refused, 0, float(np.median(times))))
-    print(f"{len(wrong)} wrong gradients and {len(right)} right ones, float64; {corpus.versions()}\n")
+    print(f"{len(wrong)} wrong gradients and {len(right)} right ones, float64; {versions()}\n")
     print("| checker | mistakes flagged | named | false alarms | median time |\n|---|--:|--:|--:|--:|")
     for name, flagged, alarms, told, seconds in rows:
         shares = (

@@ -476,8 +476,33 @@ def test_a_right_formula_whose_own_operations_cancel_passes(dtype: str, longer: 
         assert report.bound == f"estimated, its own rounding by {longer}"
     wrong = check_gradient(saturated, lambda *a: cancelling(*a) * (1 + 1e-6), *at, dtype=dtype)
     assert wrong.verdict == "fail"
+    for deep in (2.0, 4.0):  # the longer floats lose it too
+        assert check_gradient(saturated, cancelling, at[0], deep * at[1], at[2], dtype=dtype).verdict != "fail"
     low = check_gradient(saturated, lambda *a: cancelling(*(b.astype(np.float32) for b in a)).astype(float), *at)
     assert (low.verdict, low.cause.kind) == ("fail", "precision")
+
+
+def test_what_rounds_at_one_point_excuses_nothing_at_another() -> None:
+    """Of a gradient that is 1e40 at a random point, what rounding moves there is more than all of that at theta."""
+    generator = np.random.default_rng(1)
+    X, y = 40 * generator.normal(size=(60, 3)), generator.poisson(3.0, size=60) * 1.0
+
+    def f(t, X, y):
+        z = X @ t
+        return (namespace(t).exp(z) - y * z).mean()
+
+    def hand(t, X, y):
+        return X.T @ (np.exp(X @ t) - y) / len(y)
+
+    def usual_floats_alone(t, X, y):
+        assert t.dtype == np.float64
+        return hand(t, X, y) + 0.1
+
+    assert check_gradient(f, hand, np.zeros(3), X, y).verdict == "pass"
+    for wrong in (lambda *a: hand(*a) + 0.1, usual_floats_alone):
+        report = check_gradient(f, wrong, np.zeros(3), X, y)
+        assert (report.verdict, report.cause.kind) == ("fail", "extra-term"), str(report)
+        assert "0.1 times 1" in report.cause.text
 
 
 @pytest.mark.parametrize("step", [1e-4, 1e-6])

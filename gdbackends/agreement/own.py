@@ -31,27 +31,48 @@ def with_its_own_rounding(case: Case, hand: Array) -> tuple[Case, Case]:
     """
     if not np.isfinite(hand).all() or all(case.agree(hand, values.gradients) for values in case.voters.values()):
         return case, case
-    most = _worth_a_rounding(case)
-    if not (np.abs(hand - case.right) <= most + case.allowed).all():
+    most, apart = _worth_a_rounding(case), np.abs(hand - case.right) - case.allowed
+    if not (apart <= SAFETY * most).all():
         return case, case
     longer, share = _in_longer_floats(case, hand)
-    # The rounding that is left in longer floats, by what was seen to move; where there are none, by what may.
-    formula = _wider(case, SAFETY * share * np.abs(hand - longer).max(0) if share < 1 else most)
-    if not all(formula.agree(longer, values.gradients) for values in case.voters.values()):
+    if not share < 1:  # what rounding may do is allowed, and no point tells more than those where that was needed
+        if not (apart <= most).all():
+            return case, case
+        needed = (np.max([case.ratios(hand, values.gradients) for values in case.voters.values()], axis=0) > 1).any(1)
+        how = f"{case.bound}, its own rounding too"
+        return _of_points(_wider(case, most), needed), replace(_wider(case, most), bound=how)
+    formula = _in_which_it_agrees(case, hand, longer, share)
+    if formula is None:
         return case, case
-    how = f"{case.bound}, its own rounding " + (f"by {_LONGER[case.dtype]}" if share < 1 else "too")
+    how = f"{case.bound}, its own rounding by {_LONGER[case.dtype]}"
     return formula, replace(_wider(formula, np.abs(hand - longer)), bound=how)
 
 
 def cancelled(case: Case, hand: Array) -> Cause | None:
     """Return a cause where the formula is right, and its operations throw digits away."""
     longer, share = _in_longer_floats(case, hand)
-    moved = np.abs(hand - longer)
-    formula = _wider(case, SAFETY * share * moved.max(0))
-    if not share < 1 or not all(formula.agree(longer, values.gradients) for values in case.voters.values()):
+    if not share < 1 or _in_which_it_agrees(case, hand, longer, share) is None:
         return None
     text = f"digits are lost where its own operations cancel: in {_LONGER[case.dtype]} the same code agrees"
-    return Cause("precision", text, {"error": float(moved.max())})
+    return Cause("precision", text, {"error": float(np.abs(hand - longer).max())})
+
+
+def _in_which_it_agrees(case: Case, hand: Array, longer: Array, share: float) -> Case | None:
+    """Return the case in which the gradient in longer floats is judged, and agrees; None if it does not.
+
+    The rounding that is left in those is their share of what was seen to move, point by point: of a gradient that is
+    1e80 at one point, 1e64 are not excused at the others. By luck little moves, and nothing where the longer floats
+    too have lost everything, so their share of what may move is added.
+    """
+    formula = _wider(case, share * (SAFETY * np.abs(hand - longer) + _worth_a_rounding(case)))
+    return formula if all(formula.agree(longer, values.gradients) for values in case.voters.values()) else None
+
+
+def _of_points(case: Case, which: Array) -> Case:
+    """Return the case at some of its points, (m,) bool."""
+    voters = {name: Values(v.losses[which], v.gradients[which]) for name, v in case.voters.items()}
+    bounds = Values(case.bounds.losses[which], case.bounds.gradients[which])
+    return replace(case, points=case.points[which], voters=voters, bounds=bounds)
 
 
 def _wider(case: Case, by: Array) -> Case:
@@ -64,28 +85,34 @@ def _in_longer_floats(case: Case, hand: Array) -> tuple[Array, float]:
 
     The gradients as they are, and 1, where the code does not run in longer ones, or nothing comes of it.
     """
-    longer, found = _LONGER[case.dtype], list[Array]()
-    for point in case.points:
+    longer = _LONGER[case.dtype]
+    found = _gradients_in(case, case.points, longer)
+    if found is None or np.array_equal(found, hand):
+        return hand, 1.0
+    return found, float(np.finfo(longer).eps / np.finfo(case.dtype).eps)
+
+
+def _gradients_in(case: Case, points: Array, dtype: str) -> Array | None:
+    """Return the hand gradients (m, d) by its code in a dtype; None where it does not run in that."""
+    found = list[Array]()
+    for point in points:
         try:
-            value = np.asarray(case.subject.by_hand(point, longer))
+            value = np.asarray(case.subject.by_hand(point, dtype))
             found.append(value.astype(np.float64).reshape(point.shape))
         except (Exception, SystemExit):  # code that knows the usual floats alone
-            return hand, 1.0
-    if np.array_equal(found, hand):
-        return hand, 1.0
-    return np.array(found), float(np.finfo(longer).eps / np.finfo(case.dtype).eps)
+            return None
+    return np.array(found)
 
 
 def _worth_a_rounding(case: Case) -> Array:
-    """Return how far a rounding of each operation carries a gradient as large as it is anywhere near, (d,).
+    """Return how far a rounding of each operation carries a gradient as large as it is near a point, (m, d).
 
     Far beyond that digits are not rounded off but thrown away, as by differences of the loss over a short step. A
-    saturated gradient is small at every point, so it is looked at where it is not: at 0 and on the other side.
+    saturated gradient is small at every point, so it is looked at where it is not: at 0, and on the way there.
     """
-    first, data = case.points[0], case.subject.data
-    found = case.run(np.array([0 * first, -first]), data)
-    largest = np.abs(case.right).max(0)
-    if isinstance(found, Values):
-        elsewhere = np.where(np.isfinite(found.gradients), np.abs(found.gradients), 0.0)
-        largest = np.maximum(largest, elsewhere.max(0))
+    data, largest = case.subject.data, np.abs(case.right)
+    for part in (0.0, 1 / 16, 1 / 4):
+        found = case.run(part * case.points, data)
+        if isinstance(found, Values):
+            largest = np.fmax(largest, np.where(np.isfinite(found.gradients), np.abs(found.gradients), 0.0))
     return SAFETY * unit_roundoff(case.dtype) * max(1.0, terms_of(case.points, data) ** 0.5) * largest
