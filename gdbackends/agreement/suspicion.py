@@ -92,9 +92,8 @@ def not_a_gradient(subject: Subject, e: Evidence) -> Cause | None:
 
     Entry by entry, as in a sum over directions the largest entry hides the others.
     """
-    worst = 0.0
-    if e.points.shape[1] > 1:
-        worst = max(_asymmetry(subject, theta, e) for theta in e.points[1:3])
+    at: Array = e.points[1:3] if e.points.shape[1] > 1 else e.points[:0]
+    worst = next((found for theta in at if (found := _asymmetry(subject, theta, e)) > 0), 0.0)
     if worst > 0:
         text = f"it is the gradient of no function: its second derivatives are not symmetric, by {worst:.1g}"
         return Cause("not-a-gradient", text, {"asymmetry": worst})
