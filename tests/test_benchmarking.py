@@ -124,6 +124,18 @@ def test_every_ending_has_its_name_and_no_time(tmp_path, name: str, works: tuple
     assert len(good) == len(works)
 
 
+def test_the_work_is_not_the_same_twice(backend) -> None:
+    """A backend that remembers its last answer has to compute all the same."""
+    task = Task(rows=50, features=3, dtype=backend.dtype)
+    data = task.table()
+    problem = prepare(data.X, data.y, backend, task.model, standardize=False)
+    for kind in ("loss", "gradient"):
+        prepared = work(kind, problem)
+        first, second, third = (prepared.read(prepared.run()) for _ in range(3))
+        assert not np.array_equal(first, second)
+        assert np.array_equal(first, third)
+
+
 def test_a_backend_without_capabilities_is_timed_all_the_same(tmp_path) -> None:
     cases = Grid(["fakes:Minimal"], rows=[100], features=[2], works=["loss", "gradient", "step", "fit"]).cases()
     found = {row.case.work: row.status for row in rows(study(tmp_path / "r.jsonl", cases))}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,13 @@ def _gradient(problem: Problem) -> Work:
 
 
 def _evaluated(problem: Problem, function: Callable[..., Array]) -> Work:
-    backend, theta = problem.backend, problem.backend.asarray(problem.theta0)
+    """Evaluate at the start and elsewhere in turn, so that no backend lives on what it remembers of the last call."""
+    backend, start = problem.backend, problem.theta0
+    elsewhere: Array = start + np.linspace(0.1, 0.2, start.size, dtype=start.dtype)
+    points = cycle((backend.asarray(start), backend.asarray(elsewhere)))
 
     def run() -> Array:
-        result = function(theta, *problem.data)
+        result = function(next(points), *problem.data)
         backend.synchronize(result)
         return result
 
