@@ -58,8 +58,8 @@ def _gradient(problem: Problem) -> Work:
 def _evaluated(problem: Problem, function: Callable[..., Array]) -> Work:
     """Evaluate at the start and elsewhere in turn, so that no backend lives on what it remembers of the last call."""
     backend, start = problem.backend, problem.theta0
-    elsewhere: Array = start + np.linspace(0.1, 0.2, start.size, dtype=start.dtype)
-    points = cycle((backend.asarray(start), backend.asarray(elsewhere)))
+    away: Array = np.linspace(0.1, 0.2, start.size)
+    points = cycle((backend.asarray(start), backend.asarray(start + away)))
 
     def run() -> Array:
         result = function(next(points), *problem.data)
