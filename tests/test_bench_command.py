@@ -219,4 +219,6 @@ def test_export(results: Path, tmp_path: Path) -> None:
     assert lines[0] == "| work | rows x features | dtype | NumPy | fakes:Light |"
     assert len([line for line in lines if line.startswith("| step")]) == 4
     assert run("export", str(results), "--to", "xml").returncode == 2
+    empty = run("export", "/dev/null")
+    assert (empty.returncode, "/dev/null holds no case" in empty.stderr, empty.stdout) == (2, True, "")
     assert run("export", str(results), "--out", str(results)).returncode == 2

@@ -32,6 +32,8 @@ def command(results: str, form: str, out: str | None) -> None:
     if out is not None:
         check_output("--out", out, results)
     held = read_results(results)
+    if not held.cases:
+        raise InputError(f"{results} holds no case; gdbackends bench --out {results} makes them")
     if form == "md":
         text = markdown(rows(held))
     elif form == "json":
@@ -43,7 +45,7 @@ def command(results: str, form: str, out: str | None) -> None:
 
 def _csv(table: Sequence[dict[str, Any]]) -> str:
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(table[0]) if table else ["backend"], lineterminator="\n")
+    writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
     return stream.getvalue()
