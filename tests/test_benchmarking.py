@@ -110,6 +110,7 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
         ("Dying", ("gradient",), "crashed", "SIGABRT"),
         ("Hungry", ("gradient",), "out of memory", "allocate"),
         ("Raising", ("gradient",), "crashed", "RuntimeError: no kernel"),
+        ("Speechless", ("gradient", "step"), "crashed", "OSError: no /proc"),
         ("Minimal", ("loss",), "unsupported", "no method `value`"),
     ],
 )

@@ -78,7 +78,7 @@ class Place:
     """Where it is computed.
 
     Attributes:
-        backend: a name of `get_backend`, or "module:name" of a function of dtype that returns a Backend.
+        backend: a name of `get_backend`, or "module:name" of what returns a Backend for a dtype (and a device).
         device: in the framework's words.
         threads: how many cores, and threads, it may use; 0: all that are at hand.
     """
@@ -110,7 +110,7 @@ class Case:
             raise InputError(f"work must be one of {', '.join(WORKS)}, got {self.work!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the case is: ten names that JSON can hold."""
+        """Return what the case is: names and values that JSON can hold."""
         return {**asdict(self.place), **asdict(self.task), "work": self.work}
 
     @classmethod

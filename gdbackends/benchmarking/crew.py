@@ -57,7 +57,11 @@ class Crew:
         if not self._alive(place):
             self._open.pop(place, None)
             worker = self._workers[place] = Worker(affinity()[: place.threads or None], quiet=True)
-            self._arrivals[place] = worker.ask(arrive, place, timeout=self._timeout)
+            try:
+                self._arrivals[place] = worker.ask(arrive, place, timeout=self._timeout)
+            except Exception:  # one that did not arrive is not asked again
+                worker.close()
+                raise
         return self._workers[place].ask(function, *args, timeout=self._timeout)
 
     def _alive(self, place: Place) -> bool:

@@ -1,6 +1,7 @@
 """What the rows say: who is fastest at each size, and where that changes.
 
-"Faster" is said only when the 99 % interval of the ratio lies outside [0.95, 1.05]; else no difference was seen.
+"Faster" is said only when the 99 % interval of the ratio lies outside [0.95, 1.05]; else no difference was seen, or
+noise hides it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Series:
 
 
 def series(table: Sequence[Row]) -> list[Series]:
-    """Return what the rows show, in the order in which they were asked for; rows without a time show nothing."""
+    """Return what the rows show, by work, objective, dtype and features; rows without a time show nothing."""
     timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.task.rows)
     groups: dict[tuple[str, Task], list[Row]] = {}
     for row in timed:
