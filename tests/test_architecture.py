@@ -13,14 +13,25 @@ import gdbackends
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
     {"errors", "schedules", "objectives"},
-    {"rounding", "spectrum", "arrays", "datasets", "scaling", "reading"},
+    {"blocks", "rounding", "spectrum", "arrays", "datasets", "scaling", "reading"},
     {"backends"},
     {"descent"},
     {"agreement", "derivation", "measurement"},
     {"comparison", "doctor", "benchmarking"},
     {"cli", "pytest_plugin"},
 ]
-GROUND = ["errors", "schedules", "objectives", "arrays", "datasets", "scaling", "spectrum", "rounding", "reading"]
+GROUND = [
+    "errors",
+    "schedules",
+    "objectives",
+    "blocks",
+    "arrays",
+    "datasets",
+    "scaling",
+    "spectrum",
+    "rounding",
+    "reading",
+]
 HOMES = {"jax": {"backends/jax_backend.py"}, "torch": {"backends/torch_backend.py"}}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
