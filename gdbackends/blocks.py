@@ -15,6 +15,12 @@ from gdbackends.objectives import Array
 ELEMENTS = 1 << 20
 """Elements of X in a block: 8 MB in float64. Below 460,800 of them OpenBLAS uses one thread (benchmarks/NOTES.md)."""
 
+
+def splits(objective: object) -> bool:
+    """Say whether the law holds for the objective: a sum over rows that was not told of the whole keeps it not."""
+    return bool(getattr(objective, "splits", False))
+
+
 Parts: TypeAlias = tuple[Array, ...]
 """What is averaged: (value,), or (value, gradient)."""
 
@@ -28,6 +34,12 @@ def spans(rows: int, block: int) -> Iterator[slice]:
     """Yield the slices of the blocks, in order; the last may be short."""
     for start in range(0, rows, block):
         yield slice(start, min(start + block, rows))
+
+
+def said(rows: int, features: int) -> str:
+    """Say how the rows are cut."""
+    block = block_rows(features)
+    return f"{-(-rows // block):,} blocks of {block:,} rows"
 
 
 def over_blocks(

@@ -32,7 +32,10 @@ GROUND = [
     "rounding",
     "reading",
 ]
-HOMES = {"jax": {"backends/jax_backend.py"}, "torch": {"backends/torch_backend.py"}}
+HOMES = {
+    framework: {f"backends/{framework}_{part}.py" for part in parts}
+    for framework, parts in {"jax": ("backend", "blocks"), "torch": ("backend", "rounding")}.items()
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -15,6 +15,9 @@ Step: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
 """step(carry, x, *data) -> (carry, outputs): x is a tuple, one element of each of the arrays stepped over."""
 
 DTYPES = ("float64", "float32")
+TUNINGS = ("best", "idiomatic", "batches")
+"""As well as the framework can: all rows at once, feature by feature; as people usually write it; and as well as it can
+where rows are gathered, row by row."""
 
 _TABLE = {
     "numpy": ("numpy", "gdbackends.backends.numpy_backend", "NumpyBackend"),
@@ -81,22 +84,25 @@ class Surroundings:
     library: str | None = None
 
 
-def get_backend(name: str, device: str | None = None, dtype: str = "float64") -> Backend:
+def get_backend(name: str, device: str | None = None, dtype: str = "float64", tuning: str = "best") -> Backend:
     """Return the backend of that name.
 
     Args:
         name: "numpy", "jax" or "torch".
         device: "cpu" (NumPy has no other); JAX "gpu", PyTorch "cuda" or "cuda:0"; None means "cpu".
         dtype: "float64" or "float32".
+        tuning: "best", as well as the framework can; or "idiomatic", as people usually write it: X row by row, all of
+            it at once, and in PyTorch `loss.backward()`.
 
     Raises:
         MissingBackendError: the framework is not installed; the text holds the line to type.
-        InputError: no such backend, device or dtype.
+        InputError: no such backend, device, dtype or tuning.
     """
     check_installed(name)
     _, module, kind = _TABLE[name]
     backend: Any = getattr(import_module(module), kind)
-    return backend(dtype=dtype) if device is None else backend(device=device, dtype=dtype)
+    settings = {"dtype": dtype, "tuning": tuning}
+    return backend(**settings) if device is None else backend(device=device, **settings)
 
 
 def check_installed(name: str) -> None:
@@ -114,9 +120,12 @@ def check_installed(name: str) -> None:
 
 
 def check_place(backend: Backend, devices: Sequence[str]) -> None:
-    """Refuse a dtype, or a device that is not among those at hand."""
+    """Refuse a dtype or a tuning that is none, or a device that is not among those at hand."""
     if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
+    tuning: Any = getattr(backend, "tuning", "best")
+    if not isinstance(tuning, str) or tuning not in TUNINGS:
+        raise InputError(f"tuning must be best or idiomatic, got {tuning!r}")
     if backend.device not in devices:
         raise InputError(f"device {backend.device!r} is not at hand for {backend.name}; it has {', '.join(devices)}")
 

