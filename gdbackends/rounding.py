@@ -169,6 +169,4 @@ def _blocks(objective: LinearRegression, X: Array, y: Array) -> Iterator[tuple[A
     step = max(1, _BLOCK // X.shape[1])
     for start in range(0, X.shape[0], step):
         block = np.asarray(X[start : start + step], np.float64)
-        if not objective.ones:
-            block = np.concatenate((block, np.ones((block.shape[0], 1))), axis=1)
-        yield block, np.asarray(y[start : start + step], np.float64)
+        yield objective.design(block), np.asarray(y[start : start + step], np.float64)

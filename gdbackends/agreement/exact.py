@@ -31,7 +31,7 @@ def exact_value_and_gradient(
     if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, SquaredError)):
         raise InputTypeError(f"no exact reference is known for {objective!r}; use LinearRegression with squared errors")
     rows = y.shape[0]
-    design = X if objective.ones else np.concatenate((X, np.ones((rows, 1), X.dtype)), axis=1)
+    design = objective.design(X)
     (t, t_unit), (x, x_unit), (target, y_unit) = (_integers(a) for a in (theta, design, y))
     unit = min(t_unit * x_unit, y_unit)  # both are powers of two, so both are whole multiples of the smaller
     residual = (x @ t) * int(t_unit * x_unit / unit) - target * int(y_unit / unit)

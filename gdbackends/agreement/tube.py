@@ -106,6 +106,7 @@ def along(problem: Problem, rates: Array, largest: float) -> Array:
 
 def _poisson_here(objective: LinearRegression, theta: Array, X: Array, ball: float) -> float:
     """Return a bound on the curvature of a Poisson objective within a ball about theta."""
-    squares = np.vecdot(X, X).astype(np.float64)
-    mass = np.exp(X @ theta.astype(np.float64) + ball * np.sqrt(squares))
+    design = objective.design(X).astype(np.float64)
+    squares = np.vecdot(design, design)
+    mass = np.exp(design @ theta.astype(np.float64) + ball * np.sqrt(squares))
     return float(mass @ squares) / objective.divisor(X.shape[0]) + 2 * objective.l2

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.backends import DTYPES, names
+from gdbackends.backends import DTYPES, TUNINGS, names
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearRegression, row_loss
@@ -81,11 +81,18 @@ class Place:
         backend: a name of `get_backend`, or "module:name" of what returns a Backend for a dtype (and a device).
         device: in the framework's words.
         threads: how many cores, and threads, it may use; 0: all that are at hand.
+        tuning: "best" or "idiomatic".
     """
 
     backend: str
     device: str = "cpu"
     threads: int = 0
+    tuning: str = "best"
+
+    def __post_init__(self) -> None:
+        """Refuse a tuning that is none."""
+        if self.tuning not in TUNINGS:
+            raise InputError(f"tuning must be best or idiomatic, got {self.tuning!r}")
 
     @property
     def label(self) -> str:
@@ -93,7 +100,7 @@ class Place:
         name = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}.get(self.backend, self.backend)
         device = "" if self.device == "cpu" else f" on {self.device}"
         threads = f" with {self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else ""
-        return f"{name}{device}{threads}"
+        return f"{name}{device}{threads}{'' if self.tuning == 'best' else f', {self.tuning}'}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class Case:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Case:
         """Return the case of a record."""
+        record = {"tuning": "best"} | record  # which files lack that were made before there was a choice
         place, task = ({f.name: record[f.name] for f in fields(kind)} for kind in (Place, Task))
         return cls(Place(**place), Task(**task), record["work"])
 
@@ -132,6 +140,7 @@ class Grid:
     dtypes: Sequence[str] = ("float64",)
     works: Sequence[str] = ("step",)
     threads: Sequence[int] = (0,)
+    tunings: Sequence[str] = ("best",)
     seed: int = 0
     largest: float = inf
 
@@ -140,8 +149,8 @@ class Grid:
         sizes = product(self.objectives, self.rows, self.features, self.dtypes)
         tasks = [Task(objective, n, d, dtype, self.seed) for objective, n, d, dtype in sizes]
         places = [
-            Place(backend, device, count)
-            for backend, device, count in product(self.backends, self.devices, self.threads)
+            Place(backend, device, count, tuning)
+            for backend, device, count, tuning in product(self.backends, self.devices, self.threads, self.tunings)
             if device == "cpu" or backend != "numpy"
         ]
         every = [Case(place, task, work) for task, work, place in product(tasks, self.works, places)]

@@ -62,6 +62,7 @@ class Series:
 
     Attributes:
         work: of the cases.
+        tuning: of the places: the best of each, or all as people usually write them.
         task: of the cases, its rows the least.
         winners: one a size, in their order.
         crossovers: between any two places.
@@ -69,6 +70,7 @@ class Series:
     """
 
     work: str
+    tuning: str
     task: Task
     winners: tuple[Winner, ...]
     crossovers: tuple[Crossover, ...]
@@ -76,16 +78,16 @@ class Series:
 
 
 def series(table: Sequence[Row]) -> list[Series]:
-    """Return what the rows show, by work, objective, dtype and features; rows without a time show nothing."""
+    """Return what the rows show, by work, objective, dtype, features, tuning; rows without a time show nothing."""
     timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.task.rows)
-    groups: dict[tuple[str, Task], list[Row]] = {}
+    groups: dict[tuple[str, str, Task], list[Row]] = {}
     for row in timed:
-        groups.setdefault((row.case.work, replace(row.case.task, rows=1)), []).append(row)
-    order = sorted(groups, key=lambda key: (key[0], key[1].objective, key[1].dtype, key[1].features))
-    return [_series(work, groups[work, task]) for work, task in order]
+        groups.setdefault((row.case.work, row.case.place.tuning, replace(row.case.task, rows=1)), []).append(row)
+    order = sorted(groups, key=lambda key: (key[0], key[1], key[2].objective, key[2].dtype, key[2].features))
+    return [_series(*key[:2], groups[key]) for key in order]
 
 
-def _series(work: str, rows: list[Row]) -> Series:
+def _series(work: str, tuning: str, rows: list[Row]) -> Series:
     sizes = {n: [row for row in rows if row.case.task.rows == n] for n in sorted({r.case.task.rows for r in rows})}
     places = list(dict.fromkeys(row.case.place for row in rows))
     found = [
@@ -96,7 +98,7 @@ def _series(work: str, rows: list[Row]) -> Series:
     ]
     timed = {place: tuple(row.case.task.rows for row in rows if row.case.place == place) for place in places}
     winners = tuple(winner(n, at) for n, at in sizes.items())
-    return Series(work, rows[0].case.task, winners, tuple(found), timed)
+    return Series(work, tuning, rows[0].case.task, winners, tuple(found), timed)
 
 
 def winner(size: int, rows: Sequence[Row]) -> Winner:

@@ -44,9 +44,10 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Opening:
-    """A task made ready: seconds to place X and y once, and how far it agrees (None: not asked)."""
+    """A task made ready: seconds to place X and y once, how it is gone about, how far it agrees (None: not asked)."""
 
     transfer_s: float
+    plan: str
     agreement: float | None
     worst: str | None
 
@@ -101,9 +102,9 @@ def open_task(place: Place, task: Task, judged: bool) -> Opening:
     transfer_s = seconds(transfer)
     _open.append(problem)
     if not judged:
-        return Opening(transfer_s, None, None)
+        return Opening(transfer_s, problem.plan, None, None)
     wide = backend if task.dtype == "float64" else _backend(place, "float64")
-    return Opening(transfer_s, *agreement(problem, wide))
+    return Opening(transfer_s, problem.plan, *agreement(problem, wide))
 
 
 def time_work(name: str, budget: float) -> Sample:
@@ -174,7 +175,7 @@ def _backend(place: Place, dtype: str) -> Backend:
     Raises:
         Unsupported: there is no such device.
     """
-    settings: dict[str, Any] = {"dtype": dtype, "device": place.device}
+    settings: dict[str, Any] = {"dtype": dtype, "device": place.device, "tuning": place.tuning}
     try:
         if ":" not in place.backend:
             return get_backend(place.backend, **settings)
@@ -184,6 +185,8 @@ def _backend(place: Place, dtype: str) -> Backend:
         backend = make(**{key: value for key, value in settings.items() if key in taken})
     except InputError as error:
         raise Unsupported(str(error)) from None
+    if getattr(backend, "tuning", "best") != place.tuning:
+        raise Unsupported(f"{place.backend} knows no tuning {place.tuning!r}; leave it out")
     if backend.device != place.device:
         raise Unsupported(f"device {place.device!r} is not at hand for {place.backend}; it has {backend.device}")
     return backend

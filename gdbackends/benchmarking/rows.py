@@ -32,6 +32,7 @@ class Row:
         device_peak_bytes: of the device.
         share: of the read bandwidth, where the data exceed the last cache.
         device: the product's name.
+        plan: how the backend went about it; "" if it does not say.
     """
 
     case: Case
@@ -47,6 +48,7 @@ class Row:
     device_peak_bytes: int | None = None
     share: float | None = None
     device: str = ""
+    plan: str = ""
 
 
 def rows(results: Results) -> list[Row]:
@@ -92,6 +94,7 @@ def _row(results: Results, case: Case) -> Row:
         device_peak_bytes=_largest(r["device_peak_bytes"] for r in records),
         share=_share(results, case, records, timing),
         device=records[0]["device_name"],
+        plan=records[0].get("plan", ""),
     )
 
 
@@ -171,6 +174,7 @@ def _record(row: Row, base: Row | None, results: Results) -> dict[str, Any]:
         },
         "bandwidth_share": row.share,
         "device_name": row.device,
+        "plan": row.plan,
         "at": run.get("at"),
         **{name: run.get("environment", {}).get(name) for name in ("python", "numpy", "jax", "torch", "cpu", "cores")},
     }

@@ -65,7 +65,7 @@ def findings(table: Sequence[Row]) -> list[str]:
             continue
         task = found.task
         what = f"{found.work}, {task.features} feature{'s' if task.features > 1 else ''}"
-        usual = [text for text in (task.objective, task.dtype) if text not in ("squared", "float64")]
+        usual = [text for text in (task.objective, task.dtype, found.tuning) if text not in _USUAL]
         lines.append(f"{', '.join([what, *usual])}: {advice(found)}.")
     paid: dict[str, list[tuple[float, Row]]] = {}
     for row in table:
@@ -109,23 +109,25 @@ def _table(table: Sequence[Row]) -> Table:
         "a call": lambda row: _timed(row),
         "x loss": lambda row: _over_loss(row, table),
         "x NumPy": lambda row: _over_numpy(row, table),
+        "x idiomatic": lambda row: over_idiomatic(row, table),
         "memory": lambda row: "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f} MB",
         "on device": lambda row: "-" if row.device_peak_bytes is None else f"{row.device_peak_bytes / 1e6:,.0f} MB",
         "bandwidth": lambda row: "-" if row.share is None else f"{row.share:.0%}",
         "agrees": lambda row: "-" if row.agreement is None or row.timing is None else f"{row.agreement:.0e}",
+        "plan": lambda row: row.plan,
     }
     rich = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     cells = {title: [cell(row) for row in table] for title, cell in shown.items()}
     cells = {title: column for title, column in cells.items() if any(cell not in ("-", "") for cell in column)}
     for title in cells:
-        left = title in ("work", "", "backend")
+        left = title in ("work", "", "backend", "plan")
         rich.add_column(title, justify="left" if left else "right", no_wrap=True)
     for line in zip(*cells.values(), strict=True):
         rich.add_row(*map(Text, line))
     return rich
 
 
-_USUAL = ("squared", "float64")
+_USUAL = ("squared", "float64", "best")
 
 
 def _timed(row: Row) -> str:
@@ -138,6 +140,12 @@ def _timed(row: Row) -> str:
 
 def _over_numpy(row: Row, table: Sequence[Row]) -> str:
     base = beside(row, table, backend="numpy", device="cpu")
+    return "-" if base is None or base is row else shown_ratio(ratio(row, base))
+
+
+def over_idiomatic(row: Row, table: Sequence[Row]) -> str:
+    """Return the time over that of the same backend as people usually write it."""
+    base = beside(row, table, tuning="idiomatic")
     return "-" if base is None or base is row else shown_ratio(ratio(row, base))
 
 

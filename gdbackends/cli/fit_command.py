@@ -48,11 +48,11 @@ def command(ctx: click.Context, **options: Any) -> None:
     if options["save"] is not None and Path(options["save"]).absolute() == Path(options["predict"] or "").absolute():
         raise InputError(f"--save and --predict are both {options['save']}; give two names")
     settings = fit_settings(options)
-    device, dtype = settings.pop("device"), settings.pop("dtype")
+    device, dtype, tuning = (settings.pop(name) for name in ("device", "dtype", "tuning"))
     if options["backend"] == "numpy" and device not in (None, "cpu"):
         device = None
         echo("numpy stays on the CPU")
-    backend = get_backend(options["backend"], device, dtype)
+    backend = get_backend(options["backend"], device, dtype, tuning)
     data = dataset(options, labels=options["objective"] == "logistic")
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
@@ -97,6 +97,8 @@ def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:
         table.add_row(name, number(value))
     table.add_row("steps", f"{fitted.steps:,}")
     table.add_row("learning rate", number(fitted.learning_rate))
+    if fitted.plan:
+        table.add_row("plan", fitted.plan)
     terminal.print(table)
     if fitted.labels is not None:
         terminal.print(labels_line(fitted.labels))

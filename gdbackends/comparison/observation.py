@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,14 +46,15 @@ class Observation:
 def observe(name: str, X: Array, y: Array, settings: Settings, points: Array, proof: Proof) -> Observation:
     """Fit, evaluate at the points, make the proof run, and time."""
     device = None if name == "numpy" else settings.device
-    backend = get_backend(name, device, settings.dtype)
-    problem = prepare(X, y, backend, settings.objective, settings.batch_size, settings.standardize, settings.seed)
+    chosen = get_backend(name, device, settings.dtype, settings.tuning)
+    problem = prepare(X, y, chosen, settings.objective, settings.batch_size, settings.standardize, settings.seed)
+    backend: Any = problem.backend  # which for batches stores otherwise
     steady = proof.rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
     first_call = seconds(lambda: descend(problem, np.broadcast_to(steady, (1,))))
     plain = replace(problem, scaling=identity(X.shape[1]))
     fitted = fit_prepared(plain, settings.learning_rate, settings.steps, settings.tolerance)
     theta = problem.scaling.to_data_units(fitted.theta.astype(np.float64)).astype(settings.dtype)
-    wide, computed = get_backend(name, device, "float64"), values(backend, problem, points)
+    wide, computed = replace(backend, dtype="float64"), values(backend, problem, points)
     return Observation(
         device=backend.device,
         fit=replace(fitted, theta=theta),

@@ -24,6 +24,7 @@ class Settings:
 
     device: str | None = None
     dtype: str = "float64"
+    tuning: str = "best"
     objective: LinearRegression = field(default_factory=LinearRegression)
     learning_rate: LearningRate = "auto"
     steps: int = 1000

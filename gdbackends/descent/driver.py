@@ -81,7 +81,7 @@ def fit_prepared(
     end = problem.scaling.from_data_units(fitted.theta.astype(np.float64))
     text = note(problem, end, fitted.stop, rates, automatic=isinstance(learning_rate, str))
     row_loss = getattr(problem.objective, "row_loss", None)
-    return replace(fitted, note=text, plan=_plan(problem), row_loss=row_loss, labels=problem.labels)
+    return replace(fitted, note=text, plan=problem.plan, row_loss=row_loss, labels=problem.labels)
 
 
 def check_settings(problem: Problem, learning_rate: LearningRate, steps: int, tolerance: float | None) -> None:
@@ -162,12 +162,6 @@ def descend(
         learning_rate=float(rates[0]),
         path=np.concatenate((*(_in_data_units(problem, b) for b in before), end[None])) if record_path else None,
     )
-
-
-def _plan(problem: Problem) -> str:
-    """Return how the backend goes about it, in words; an optional capability."""
-    said: Callable[[int, int], str] | None = getattr(problem.backend, "plan", None)
-    return "" if said is None else said(*problem.X.shape)
 
 
 def _advance(

@@ -27,7 +27,7 @@ def pieces(problem: Problem, rates: Array) -> Iterator[tuple[Piece, bool]]:
     shapes alone: they are the same on every backend.
     """
     epoch = len(problem.batches)
-    every = max(1, min(_CHECK_EVERY, max(50, _CHECK_WORK // problem.X.size)) // epoch)
+    every = max(1, min(_CHECK_EVERY, max(50, _CHECK_WORK // (problem.y.size * problem.theta0.size))) // epoch)
     batches = _Batches(problem) if epoch > 1 else None
     start, check = 0, 1
     while start < len(rates):

@@ -44,6 +44,12 @@ class Problem:
     labels: tuple[str, str] | None = None
 
     @property
+    def plan(self) -> str:
+        """How the backend goes about it, in words; "" if it does not say."""
+        said: Callable[[int, int], str] | None = getattr(self.backend, "plan", None)
+        return "" if said is None else said(*self.X.shape)
+
+    @property
     def batches(self) -> list[int]:
         """The sizes of an epoch's batches; the last may be short."""
         rows, size = self.y.size, self.batch_size or self.y.size

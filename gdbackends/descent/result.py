@@ -92,6 +92,7 @@ class Fit:
             "stop": self.stop.name,
             "message": self.message,
             "learning_rate": self.learning_rate,
+            "plan": self.plan,
         }
 
     @classmethod

@@ -113,14 +113,18 @@ class LinearRegression:
         """
         total = float(X.shape[0]) if self.total is None else self.total
         objective = replace(self, total=total, ones=ones, rows_first=rows_first)
-        return objective, self._design(X) if ones else X
+        return objective, self.design(X) if ones else X
+
+    def design(self, X: Array) -> Array:
+        """Return X (NumPy) with its column of ones."""
+        return X if self.ones else np.concatenate((X, np.ones((X.shape[0], 1), X.dtype)), axis=1)
 
     def curvature(self, V: Array, X: Array) -> Array:
         """Return H V for V of shape (d + 1, m): H bounds the Hessian, and is it where phi' is linear.
 
         H = K (X 1)^T (X 1) / divisor + 2 l2 on the weights, K the Lipschitz constant of phi'. NumPy.
         """
-        design = self._design(X)
+        design = self.design(X)
         narrow = V.shape[1] < V.shape[0]  # else A^T A comes first: a quarter of the work, as BLAS knows it symmetric
         squares = design.T @ (design @ V) if narrow else (design.T @ design) @ V
         product = self.row_loss.lipschitz * squares / self.divisor(X.shape[0])
@@ -129,7 +133,7 @@ class LinearRegression:
 
     def row_curvature(self, X: Array) -> Array:
         """Return the bound K |(x_i 1)|^2 / divisor + 2 l2 on l_max of each row's Hessian, (n,). NumPy."""
-        design = self._design(X)
+        design = self.design(X)
         return self.row_loss.lipschitz * np.vecdot(design, design) / self.divisor(1) + 2 * self.l2
 
     @property
@@ -149,7 +153,7 @@ class LinearRegression:
         """
         if not isinstance(self.row_loss, SquaredError):
             raise InputError(f"only squared errors have a closed minimum, got {self.row_loss!r}; use fit")
-        design = self._design(np.asarray(X, np.float64))
+        design = self.design(np.asarray(X, np.float64))
         penalty = np.sqrt(self.l2 * self.divisor(X.shape[0])) * np.eye(design.shape[1])[:-1]
         rows = np.concatenate((design, penalty)) if self.l2 else design
         residual = np.concatenate((y - design @ start, -penalty @ start)) if self.l2 else y - design @ start
@@ -165,10 +169,6 @@ class LinearRegression:
         if self.convention == "sum":
             return weight / (weight if self.total is None else self.total)
         return weight if self.convention == "mean" else 2 * weight
-
-    def _design(self, X: Array) -> Array:
-        """Return X (NumPy) with its column of ones."""
-        return X if self.ones else np.concatenate((X, np.ones((X.shape[0], 1), X.dtype)), axis=1)
 
     def _predict_rows(self, theta: Array, X: Array, y: Array) -> Array:
         z = self.predict(theta, X)

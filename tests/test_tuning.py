@@ -1,0 +1,126 @@
+"""Every backend at its best computes what it computes as people usually write it, whatever the size and the layout."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gdbackends import LinearRegression, fit, get_backend
+from gdbackends.backends import Backend
+from gdbackends.blocks import ELEMENTS
+from gdbackends.descent import descend, prepare
+from gdbackends.errors import InputError
+from gdbackends.objectives import Huber, Logistic
+from gdbackends.rounding import evaluate
+
+RAGGED = (4 * ELEMENTS // 3 + 12345, 2)
+"""Rows and features that with a column of ones make every backend cut blocks, the last of them short."""
+WIDER = (240_007, 40)
+"""So many bytes that JAX cuts blocks too."""
+
+
+def large(backend: Backend, shape: tuple[int, int], objective: LinearRegression) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(1)
+    X = generator.normal(size=shape)
+    y = X @ np.linspace(1, 2, shape[1]) + generator.normal(size=shape[0])
+    return X, (y > 0) * 1.0 if isinstance(objective.row_loss, Logistic) else y
+
+
+@pytest.mark.parametrize("shape", [RAGGED, WIDER])
+@pytest.mark.parametrize("row_loss", [None, Huber(0.5), Logistic()])
+def test_blocks_give_the_gradient_within_rounding(backend: Backend, shape: tuple[int, int], row_loss) -> None:
+    """A last block that weighs as much as the others, or is left out, is far outside of the bound."""
+    objective = LinearRegression("sum", l2=0.5) if row_loss is None else LinearRegression(row_loss=row_loss)
+    problem = prepare(*large(backend, shape, objective), backend, objective, standardize=False)
+    assert "blocks" in problem.plan or (backend.name == "jax" and (shape == RAGGED or backend.dtype == "float32"))
+    theta = np.linspace(0.5, 1.5, problem.theta0.size).astype(backend.dtype)
+    value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(theta), *problem.data)
+    truth = evaluate(problem.objective, theta, problem.X, problem.y, backend.dtype)
+    assert abs(float(value) - truth.loss) <= truth.loss_bound
+    assert (np.abs(backend.to_numpy(gradient) - truth.gradient) <= truth.gradient_bound).all()
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_idiomatic_descends_as_best_does(backend: Backend, table, batch_size) -> None:
+    plain = get_backend(backend.name, dtype=backend.dtype, tuning="idiomatic")
+    fits = [fit(*table, backend=b, batch_size=batch_size, steps=60, tolerance=0) for b in (backend, plain)]
+    close = 1e-12 if backend.dtype == "float64" else 2e-5
+    np.testing.assert_allclose(fits[0].theta, fits[1].theta, rtol=close, atol=close)
+    assert fits[1].plan.startswith("row-major")
+    assert fits[0].plan.startswith("feature-major" if batch_size is None else "row-major")
+
+
+def test_large_idiomatic_data_agree(backend64: Backend) -> None:
+    X, y = large(backend64, RAGGED, LinearRegression())
+    plain = get_backend(backend64.name, tuning="idiomatic")
+    ends = [descend(prepare(X, y, b), np.full(3, 0.3)).theta for b in (backend64, plain)]
+    np.testing.assert_allclose(*ends, rtol=1e-11)
+
+
+def test_an_objective_of_the_users_is_taken_whole(backend64: Backend) -> None:
+    """Nothing says that it is a mean over rows: blocks would be wrong for one that is not."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Largest:
+        def loss(self, theta, X, y):
+            r = X @ theta[:-1] + theta[-1] - y
+            return (r * r).max()
+
+        def gradient(self, theta, X, y):
+            r = X @ theta[:-1] + theta[-1] - y
+            k = np.argmax(r * r)
+            return 2 * r[k] * np.append(X[k], 1.0)
+
+    X, y = large(backend64, RAGGED, LinearRegression())
+    theta = np.ones(3)
+    value, _ = backend64.value_and_grad(Largest())(*map(backend64.asarray, (theta, X, y)))
+    assert float(value) == pytest.approx(Largest().loss(theta, X, y), rel=1e-12)
+
+
+def test_a_sum_that_was_not_told_of_the_whole_is_no_mean_of_its_parts(backend64: Backend) -> None:
+    X, y = large(backend64, RAGGED, LinearRegression())
+    objective, theta = LinearRegression("sum"), np.ones(3)
+    value, _ = backend64.value_and_grad(objective)(*map(backend64.asarray, (theta, X, y)))
+    assert float(value) == pytest.approx(float(objective.loss(theta, X, y)), rel=1e-12)
+
+
+def test_an_unknown_tuning_is_refused(backend64: Backend) -> None:
+    with pytest.raises(InputError, match="tuning must be best or idiomatic, got 'fast'"):
+        get_backend(backend64.name, tuning="fast")
+
+
+def test_torch_threads_are_as_they_were_and_work_after_a_fork(require) -> None:
+    require("torch")
+    code = f"""
+import os, threading, numpy as np, torch
+from gdbackends import get_backend
+from gdbackends.descent import descend, prepare
+torch.set_num_threads(2)
+X = np.random.default_rng(0).normal(size=({2 * ELEMENTS}, 2)); problem = prepare(X, X[:, 0], get_backend("torch"))
+descend(problem, np.full(2, 0.1))
+seen = []
+thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads())); thread.start(); thread.join()
+print(torch.get_num_threads(), seen, torch.get_float32_matmul_precision(), torch.is_grad_enabled())
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert shown.stdout == "2 [2] highest True\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone pins processes")
+def test_one_core_computes_the_same(require) -> None:
+    require("torch")
+    code = f"""
+import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+import numpy as np
+from gdbackends import get_backend
+from gdbackends.descent import descend, prepare
+X = np.random.default_rng(0).normal(size=({2 * ELEMENTS}, 2)); problem = prepare(X, X[:, 0], get_backend("torch"))
+print(problem.plan, descend(problem, np.full(3, 0.1)).theta.round(3).tolist()[0])
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert shown.stdout == "feature-major, whole 0.488\n"
