@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from gdbackends.objectives import Array
 
-ELEMENTS = 1 << 20
-"""Elements of X in a block: 8 MB in float64. Below 460,800 of them OpenBLAS uses one thread (benchmarks/NOTES.md)."""
+BYTES = 8 << 20
+"""Of X in a block: what a product makes of it is in the cache when the next reads it. Smaller ones lose: a product is
+given to all cores, and each has its call (benchmarks/NOTES.md)."""
 
 
 def splits(objective: object) -> bool:
@@ -25,9 +26,9 @@ Parts: TypeAlias = tuple[Array, ...]
 """What is averaged: (value,), or (value, gradient)."""
 
 
-def block_rows(features: int, elements: int = ELEMENTS) -> int:
+def block_rows(features: int, itemsize: int = 8) -> int:
     """Return how many rows of so many features a block has, at least 1."""
-    return max(1, elements // features)
+    return max(1, BYTES // (itemsize * features))
 
 
 def spans(rows: int, block: int) -> Iterator[slice]:
@@ -36,9 +37,8 @@ def spans(rows: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, rows))
 
 
-def said(rows: int, features: int) -> str:
+def said(rows: int, block: int) -> str:
     """Say how the rows are cut."""
-    block = block_rows(features)
     return f"{-(-rows // block):,} blocks of {block:,} rows"
 
 

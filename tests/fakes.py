@@ -137,11 +137,15 @@ class Minimal:
     dtype: str = "float64"
     name: str = "minimal"
     device: str = "cpu"
-    asarray = NumpyBackend.asarray
     to_numpy = NumpyBackend.to_numpy
-    value_and_grad = NumpyBackend.value_and_grad
     repeat = NumpyBackend.repeat
     synchronize = NumpyBackend.synchronize
+
+    def asarray(self, array):
+        return np.array(array, array.dtype if array.dtype.kind in "ib" else self.dtype)
+
+    def value_and_grad(self, objective):
+        return objective.value_and_gradient
 
 
 def four_times_the_rows(name: str) -> list[float]:

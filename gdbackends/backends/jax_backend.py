@@ -18,8 +18,8 @@ import numpy as np
 from jax import lax
 
 from gdbackends.backends import Step, Surroundings, check_place
-from gdbackends.backends.jax_blocks import FeatureMajor, in_blocks, rows_of, value_over_blocks
-from gdbackends.blocks import said, splits
+from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, in_blocks, lay, over_rows, rows_of
+from gdbackends.blocks import Parts, block_rows, said, splits
 from gdbackends.objectives import Array, Objective
 
 _BLOCK = 8192
@@ -48,18 +48,20 @@ class JaxBackend:
         check_place(self, devices=tuple(_devices()))
 
     def asarray(self, array: Array) -> Array:
-        """Copy; a matrix of numbers becomes a FeatureMajor, or stays row-major if not "best"."""
+        """Copy; a matrix of numbers becomes a FeatureMajor or Blocks, or stays row-major if not "best"."""
         with _settings(self.dtype):
             device = _devices()[self.device]
             if array.dtype.kind in "ib":
                 return jax.device_put(np.array(array), device)
             if array.ndim != 2 or self.tuning != "best":
                 return jax.device_put(np.array(array, self.dtype), device)
-            return FeatureMajor(jax.device_put(np.array(array.T, self.dtype, order="C"), device))
+            return jax.device_put(lay(array, self.dtype, blocks=self.device == "cpu"), device)
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
-        return np.array(array.stored).T if isinstance(array, FeatureMajor) else np.array(array)
+        if isinstance(array, Blocks | FeatureMajor):
+            return np.array(rows_of(jax.tree.map(np.array, array)))
+        return np.array(array)
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return the compiled jax.value_and_grad of the loss.
@@ -68,15 +70,18 @@ class JaxBackend:
         of numbers: an object that may be changed in place would be remembered as it was.
         """
         make = _value_and_grad if _is_value(objective) else _value_and_grad.__wrapped__
-        return make(objective, self.dtype, blocks=self.tuning == "best" and self.device == "cpu" and splits(objective))
+        return make(objective, self.dtype)
 
     def value(self, objective: Objective) -> Callable[..., Array]:
         """Return the compiled loss."""
-        compiled = jax.jit(lambda theta, data: objective.loss(theta, *map(rows_of, data)))
+
+        @jax.jit
+        def compiled(theta: Array, X: Any, y: Array) -> Array:
+            return over_rows(lambda *data: (objective.loss(theta, *data),), X, y, splits(objective))[0]
 
         def value(theta: Array, *data: Array) -> Array:
             with _settings(self.dtype):
-                return compiled(theta, data)
+                return compiled(theta, *data)
 
         return value
 
@@ -90,16 +95,17 @@ class JaxBackend:
         """Return f(theta, v, *data) -> (loss, H v), the derivative along v of jax.grad, compiled."""
 
         @jax.jit
-        def along(theta: Array, v: Array, data: tuple[Array, ...]) -> tuple[Array, Array]:
-            def value_and_grad(at: Array) -> tuple[Array, Array]:
-                return jax.value_and_grad(objective.loss)(at, *map(rows_of, data))
+        def compiled(theta: Array, v: Array, X: Any, y: Array) -> Parts:
+            def along(*data: Array) -> Parts:
+                value_and_grad = jax.value_and_grad(objective.loss)
+                (value, _), (_, product) = jax.jvp(lambda at: value_and_grad(at, *data), (theta,), (v,))
+                return value, product
 
-            (value, _), (_, product) = jax.jvp(value_and_grad, (theta,), (v,))
-            return value, product
+            return over_rows(along, X, y, splits(objective))
 
         def hessian_product(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
             with _settings(self.dtype):
-                return along(theta, v, data)
+                return compiled(theta, v, *data)  # pyright: ignore[reportReturnType]
 
         return hessian_product
 
@@ -132,8 +138,10 @@ class JaxBackend:
         """Say how so many rows and features are stored and walked through."""
         if self.tuning != "best":
             return "row-major, compiled loop"
-        blocks = self.device == "cpu" and in_blocks(rows, features, np.dtype(self.dtype).itemsize)
-        return f"feature-major, {said(rows, features) if blocks else 'whole'}, compiled loop"
+        itemsize = np.dtype(self.dtype).itemsize
+        blocks = self.device == "cpu" and in_blocks(rows, features, itemsize)
+        cut = said(rows, block_rows(features, itemsize)) if blocks else "whole"
+        return f"feature-major, {cut}, compiled loop"
 
     def synchronize(self, array: Array) -> None:
         """Wait for the array."""
@@ -180,14 +188,16 @@ def _is_value(thing: object) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _value_and_grad(objective: Objective, dtype: str, blocks: bool) -> Callable[..., tuple[Array, Array]]:
+def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Array, Array]]:
     whole: Any = jax.value_and_grad(objective.loss)
-    differentiated = partial(value_over_blocks, whole) if blocks else whole
-    compiled = jax.jit(lambda theta, data: differentiated(theta, *map(rows_of, data)))
+
+    @jax.jit
+    def compiled(theta: Array, X: Any, y: Array) -> Parts:
+        return over_rows(partial(whole, theta), X, y, splits(objective))
 
     def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
         with _settings(dtype):
-            return compiled(theta, data)
+            return compiled(theta, *data)  # pyright: ignore[reportReturnType]
 
     return value_and_grad
 
@@ -199,7 +209,7 @@ def _loop(step: Step) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
     @jax.jit
     def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
         def at(k: Array | int, carry: Array) -> tuple[Array, tuple[Array, ...]]:
-            return step(carry, tuple(x[k] for x in xs), *map(rows_of, data))
+            return step(carry, tuple(x[k] for x in xs), *data)
 
         def body(k: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
             carry, columns = state

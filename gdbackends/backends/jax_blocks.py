@@ -7,19 +7,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from gdbackends.blocks import Parts, block_rows, over_blocks
+from gdbackends.blocks import BYTES, Parts, block_rows, over_blocks
 from gdbackends.objectives import Array
 
-_LARGE = 72 << 20
-"""Bytes of X from which blocks pay: a slice is copied, which a cache that holds X makes superfluous."""
-_WIDE = 500
-"""Features from which blocks do not pay: their slices are short."""
+_LARGE = 4 * BYTES
+"""Bytes of X from which blocks pay."""
 
 
 class FeatureMajor(NamedTuple):
@@ -28,28 +27,59 @@ class FeatureMajor(NamedTuple):
     stored: Array
 
 
-def rows_of(array: Array) -> Array:
-    """Return the matrix (n, d) as the objective sees it."""
+class Blocks(NamedTuple):
+    """A matrix X (n, d) cut into blocks of b rows, each stored as its transpose.
+
+    A slice of a transpose is copied before it is used, which takes as long as what it saves; a block is not.
+
+    Attributes:
+        stored: (n // b, d, b).
+        rest: (d, n % b).
+    """
+
+    stored: Array
+    rest: Array
+
+
+Laid: TypeAlias = FeatureMajor | Blocks
+
+
+def lay(X: Array, dtype: str, blocks: bool) -> Laid:
+    """Return X in NumPy as it is to lie: by blocks where they pay and are allowed."""
+    itemsize = np.dtype(dtype).itemsize
+    if not (blocks and in_blocks(X.shape[0], X.shape[1], itemsize)):
+        return FeatureMajor(np.array(X.T, dtype, order="C"))
+    block = block_rows(X.shape[1], itemsize)
+    count = X.shape[0] // block
+    whole = X[: count * block].reshape(count, block, X.shape[1]).transpose(0, 2, 1)
+    return Blocks(np.array(whole, dtype, order="C"), np.array(X[count * block :].T, dtype, order="C"))
+
+
+def rows_of(array: Any) -> Array:
+    """Return the matrix (n, d) as the objective sees it; traced or in NumPy."""
+    if isinstance(array, Blocks):
+        parts = [array.stored.transpose(0, 2, 1).reshape(-1, array.stored.shape[1]), array.rest.T]
+        return (np if isinstance(array.rest, np.ndarray) else jnp).concatenate(parts)
     return array.stored.T if isinstance(array, FeatureMajor) else array
 
 
 def in_blocks(rows: int, features: int, itemsize: int) -> bool:
     """Say whether X of that size is taken by blocks."""
-    return rows * features * itemsize >= _LARGE and features < _WIDE
+    return rows * features * itemsize >= _LARGE and block_rows(features, itemsize) < rows
 
 
-def value_over_blocks(whole: Callable[..., Parts], theta: Array, X: Array, y: Array) -> Parts:
-    """Return the mean over blocks of rows, traced: one loop, however many."""
-    if not in_blocks(X.shape[0], X.shape[1], X.dtype.itemsize):
-        return whole(theta, X, y)
-    stored = X.T  # undoes that of `rows_of`: the slices are of what lies in memory
+def over_rows(whole: Callable[..., Parts], X: Any, y: Array, splits: bool) -> Parts:
+    """Return whole(X, y), traced; of Blocks, if the objective splits, by the mean over them: one loop, however many."""
+    if not (isinstance(X, Blocks) and splits):
+        return whole(rows_of(X), y)
+    block = X.stored.shape[2]
 
     def part(start: Array, size: int) -> Parts:
-        rows = lax.dynamic_slice_in_dim(stored, start, size, 1).T
-        return whole(theta, rows, lax.dynamic_slice_in_dim(y, start, size, 0))
+        stored = X.stored[start // block] if size == block else X.rest
+        return whole(stored.T, lax.dynamic_slice_in_dim(y, start, size, 0))
 
     def add_up(term: Callable[[Any], Parts], count: int) -> Parts:
         zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(term, 0))
         return lax.fori_loop(0, count, lambda k, total: jax.tree.map(jnp.add, total, term(k)), zero)
 
-    return over_blocks(part, X.shape[0], block_rows(X.shape[1]), add_up)
+    return over_blocks(part, y.shape[0], block, add_up)

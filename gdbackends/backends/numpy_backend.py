@@ -12,11 +12,11 @@ import array_api_compat.numpy  # noqa: F401  # pyright: ignore[reportUnusedImpor
 import numpy as np
 
 from gdbackends.backends import Step, Surroundings, check_place
-from gdbackends.blocks import ELEMENTS, Parts, add_up, block_rows, over_blocks, said, splits
+from gdbackends.blocks import BYTES, Parts, add_up, block_rows, over_blocks, said, splits
 from gdbackends.objectives import Array, Objective
 
-_LARGE = 2 * ELEMENTS
-"""Elements of X from which blocks pay."""
+_LARGE = 2 * BYTES
+"""Bytes of X from which blocks pay."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class NumpyBackend:
         whole: Callable[..., tuple[Array, Array]] = getattr(objective, "value_and_gradient", separately)
 
         def by_blocks(theta: Array, X: Array, y: Array) -> Parts:
-            if X.size < _LARGE:
+            if X.nbytes < _LARGE:
                 return whole(theta, X, y)
 
             def part(start: int, size: int) -> Parts:
                 rows = slice(start, start + size)
                 return whole(theta, X[rows], y[rows])
 
-            return over_blocks(part, X.shape[0], block_rows(X.shape[1]), add_up)
+            return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), add_up)
 
         return by_blocks if self.tuning == "best" and splits(objective) else whole  # pyright: ignore[reportReturnType]
 
@@ -98,7 +98,10 @@ class NumpyBackend:
         """Say how so many rows and features are stored and walked through."""
         if self.tuning != "best":
             return "row-major"
-        return f"feature-major, {said(rows, features) if rows * features >= _LARGE else 'whole'}"
+        itemsize = np.dtype(self.dtype).itemsize
+        if rows * features * itemsize < _LARGE:
+            return "feature-major, whole"
+        return f"feature-major, {said(rows, block_rows(features, itemsize))}"
 
     def synchronize(self, array: Array) -> None:
         """Return: NumPy has computed before it returns."""

@@ -20,11 +20,11 @@ import torch
 
 from gdbackends.backends import Step, Surroundings, check_place
 from gdbackends.backends.torch_rounding import Rounding, is_watched
-from gdbackends.blocks import ELEMENTS, Parts, add_up, block_rows, over_blocks, said, splits
+from gdbackends.blocks import BYTES, Parts, add_up, block_rows, over_blocks, said, splits
 from gdbackends.objectives import Array, Objective
 
-_LARGE = 4 * ELEMENTS
-"""Elements of X from which blocks in threads pay."""
+_LARGE = 4 * BYTES
+"""Bytes of X from which blocks in threads pay."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class TorchBackend:
             if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # the caller's modes
                 with _autograd_in_full_precision():
                     return value_and_grad(theta, *data)
-            if by_blocks and data[0].numel() >= _LARGE and torch.get_num_threads() > 1 and not is_watched():
+            if by_blocks and data[0].nbytes >= _LARGE and torch.get_num_threads() > 1 and not is_watched():
                 return _over_blocks(whole, theta, *data)  # pyright: ignore[reportReturnType]
             return whole(theta, *data)
 
@@ -141,10 +141,10 @@ class TorchBackend:
         """Say how so many rows and features are stored and walked through."""
         if self.tuning != "best":
             return "row-major"
-        threads = torch.get_num_threads()
-        if self.device != "cpu" or rows * features < _LARGE or threads == 1:
+        threads, itemsize = torch.get_num_threads(), np.dtype(self.dtype).itemsize
+        if self.device != "cpu" or rows * features * itemsize < _LARGE or threads == 1:
             return "feature-major, whole"
-        return f"feature-major, {said(rows, features)}, {threads} threads"
+        return f"feature-major, {said(rows, block_rows(features, itemsize))}, {threads} threads"
 
     def synchronize(self, array: Array) -> None:
         """Wait for the device's queue."""
@@ -192,7 +192,7 @@ def _over_blocks(whole: Callable[..., Parts], theta: Array, X: Array, y: Array) 
         sums = list(pool.map(partial(add_up, term, count, step=workers), range(min(workers, count))))
         return add_up(sums.__getitem__, len(sums))
 
-    return over_blocks(part, X.shape[0], block_rows(X.shape[1]), in_threads)
+    return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), in_threads)
 
 
 @cache
