@@ -34,7 +34,10 @@ GROUND = [
 ]
 HOMES = {
     framework: {f"backends/{framework}_{part}.py" for part in parts}
-    for framework, parts in {"jax": ("backend", "blocks"), "torch": ("backend", "rounding")}.items()
+    for framework, parts in {
+        "jax": ("backend", "blocks"),
+        "torch": ("backend", "blocks", "compiled", "rounding"),
+    }.items()
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

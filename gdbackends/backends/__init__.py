@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -15,9 +15,8 @@ Step: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
 """step(carry, x, *data) -> (carry, outputs): x is a tuple, one element of each of the arrays stepped over."""
 
 DTYPES = ("float64", "float32")
-TUNINGS = ("best", "idiomatic", "batches")
-"""As well as the framework can: all rows at once, feature by feature; as people usually write it; and as well as it can
-where rows are gathered, row by row."""
+TUNINGS = ("best", "idiomatic", "compiled")
+"""As well as the framework can; as people usually write it; and, of PyTorch, by torch.compile."""
 
 _TABLE = {
     "numpy": ("numpy", "gdbackends.backends.numpy_backend", "NumpyBackend"),
@@ -92,7 +91,7 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
         device: "cpu" (NumPy has no other); JAX "gpu", PyTorch "cuda" or "cuda:0"; None means "cpu".
         dtype: "float64" or "float32".
         tuning: "best", as well as the framework can; or "idiomatic", as people usually write it: X row by row, all of
-            it at once, and in PyTorch `loss.backward()`.
+            it at once, and in PyTorch `loss.backward()`; PyTorch has "compiled" too, torch.compile over many steps.
 
     Raises:
         MissingBackendError: the framework is not installed; the text holds the line to type.
@@ -119,15 +118,30 @@ def check_installed(name: str) -> None:
         )
 
 
-def check_place(backend: Backend, devices: Sequence[str]) -> None:
-    """Refuse a dtype or a tuning that is none, or a device that is not among those at hand."""
+def check_place(backend: Backend, devices: Sequence[str], tunings: Sequence[str] = TUNINGS[:2]) -> None:
+    """Refuse a dtype that is none, a tuning that is not among those, or a device that is not among those at hand.
+
+    "batches" is "best" as it is for batches, whose rows are gathered: row by row. A fit chooses it by itself.
+    """
     if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
     tuning: Any = getattr(backend, "tuning", "best")
-    if not isinstance(tuning, str) or tuning not in TUNINGS:
-        raise InputError(f"tuning must be best or idiomatic, got {tuning!r}")
+    if not isinstance(tuning, str) or tuning not in (*tunings, "batches"):
+        raise InputError(f"tuning of {backend.name} must be {' or '.join(tunings)}, got {tuning!r}")
     if backend.device not in devices:
         raise InputError(f"device {backend.device!r} is not at hand for {backend.name}; it has {', '.join(devices)}")
+
+
+def is_value(thing: object) -> bool:
+    """Say whether nothing in it can change: a number, text, or a frozen dataclass of such, compared by all fields.
+
+    What was compiled for it may be kept for an equal one: an object that may be changed in place would be remembered
+    as it was.
+    """
+    if thing is None or type(thing) in (bool, int, float, str):
+        return True
+    hashed = type(thing).__hash__ not in (None, object.__hash__)  # of dataclasses: the frozen ones alone
+    return hashed and is_dataclass(thing) and all(f.compare and is_value(getattr(thing, f.name)) for f in fields(thing))
 
 
 def installed() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdbackends.backends import Step, Surroundings, check_place
+from gdbackends.backends import Step, Surroundings, check_place, is_value
 from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, in_blocks, lay, over_rows, rows_of
 from gdbackends.blocks import Parts, block_rows, said, splits
 from gdbackends.objectives import Array, Objective
@@ -64,12 +64,8 @@ class JaxBackend:
         return np.array(array)
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return the compiled jax.value_and_grad of the loss.
-
-        It is kept for the next call with an equal objective where nothing in that can change, as in a frozen dataclass
-        of numbers: an object that may be changed in place would be remembered as it was.
-        """
-        make = _value_and_grad if _is_value(objective) else _value_and_grad.__wrapped__
+        """Return the compiled jax.value_and_grad of the loss, kept for an equal objective if that is a value."""
+        make = _value_and_grad if is_value(objective) else _value_and_grad.__wrapped__
         return make(objective, self.dtype)
 
     def value(self, objective: Objective) -> Callable[..., Array]:
@@ -175,16 +171,6 @@ def _settings(dtype: str) -> Generator[None]:
     """Allow 64-bit numbers or not, and multiply in full precision (a GPU's default is TF32), in this thread alone."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield
-
-
-def _is_value(thing: object) -> bool:
-    """Say whether nothing in it can change: a number, text, or a frozen dataclass of such, compared by all fields."""
-    if thing is None or type(thing) in (bool, int, float, str):
-        return True
-    hashed = type(thing).__hash__ not in (None, object.__hash__)  # of dataclasses: the frozen ones alone
-    return (
-        hashed and is_dataclass(thing) and all(f.compare and _is_value(getattr(thing, f.name)) for f in fields(thing))
-    )
 
 
 @lru_cache(maxsize=16)

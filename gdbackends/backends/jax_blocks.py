@@ -17,8 +17,10 @@ from jax import lax
 from gdbackends.blocks import BYTES, Parts, block_rows, over_blocks
 from gdbackends.objectives import Array
 
-_LARGE = 4 * BYTES
-"""Bytes of X from which blocks pay."""
+_LARGE = 9 * BYTES
+"""Bytes of X from which blocks pay: below, they have taken longer than the whole."""
+_WIDE = 500
+"""Features from which they do not: 1,000 of them took as long by blocks, or longer."""
 
 
 class FeatureMajor(NamedTuple):
@@ -65,7 +67,7 @@ def rows_of(array: Any) -> Array:
 
 def in_blocks(rows: int, features: int, itemsize: int) -> bool:
     """Say whether X of that size is taken by blocks."""
-    return rows * features * itemsize >= _LARGE and block_rows(features, itemsize) < rows
+    return rows * features * itemsize >= _LARGE and features < _WIDE
 
 
 def over_rows(whole: Callable[..., Parts], X: Any, y: Array, splits: bool) -> Parts:

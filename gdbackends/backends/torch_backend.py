@@ -6,25 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from os import getpid
-from threading import Barrier
+from functools import lru_cache
 from typing import Any, cast
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 import torch
 
-from gdbackends.backends import Step, Surroundings, check_place
-from gdbackends.backends.torch_rounding import Rounding, is_watched
-from gdbackends.blocks import BYTES, Parts, add_up, block_rows, over_blocks, said, splits
+from gdbackends.backends import TUNINGS, Step, Surroundings, check_place, is_value
+from gdbackends.backends.torch_blocks import over_row_blocks, pays
+from gdbackends.backends.torch_rounding import Rounding
+from gdbackends.blocks import block_rows, said, splits
 from gdbackends.objectives import Array, Objective
-
-_LARGE = 4 * BYTES
-"""Bytes of X from which blocks in threads pay."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,8 @@ class TorchBackend:
     Attributes:
         device: "cpu"; "cuda" or "gpu"; "cuda:0", "cuda:1", ...
         dtype: "float64" or "float32".
-        tuning: "best", "idiomatic" or "batches".
+        tuning: "best", "idiomatic", "compiled" (torch.compile over many steps, which takes tens of seconds the first
+            time) or "batches".
     """
 
     device: str = "cpu"
@@ -45,14 +41,14 @@ class TorchBackend:
     def __post_init__(self) -> None:
         """Refuse a device that is not there, or another dtype."""
         gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        check_place(self, devices=("cpu", *(["cuda", "gpu"] if gpus else []), *gpus))
+        check_place(self, ("cpu", *(["cuda", "gpu"] if gpus else []), *gpus), tunings=TUNINGS)
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major, or row-major if not "best"."""
         with torch.inference_mode(False):
             if array.dtype.kind in "ib":
                 return torch.from_numpy(np.array(array)).to(self.device.replace("gpu", "cuda"))
-            turned = array.ndim == 2 and self.tuning == "best"
+            turned = array.ndim == 2 and self._turns
             stored = np.array(array.T if turned else array, self.dtype, order="C")
             placed = torch.from_numpy(stored).to(self.device.replace("gpu", "cuda"))
             return placed.T if turned else placed
@@ -62,7 +58,13 @@ class TorchBackend:
         return np.array(array.detach().cpu().numpy())
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return a function that runs the loss and then autograd's backward pass; large data by blocks, in threads."""
+        """Return a function that runs the loss and then autograd's backward pass; large data by blocks, in threads.
+
+        "compiled": torch.func's, which the compiler can take; kept for an equal objective, as what is compiled hangs on
+        it.
+        """
+        if self.tuning == "compiled":
+            return (_functional if is_value(objective) else _functional.__wrapped__)(objective)
         idiomatic = self.tuning == "idiomatic"
 
         def whole(theta: Array, *data: Array) -> tuple[Array, Array]:
@@ -80,8 +82,8 @@ class TorchBackend:
             if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # the caller's modes
                 with _autograd_in_full_precision():
                     return value_and_grad(theta, *data)
-            if by_blocks and data[0].nbytes >= _LARGE and torch.get_num_threads() > 1 and not is_watched():
-                return _over_blocks(whole, theta, *data)  # pyright: ignore[reportReturnType]
+            if by_blocks and pays(data[0].nbytes):
+                return over_row_blocks(whole, theta, *data)  # pyright: ignore[reportReturnType]
             return whole(theta, *data)
 
         return value_and_grad
@@ -118,20 +120,31 @@ class TorchBackend:
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Loop; the outputs stay on the device until the end, so that no step waits for the one before."""
-        outputs: list[tuple[Array, ...]] = []
+        columns = [torch.from_numpy(np.array(column)).to(self.device.replace("gpu", "cuda")) for column in xs]
+        pieces: list[tuple[Array, ...]] = []
+        start = 0
         with _autograd_in_full_precision():
-            for x in zip(
-                *(torch.from_numpy(np.array(column)).to(self.device.replace("gpu", "cuda")).unbind() for column in xs),
-                strict=True,
-            ):
+            if self.tuning == "compiled":
+                from gdbackends.backends.torch_compiled import compiled_steps  # which takes seconds to load
+
+                carry, pieces, start = compiled_steps(step, carry, columns, data)
+            outputs: list[tuple[Array, ...]] = []
+            for x in zip(*(column[start:].unbind() for column in columns), strict=True):
                 carry, output = step(carry, x, *data)
                 outputs.append(output)
-            return carry, tuple(self.to_numpy(torch.stack(column)) for column in zip(*outputs, strict=True))
+            if outputs:
+                pieces.append(tuple(torch.stack(column) for column in zip(*outputs, strict=True)))
+            return carry, tuple(self.to_numpy(torch.cat(column)) for column in zip(*pieces, strict=True))
+
+    @property
+    def _turns(self) -> bool:
+        """Whether X is laid feature by feature."""
+        return self.tuning in ("best", "compiled")
 
     @property
     def form(self) -> dict[str, bool]:
         """How a linear model is best spelled: arguments of its `prepare`."""
-        return {"ones": self.tuning != "idiomatic", "rows_first": self.tuning != "best"}
+        return {"ones": self.tuning != "idiomatic", "rows_first": not self._turns}
 
     def for_batches(self) -> TorchBackend:
         """Return what gathers rows fastest: row-major data."""
@@ -139,12 +152,19 @@ class TorchBackend:
 
     def plan(self, rows: int, features: int) -> str:
         """Say how so many rows and features are stored and walked through."""
-        if self.tuning != "best":
+        if not self._turns:
             return "row-major"
-        threads, itemsize = torch.get_num_threads(), np.dtype(self.dtype).itemsize
-        if self.device != "cpu" or rows * features * itemsize < _LARGE or threads == 1:
+        if self.tuning == "compiled":
+            return "feature-major, whole, compiled"
+        itemsize = np.dtype(self.dtype).itemsize
+        if self.device != "cpu" or not pays(rows * features * itemsize):
             return "feature-major, whole"
-        return f"feature-major, {said(rows, block_rows(features, itemsize))}, {threads} threads"
+        return f"feature-major, {said(rows, block_rows(features, itemsize))}, {torch.get_num_threads()} threads"
+
+    def forget(self) -> None:
+        """Drop all that was compiled, so that a first call compiles again."""
+        if self.tuning == "compiled":
+            torch.compiler.reset()
 
     def synchronize(self, array: Array) -> None:
         """Wait for the device's queue."""
@@ -176,35 +196,15 @@ class TorchBackend:
         return Surroundings(devices, threads=torch.get_num_threads())
 
 
-def _over_blocks(whole: Callable[..., Parts], theta: Array, X: Array, y: Array) -> Parts:
-    """Return the mean over blocks of rows, every thread taking each of its own, one thread to an operation.
+@lru_cache(maxsize=16)
+def _functional(objective: Objective) -> Callable[..., tuple[Array, Array]]:
+    both: Any = torch.func.grad_and_value(objective.loss)
 
-    Threads that share an operation pass what one has written to the other: 25 ms against 19 ms at 400,000 x 100.
-    """
-    workers = torch.get_num_threads()
-    pool = _pool(workers, getpid())
+    def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
+        gradient, value = both(theta, *data)
+        return value, gradient
 
-    def part(start: int, size: int) -> Parts:
-        rows = slice(start, start + size)
-        return whole(theta, X[rows], y[rows])
-
-    def in_threads(term: Callable[[int], Parts], count: int) -> Parts:
-        sums = list(pool.map(partial(add_up, term, count, step=workers), range(min(workers, count))))
-        return add_up(sums.__getitem__, len(sums))
-
-    return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), in_threads)
-
-
-@cache
-def _pool(workers: int, process: int) -> ThreadPoolExecutor:
-    """Return threads that use one thread an operation; a process that was forked off has none of its parent's."""
-    started = Barrier(workers + 1)
-    pool = ThreadPoolExecutor(workers, "gdbackends", lambda: torch.set_num_threads(1))
-    for _ in range(workers):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(workers)  # the threads have changed what the next one of the caller's would take
-    return pool
+    return value_and_grad
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class Place:
         backend: a name of `get_backend`, or "module:name" of what returns a Backend for a dtype (and a device).
         device: in the framework's words.
         threads: how many cores, and threads, it may use; 0: all that are at hand.
-        tuning: "best" or "idiomatic".
+        tuning: "best", "idiomatic" or, of PyTorch, "compiled".
     """
 
     backend: str
@@ -92,7 +92,7 @@ class Place:
     def __post_init__(self) -> None:
         """Refuse a tuning that is none."""
         if self.tuning not in TUNINGS:
-            raise InputError(f"tuning must be best or idiomatic, got {self.tuning!r}")
+            raise InputError(f"tuning must be {', '.join(TUNINGS)}, got {self.tuning!r}; choose one")
 
     @property
     def label(self) -> str:
@@ -130,7 +130,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of these is a case, without doubles; NumPy on the CPU alone; at most `largest` bytes each."""
+    """Every combination of these is a case, without doubles, at most `largest` bytes each.
+
+    But NumPy on the CPU alone, and "compiled" PyTorch alone.
+    """
 
     backends: Sequence[str] = names()
     rows: Sequence[int] = (100, 1000, 10_000, 100_000)
@@ -151,7 +154,7 @@ class Grid:
         places = [
             Place(backend, device, count, tuning)
             for backend, device, count, tuning in product(self.backends, self.devices, self.threads, self.tunings)
-            if device == "cpu" or backend != "numpy"
+            if (device == "cpu" or backend != "numpy") and (tuning != "compiled" or backend == "torch")
         ]
         every = [Case(place, task, work) for task, work, place in product(tasks, self.works, places)]
         return list(dict.fromkeys(case for case in every if case.task.bytes <= self.largest))

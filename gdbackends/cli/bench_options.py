@@ -30,7 +30,11 @@ _OPTIONS = [
     click.option("--dtype", metavar="A,B", help="float64, float32.  [default: the suite's]"),
     click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
     click.option("--threads", metavar="N,N,...", help="Cores, and threads, a process may use.  [default: all]"),
-    click.option("--tuning", metavar="A,B", help="best, idiomatic (as people usually write it).  [default: best]"),
+    click.option(
+        "--tuning",
+        metavar="A,B",
+        help="best, idiomatic (as people usually write it), compiled (PyTorch).  [default: best]",
+    ),
     click.option("--launches", type=int, default=5, show_default=True, help="Processes of each backend at least."),
     click.option("--most", type=int, help="Processes of each backend at most.  [default: 10]"),
     click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a case may take."),

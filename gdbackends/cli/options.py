@@ -20,7 +20,12 @@ _OPTIONS = [
     click.option("--l2", type=float, default=0.0, show_default=True, help="The weight of the penalty on the slopes."),
     click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy stays on the CPU.  [default: cpu]"),
     click.option("--dtype", default="float64", show_default=True, help="float64 or float32."),
-    click.option("--tuning", default="best", show_default=True, help="best, or idiomatic: as people usually write it."),
+    click.option(
+        "--tuning",
+        default="best",
+        show_default=True,
+        help="best, idiomatic (as people usually write it) or compiled (PyTorch).",
+    ),
     click.option("--steps", type=int, default=1000, show_default=True, help="The most steps to make."),
     click.option("--learning-rate", default="auto", show_default=True, help="A number, or auto."),
     click.option("--batch-size", type=int, help="Rows a step; 1 is stochastic.  [default: all rows]"),
