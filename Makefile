@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test timing check bench alternatives same results ratios bounds corpus checkers reading fuzz clean
+.PHONY: demo test timing check bench alternatives tuning same results ratios bounds corpus checkers reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
@@ -25,6 +25,9 @@ bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, quick: saved, and held 
 
 alternatives: $(VENV)/dev.stamp  ## a step and a fit beside what one would take instead: optax, torch.optim, scikit-learn, SciPy
 	$(BIN)/python benchmarks/alternatives.py
+
+tuning: $(VENV)/dev.stamp  ## each backend at its best beside itself as people usually write it; --grid for every size
+	$(BIN)/python benchmarks/tuning.py $(ARGS)
 
 same: $(VENV)/dev.stamp  ## every backend against itself under another name, 204 comparisons
 	$(BIN)/python benchmarks/same.py

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from alternatives import duration
 
 from gdbackends import get_backend
 from gdbackends.backends import names
@@ -22,23 +23,32 @@ from gdbackends.benchmarking.launch import bandwidth
 from gdbackends.benchmarking.work import work
 from gdbackends.descent import Problem, descend, prepare
 from gdbackends.measurement.runner import Crashed, in_fresh_process
-from gdbackends.measurement.timing import Deadline, marginal_steps
+from gdbackends.measurement.timing import Deadline, marginal_steps, seconds
 
 TARGETS = [(100, 1, "float64"), (10_000, 100, "float64"), (10**6, 10, "float64"), (400_000, 100, "float64")]
 TARGETS += [(10**6, 100, "float32")]
 LARGEST = 1 << 30
 """Bytes of X."""
-STEPS = 10
+STEPS = 40
 CLOSE = {"float64": 1e-9, "float32": 1e-3}
 """How far, relatively, the two may be apart after STEPS steps; whether they are right is for `gdbackends bench`."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one process found: seconds of a step by round, how it went about it, bytes a second of reading memory."""
+    """What one process found.
+
+    Attributes:
+        best: seconds of a step, by round.
+        idiomatic: of the same rounds.
+        first: seconds of the first steps of the best, compiling included.
+        plan: how the best goes about it.
+        bandwidth: bytes a second of reading memory; NaN for small data.
+    """
 
     best: list[float]
     idiomatic: list[float]
+    first: float
     plan: str
     bandwidth: float
 
@@ -48,22 +58,23 @@ class Found:
         return sorted(b / i for b, i in zip(self.best, self.idiomatic, strict=True))
 
 
-def trial(name: str, task: Task, rounds: int, budget: float) -> Found:
-    """Time both tunings of a backend in turn."""
+def trial(name: str, task: Task, tuning: str, rounds: int, budget: float) -> Found:
+    """Time two tunings of a backend in turn, that one and the idiomatic."""
     limit = bandwidth(0.2) if task.bytes > 1 << 25 else float("nan")
     data = task.table()
     problems = [
-        prepare(data.X, data.y, get_backend(name, dtype=task.dtype, tuning=tuning), task.model, standardize=False)
-        for tuning in ("best", "idiomatic")
+        prepare(data.X, data.y, get_backend(name, dtype=task.dtype, tuning=each), task.model, standardize=False)
+        for each in (tuning, "idiomatic")
     ]
     del data
-    _check(problems, task.dtype)
     runs, times = [work("step", problem).run for problem in problems], ([], [])
+    first = seconds(lambda: runs[0](STEPS))
+    _check(problems, task.dtype)
     deadline = Deadline(budget)
     while len(times[0]) < 3 or (len(times[0]) < rounds and not deadline.passed):
         for k in (0, 1) if len(times[0]) % 2 else (1, 0):
             times[k].append(median(marginal_steps(runs[k], least=0.02, rounds=1)[0]))
-    return Found(*times, problems[0].plan, max(limit, bandwidth(0.2)) if limit == limit else limit)
+    return Found(*times, first, problems[0].plan, max(limit, bandwidth(0.2)) if limit == limit else limit)
 
 
 def _check(problems: list[Problem], dtype: str) -> None:
@@ -79,8 +90,8 @@ def line(name: str, task: Task, found: Found) -> str:
     share = "" if np.isnan(found.bandwidth) else f"{task.bytes / best / found.bandwidth:.0%}"
     shape = f"{task.rows:,} x {task.features:,} {task.dtype}"
     return (
-        f"| {shape} | {name} | {1e6 * best:,.1f} us | {median(r):.2f} ({r[0]:.2f} to {r[-1]:.2f}) | {share} "
-        f"| {found.plan} |"
+        f"| {shape} | {name} | {duration(best)} | {median(r):.2f} ({r[0]:.2f} to {r[-1]:.2f}) | {share} "
+        f"| {duration(found.first)} | {found.plan} |"
     )
 
 
@@ -99,23 +110,27 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--grid", action="store_true", help="every shape, not the five of the targets")
     parser.add_argument("--backends", default=",".join(names()), help="only these, by comma")
     parser.add_argument("--shapes", default="", help="only these: ROWSxFEATURESxDTYPE, by comma")
+    parser.add_argument("--tuning", default="best", help="best, or compiled (torch)")
     parser.add_argument("--rounds", type=int, default=15, help="pairs of timings (15)")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of a process (10)")
     given = parser.parse_args(arguments)
     shapes: list[Any] = grid() if given.grid else TARGETS
     if given.shapes:
         shapes = [(int(float(n)), int(float(d)), t) for n, d, t in (s.split("x") for s in given.shapes.split(","))]
-    print("| X | backend | a step | over idiomatic | of the bandwidth | plan |\n|---|---|--:|--:|--:|---|", flush=True)
+    print("| X | backend | a step | over idiomatic | of the bandwidth | first 40 steps | plan |", flush=True)
+    print("|---|---|--:|--:|--:|--:|---|", flush=True)
     failed = False
     for rows, features, dtype in shapes:
         task = Task(rows=rows, features=features, dtype=dtype)
         for name in given.backends.split(","):
             try:
-                found = in_fresh_process(trial, name, task, given.rounds, given.budget, timeout=20 * given.budget + 60)
+                found = in_fresh_process(
+                    trial, name, task, given.tuning, given.rounds, given.budget, timeout=20 * given.budget + 120
+                )
                 print(line(name, task, found), flush=True)
             except (Crashed, ArithmeticError) as error:
                 failed = True
-                print(f"| {rows:,} x {features:,} {dtype} | {name} | {error} | | | |", flush=True)
+                print(f"| {rows:,} x {features:,} {dtype} | {name} | {error} | | | | |", flush=True)
     return int(failed)
 
 

@@ -143,6 +143,17 @@ def test_a_backend_without_capabilities_is_timed_all_the_same(tmp_path) -> None:
     assert found == {"loss": "unsupported", "gradient": "ok", "step": "ok", "fit": "ok"}
 
 
+def test_each_tuning_has_a_row_and_says_how_it_goes_about_it(tmp_path) -> None:
+    cases = Grid(["numpy"], rows=[100], features=[2], tunings=["best", "idiomatic", "compiled"]).cases()
+    table = rows(study(tmp_path / "r.jsonl", cases))
+    assert {row.case.place.label: row.plan for row in table} == {
+        "NumPy": "feature-major, whole",
+        "NumPy, idiomatic": "row-major",
+    }
+    assert beside(table[0], table, tuning="idiomatic") is table[1]
+    assert ratio(table[0], table[1]) is not None
+
+
 def test_what_does_not_fit_is_not_tried(tmp_path) -> None:
     case = Case(Place("numpy"), Task(rows=10**9, features=1000))
     (row,) = rows(study(tmp_path / "r.jsonl", [case]))
