@@ -54,7 +54,8 @@ def scaling_of(low: Array, high: Array, mean: Array, squares: Callable[[Array, A
         squares: squares(center, largest) returns the mean of ((x - center) / largest)^2 of each.
     """
     constant = low == high
-    center = np.where(constant, low, mean)
+    center = mean.copy()
+    center[constant] = low[constant]
     largest = np.maximum(high - center, center - low)
     largest[constant] = 1.0
     spread = largest * np.sqrt(squares(center, largest))  # no square overflows

@@ -113,9 +113,10 @@ def _over_rows(
     _check_start(start, rows.shape[1])
     if theta0 is None:
         start[-1] = constant_of(rows, objective)
-    gathered = batch_size is not None and batch_size < rows.shape[0]
+    size = rows.shape[0] if batch_size is None else batch_size
+    gathered = size < rows.shape[0]
     if gathered:
-        check_batches(rows, batch_size)
+        check_batches(rows, size)
         backend = getattr(backend, "for_batches", lambda: backend)()
     with np.errstate(all="ignore"):
         scaling = summary.standardization(rows) if standardize else identity(rows.shape[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -96,18 +96,20 @@ class Streaming:
 
 def given_rows(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | None:
     """Return what is to be streamed, if X is it, and what 0 and 1 of y stand for; None for what fits in memory."""
-    labels = None
+    labels: Labels = None
+    mapped = cast(Any, X) if isinstance(X, np.memmap) else None
     if isinstance(X, Rows):
         if not (isinstance(y, Targets) and y.rows is X):
             raise InputError("X lies in a file, so y must be that of the same dataset; give data.X and data.y")
         rows = X
     elif isinstance(y, Targets):
         raise InputError("y lies in a file, so X must be that of the same dataset; give data.X and data.y")
-    elif isinstance(X, np.memmap) and X.size > STREAMED:
-        if not (isinstance(y, np.ndarray) and y.dtype.kind in "fiub" and not isinstance(y, np.ma.MaskedArray)):
+    elif mapped is not None and mapped.size > STREAMED:
+        plain = isinstance(y, np.ndarray) and not isinstance(y, np.ma.MaskedArray)
+        if not plain or getattr(y, "dtype", np.dtype(object)).kind not in "fiub":  # pyright: ignore
             y, targets = target_values(y), getattr(getattr(objective, "row_loss", None), "targets", None)
             y, labels = (y, None) if targets is None else targets(y)
-        rows = mapped_rows(X, y)
+        rows = mapped_rows(mapped, y)
     else:
         return None
     if not getattr(objective, "splits", isinstance(objective, LinearRegression)):

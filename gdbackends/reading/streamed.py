@@ -1,4 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
 """stream(): a table in a file that is larger than memory, whose rows are read when a fit asks for them."""
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gdbackends.reading.choosing import choose, label_codes, no_numbers
 from gdbackends.reading.columns import npy_header
 from gdbackends.reading.sources import file_source
 from gdbackends.streaming import Rows, Targets, npy_source, parquet_source
-from gdbackends.streaming.parquet import is_number, texts_of
+from gdbackends.streaming.arrow import is_number, texts_of
 
 PART_OF_MEMORY = 8
 """A table that would fill this part of the machine's memory is streamed: a fit in memory holds X a few times."""
@@ -111,7 +112,7 @@ def _npy(path: Path, label: str, target: str | None, features: Sequence[str] | N
         raise InputError(f"an array must have shape (rows, columns), the target last, got {shape}")
     if fields is not None and (len(shape) != 1 or any(dtype[field].shape or dtype[field].names for field in fields)):
         raise InputError(f"the fields of a structured array must be single numbers, got dtype {dtype} of shape {shape}")
-    names = list(fields) if fields else [f"c{j + 1}" for j in range(shape[1])]
+    names = list(fields) if fields else [f"c{j + 1}" for j in range(shape[-1])]
     chosen, target = choose(names, target, features)
     if not np.prod(shape):
         raise InputError(f"X must have at least one row and one feature, got shape {(shape[0], len(chosen))}")

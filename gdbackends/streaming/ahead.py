@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ _SPARE = 1
 """Blocks that lie ready beside those being read: one evens out what takes longer."""
 
 
-def ahead(load: Callable[[int, int], T], count: int, workers: int) -> Iterator[T]:
+def ahead(load: Callable[[int, int], T], count: int, workers: int) -> Generator[T]:
     """Yield load(0, place), ..., load(count - 1, place) in order, the next ones being made in threads meanwhile.
 
     One thread loads in order. What a load raises is raised here. However this ends, closed early included, no thread is

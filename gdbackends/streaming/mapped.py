@@ -178,7 +178,7 @@ def _within(read: Array, view: View, low: int) -> Array:
 
 
 def _part(array: Array) -> View | Held:
-    view = view_of(array) if isinstance(array, np.memmap) else None
+    view = view_of(array)
     return Held(array if array.ndim == 2 else array[:, None]) if view is None else view
 
 

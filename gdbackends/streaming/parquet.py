@@ -9,7 +9,7 @@ memory. So a group's columns are decoded a few at a time into one array; of a la
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from gdbackends.errors import InputError, require_package
 from gdbackends.objectives import Array
+from gdbackends.streaming.arrow import decoded, opened, refusals
 from gdbackends.streaming.rows import Pieces
 from gdbackends.streaming.views import File, stamp
 
@@ -27,8 +28,6 @@ _HELD = 1 << 22
 """Numbers of a row group that are held in memory: 32 MB."""
 _COLUMNS = 8
 """Columns that are decoded side by side."""
-_BATCH = 1 << 15
-"""Rows that are decoded at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +78,8 @@ class ParquetSource:
     @contextmanager
     def opened(self) -> Generator[_Reader]:
         """Open the file."""
-        with self.file.opened(), _refusals(self.label), ExitStack() as stack:
-            yield _Reader(self, stack.enter_context(_parquet(self.file.path)), stack)
+        with self.file.opened(), refusals(self.label), ExitStack() as stack:
+            yield _Reader(self, stack.enter_context(opened(self.file.path)), stack)
 
     def take(self, rows: Array) -> Pieces:
         """Refuse: Parquet does not give rows by their numbers."""
@@ -130,7 +129,7 @@ class _Reader:
         if self._rows_held():
             self._held[place : place + values.size] = values
         else:
-            os.pwrite(self._file.fileno(), memoryview(np.ascontiguousarray(values)), 8 * place)
+            os.pwrite(self._file.fileno(), np.ascontiguousarray(values).data, 8 * place)
 
     def _copy(self, row: int, out: Array) -> None:
         """Fill `out` (columns, m) with the group's rows from `row` on."""
@@ -139,81 +138,11 @@ class _Reader:
             place = j * rows + row
             if self._rows_held():
                 line[...] = self._held[place : place + line.size]
-            elif os.preadv(self._file.fileno(), [memoryview(line)], 8 * place) != line.nbytes:
+            elif os.preadv(self._file.fileno(), [line.data], 8 * place) != line.nbytes:
                 raise InputError("the folder for temporary files lost one; set TMPDIR to another")
 
     def _rows_held(self) -> bool:
         return (self._end - self._begin) * self._source.width <= self._held.size
-
-
-def decoded(
-    parquet: Any, group: int, names: tuple[str, ...], pair: tuple[str, str] | None = None
-) -> Iterator[tuple[int, list[Array]]]:
-    """Yield some rows of a group after the other: the first row's number in it, and the columns as float64.
-
-    Null is NaN. With `pair` the last column is text: 0.0 and 1.0, NaN for what is neither.
-    """
-    row = 0
-    batches = parquet.iter_batches(_BATCH, row_groups=[group], columns=list(dict.fromkeys(names)), use_threads=False)
-    for batch in batches:
-        columns = [batch.column(batch.schema.get_field_index(name)) for name in names]
-        texts = pair is not None and not is_number(columns[-1].type)
-        numbers = [_numbers(column) for column in (columns[:-1] if texts else columns)]
-        yield row, [*numbers, _coded(columns[-1], pair)] if texts and pair else numbers
-        row += batch.num_rows
-
-
-def is_number(kind: Any) -> bool:
-    """Say whether an Arrow type is a number, a boolean, or null alone."""
-    from pyarrow import types
-
-    return any(
-        test(kind) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
-    )
-
-
-def _numbers(column: Any) -> Array:
-    """Return an Arrow array as float64, each number the nearest, null as NaN."""
-    import pyarrow as pa
-
-    if column.type not in (pa.float64(), pa.float32()):
-        column = column.cast(pa.float64(), safe=False)
-    return column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-
-
-def texts_of(column: Any) -> Any:
-    """Return an Arrow array as text; a dictionary's values are looked up."""
-    import pyarrow as pa
-
-    return column.cast(pa.large_string())
-
-
-def _coded(column: Any, pair: tuple[str, str]) -> Array:
-    from pyarrow import compute
-
-    column = texts_of(column)
-    is_pair = [compute.equal(column, text).fill_null(False).to_numpy(zero_copy_only=False) for text in pair]
-    return np.where(is_pair[1], 1.0, np.where(is_pair[0], 0.0, np.nan))
-
-
-@contextmanager
-def _parquet(path: str) -> Generator[Any]:
-    from pyarrow.parquet import ParquetFile
-
-    with ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as parquet:
-        yield parquet
-
-
-@contextmanager
-def _refusals(label: str) -> Generator[None]:
-    """Turn what a damaged file makes pyarrow raise into one line."""
-    from pyarrow.lib import ArrowException
-
-    try:
-        yield
-    except (ArrowException, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise InputError(f"{label}: cannot be read ({text}); save it anew") from None
 
 
 @contextmanager
@@ -230,7 +159,7 @@ def parquet_source(path: Path, label: str) -> Generator[tuple[ParquetSource, Any
         stream.seek(max(0, size - 4))
         if size < 12 or stream.read() != b"PAR1":
             raise InputError(f"{label}: is no whole Parquet file, which begins and ends with PAR1; save it anew")
-    with _refusals(label), _parquet(str(path)) as parquet:
+    with refusals(label), opened(str(path)) as parquet:
         metadata, names = parquet.metadata, parquet.schema_arrow.names
         groups = tuple(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))
         file = File(str(path.absolute()), stamp(path.stat()))

@@ -63,8 +63,8 @@ def summarised(rows: Rows) -> Summary:
 
 def _refuse(rows: Rows) -> None:
     """Count what is not finite, and raise; of arrays X alone, if there is any in X, as in memory."""
-    apart, count, first = not getattr(rows.source, "names", ()), [0, 0], [None, None]
-    start = 0
+    apart, count, start = not getattr(rows.source, "names", ()), [0, 0], 0
+    first: list[Any] = [None, None]
     for X, y in row_blocks(rows, rows.targets):
         for part, values in enumerate((X, y[:, None])):
             bad = ~np.isfinite(values)
@@ -73,7 +73,7 @@ def _refuse(rows: Rows) -> None:
                 row, column = (int(i) for i in np.argwhere(bad)[0])
                 first[part] = (start + row, column if part == 0 else -1, float(values[row, column]))
         start += y.size
-    seen: list[Any] = [where for where in first if where is not None]
+    seen = [where for where in first if where is not None]
     least = seen[0] if apart else min(seen, key=lambda where: where[0])
     raise rows.source.not_finite(count[0 if first[0] else 1] if apart else sum(count), *least)
 
@@ -96,9 +96,10 @@ def quantile_of(rows: Rows, q: float) -> float:
     """
     rows = replace(rows, source=rows.source.target_only())
     place = q * (rows.shape[0] - 1)
-    rank, prefix = int(place), 0
+    rank, prefix, digit = int(place), 0, 0
+    counts = np.zeros(1 << _DIGIT, np.int64)
     for shift in range(64 - _DIGIT, -1, -_DIGIT):
-        counts = np.zeros(1 << _DIGIT, np.int64)
+        counts[:] = 0
         for _, y in row_blocks(rows, rows.targets):
             key = _ordered(y) >> np.uint64(shift)
             own = key[key >> np.uint64(_DIGIT) == prefix] if shift < 64 - _DIGIT else key
@@ -115,9 +116,9 @@ def quantile_of(rows: Rows, q: float) -> float:
 
 def _ordered(y: Array) -> Array:
     """Return float64 as integers without sign in the same order, -0.0 as 0.0."""
-    bits = (y + 0.0).view(np.uint64)
+    bits: Array = (y + 0.0).view(np.uint64)
     top = np.uint64(1 << 63)
-    return np.where(bits & top, ~bits, bits | top)
+    return bits ^ (-(bits >> np.uint64(63)) | top)  # all bits of a negative number turned, else the first
 
 
 def _unordered(key: int) -> Any:

@@ -97,12 +97,12 @@ class View:
         return np.ndarray((rows, self.shape[1]), self.dtype, buffer, 0, strides)
 
 
-def view_of(array: np.memmap[Any, Any]) -> View | None:
+def view_of(array: Any) -> View | None:
     """Return where a mapped array (1-D or 2-D) lies; None where plain reads would not give what the map shows.
 
     So of a copy-on-write map, of a file that has another name by now, and where elements overlap or lie in reverse.
     """
-    mapped: Any = getattr(array, "_mmap", None)
+    mapped: Any = getattr(array, "_mmap", None)  # that of np.memmap
     if mapped is None or array.filename is None or array.mode == "c":
         return None
     base = np.frombuffer(mapped, np.uint8).ctypes.data
