@@ -12,6 +12,7 @@ import numpy as np
 from gdbackends.arrays import target_values
 from gdbackends.backends import Backend
 from gdbackends.backends.numpy_backend import NumpyBackend
+from gdbackends.blocks import splits
 from gdbackends.errors import InputError
 from gdbackends.objectives import AbsoluteError, Array, Huber, LinearRegression, Logistic, Objective, Poisson, Quantile
 from gdbackends.streaming import (
@@ -112,7 +113,7 @@ def given_rows(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | No
         rows = mapped_rows(mapped, y)
     else:
         return None
-    if not getattr(objective, "splits", isinstance(objective, LinearRegression)):
+    if not (isinstance(objective, LinearRegression) or splits(objective)):
         raise InputError(
             "a file is taken block by block, so the objective must be a mean over rows; if it is, give it splits = True"
         )
