@@ -475,8 +475,10 @@ print(peak() - before, fitted.plan)
 def test_memory_stays_below_256_mb(tmp_path, backend64: Backend, kind) -> None:
     path = tmp_path / f"t.{kind}"
     if kind == "npy":
-        table = np.lib.format.open_memmap(path, "w+", np.float64, (1_000_000, 75))
-        table[:, :3] = np.random.default_rng(0).normal(size=(len(table), 3))  # 600 MB, most of it a hole
+        table = np.lib.format.open_memmap(path, "w+", np.float64, (400_000, 75))
+        table[:, :3] = np.random.default_rng(0).normal(
+            size=(len(table), 3)
+        )  # 240 MB, most of it a hole; in memory it is held a few times
         table.flush()
     else:
         columns = np.random.default_rng(0).normal(size=(24, 500_000))
