@@ -94,15 +94,20 @@ def checked_arrays(X: Any, y: Any, *, copy: bool = True) -> tuple[Array, Array]:
         InputError: other shapes, no rows, no features, missing or non-finite values.
     """
     X, y = real_array(X, "X", copy=copy), real_array(y, "y", copy=copy)
-    if X.ndim != 2:
-        raise InputError(f"X must have shape (rows, features), got {X.shape}; for one feature use X.reshape(-1, 1)")
-    if X.shape[0] == 0 or X.shape[1] == 0:
-        raise InputError(f"X must have at least one row and one feature, got shape {X.shape}")
-    if y.ndim != 1:
-        raise InputError(f"y must have shape ({X.shape[0]},), a number a row, got {y.shape}; try y.ravel()")
-    if y.shape[0] != X.shape[0]:
-        raise InputError(f"X and y must have as many rows, got {X.shape[0]} and {y.shape[0]}")
+    check_shapes(X.shape, y.shape)
     return X, y
+
+
+def check_shapes(X: tuple[int, ...], y: tuple[int, ...]) -> None:
+    """Refuse shapes of X and y other than (n, d) and (n,), n and d at least 1."""
+    if len(X) != 2:
+        raise InputError(f"X must have shape (rows, features), got {X}; for one feature use X.reshape(-1, 1)")
+    if X[0] == 0 or X[1] == 0:
+        raise InputError(f"X must have at least one row and one feature, got shape {X}")
+    if len(y) != 1:
+        raise InputError(f"y must have shape ({X[0]},), a number a row, got {y}; try y.ravel()")
+    if y[0] != X[0]:
+        raise InputError(f"X and y must have as many rows, got {X[0]} and {y[0]}")
 
 
 def real_array(values: Any, name: str, *, copy: bool = True) -> Array:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gdbackends.blocks import spans
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import (
     AbsoluteError,
@@ -26,6 +27,7 @@ from gdbackends.objectives import (
     RowLoss,
     SquaredError,
 )
+from gdbackends.streaming import row_blocks
 
 _WIDEN = 1.01
 _BLOCK = 1 << 18  # elements of X whose absolute values are held at a time: 2 MB
@@ -167,6 +169,6 @@ def _blocks(objective: LinearRegression, X: Array, y: Array) -> Iterator[tuple[A
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise InputError(f"X (n, d) and y (n,) must have as many rows, got {X.shape} and {y.shape}")
     step = max(1, _BLOCK // X.shape[1])
-    for start in range(0, X.shape[0], step):
-        block = np.asarray(X[start : start + step], np.float64)
-        yield objective.design(block), np.asarray(y[start : start + step], np.float64)
+    for whole, targets in row_blocks(X, y):
+        for rows in spans(whole.shape[0], step):
+            yield objective.design(np.asarray(whole[rows], np.float64)), np.asarray(targets[rows], np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +41,24 @@ def standardization(X: Array) -> Scaling:
 
     Constant is judged by the values: the computed deviation of a constant column may be a rounding error.
     """
-    constant = X.min(0) == X.max(0)
-    center = X.mean(0)
-    center[constant] = X[0, constant]
-    largest = np.abs(X - center).max(0)
+    return scaling_of(X.min(0), X.max(0), X.mean(0), lambda center, largest: np.square((X - center) / largest).mean(0))
+
+
+def scaling_of(low: Array, high: Array, mean: Array, squares: Callable[[Array, Array], Array]) -> Scaling:
+    """Return the standardization of features with those extremes and means, (d,) each.
+
+    Args:
+        low: the least of each.
+        high: the greatest.
+        mean: the mean.
+        squares: squares(center, largest) returns the mean of ((x - center) / largest)^2 of each.
+    """
+    constant = low == high
+    center = mean.copy()
+    center[constant] = low[constant]
+    largest = np.maximum(high - center, center - low)
     largest[constant] = 1.0
-    spread = largest * np.sqrt(np.square((X - center) / largest).mean(0))  # no square overflows
+    spread = largest * np.sqrt(squares(center, largest))  # no square overflows
     spread[constant] = 1.0
     return Scaling(center, spread)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
+from gdbackends.streaming import over_rows, row_blocks
 
 _DENSE = 2000
 """Parameters up to which all eigenvalues are computed; above, the largest alone, by power iteration."""
@@ -84,11 +85,10 @@ def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
 
     An eigenvalue at or below parameters * eps * l_max counts as zero: it is what rounding leaves of one.
     """
-    X = np.asarray(X, np.float64)
     if parameters > _DENSE:
         return Spectrum(_power_iteration(objective, X, parameters), None, singular=X.shape[0] < parameters)
     with np.errstate(all="ignore"):
-        hessian = objective.curvature(np.eye(parameters), X)
+        hessian = _product(objective, np.eye(parameters), X)
     if not np.isfinite(hessian).all():
         raise InputError("the squares of the features exceed the range of float64; standardise or divide them")
     eigenvalues = np.linalg.eigvalsh(hessian)
@@ -102,7 +102,15 @@ def batch_curvature(objective: Curved, X: Array, rows: int) -> float:
 
     The Hessian of a batch is the mean of its rows', and the norm of a mean is at most the mean of the norms.
     """
-    return float(np.sort(objective.row_curvature(np.asarray(X, np.float64)))[-rows:].mean())
+    largest = np.zeros(0)
+    for block, _ in row_blocks(X, None):
+        largest = np.sort(np.append(largest, objective.row_curvature(np.asarray(block, np.float64))))[-rows:]
+    return float(largest.mean())
+
+
+def _product(objective: Curved, V: Array, X: Array) -> Array:
+    """Return H V, a mean over rows as the objective is."""
+    return over_rows(lambda block, _: (objective.curvature(V, np.asarray(block, np.float64)),), X, None)[0]
 
 
 def _power_iteration(objective: Curved, X: Array, parameters: int, steps: int = 200) -> float:
@@ -111,7 +119,7 @@ def _power_iteration(objective: Curved, X: Array, parameters: int, steps: int = 
     largest = 0.0
     for _ in range(steps):
         v = v / np.linalg.norm(v)
-        image = objective.curvature(v, X)
+        image = _product(objective, v, X)
         previous, largest = largest, float(np.linalg.norm(image))
         if largest - previous <= 1e-6 * largest:
             break

@@ -23,7 +23,7 @@ from gdbackends.doctor.trial import examine
 from gdbackends.measurement.environment import machine
 
 ROOT = Path(__file__).parent.parent
-BARE = ("jax", "jaxlib", "torch", "polars", "sklearn", "threadpoolctl")
+BARE = ("jax", "jaxlib", "torch", "polars", "pyarrow", "sklearn", "threadpoolctl")
 HIDE = """
 import importlib.machinery
 find = importlib.machinery.PathFinder.find_spec

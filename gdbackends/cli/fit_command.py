@@ -18,7 +18,7 @@ from rich.text import Text
 from gdbackends.backends import Backend, get_backend
 from gdbackends.cli.options import fit_options, fit_settings
 from gdbackends.cli.showing import console, document_text, echo, environment_line, labels_line, number, printable, rows
-from gdbackends.cli.source import dataset, source_options
+from gdbackends.cli.source import source_options, table
 from gdbackends.cli.writing import check_output, predictions_csv, write_whole
 from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset
@@ -26,12 +26,18 @@ from gdbackends.descent import Check, Fit, Stop, fit
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import environment
 from gdbackends.objectives import spelled
+from gdbackends.reading import StreamedDataset
 
 
 @click.command("fit")
 @source_options
 @fit_options
 @click.option("--backend", default="numpy", show_default=True, help="numpy, jax or torch.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Read NPY or Parquet row by row, at every step.  [default: if it would fill an eighth of the memory]",
+)
 @click.option("--save", metavar="FILE", help="Write the fit as JSON, for `gdbackends predict`.")
 @click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE as CSV.")
 @click.pass_context
@@ -53,14 +59,16 @@ def command(ctx: click.Context, **options: Any) -> None:
         device = None
         echo("numpy stays on the CPU")
     backend = get_backend(options["backend"], device, dtype, tuning)
-    data = dataset(options, labels=options["objective"] == "logistic")
+    data = table(options, labels=options["objective"] == "logistic")
+    if options["predict"] is not None and isinstance(data, StreamedDataset):
+        raise InputError("--predict holds SOURCE in memory, and it is read row by row; use --save, or --no-stream")
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels)
     document = _document(data, fitted, backend)
     if options["save"] is not None:
         write_whole(options["save"], document)
-    if options["predict"] is not None:
+    if options["predict"] is not None and isinstance(data, Dataset):
         write_whole(options["predict"], predictions_csv(fitted, data.X))
     if options["as_json"]:
         click.echo(document, nl=False)
@@ -69,7 +77,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
 
 
-def _document(data: Dataset, fitted: Fit, backend: Backend) -> str:
+def _document(data: Dataset | StreamedDataset, fitted: Fit, backend: Backend) -> str:
     """Return the JSON document of a fit."""
     table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
     place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
@@ -87,7 +95,7 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
         yield lambda check: progress.update(bar, completed=check.step)
 
 
-def _show(data: Dataset, fitted: Fit, where: str, dtype: str) -> None:
+def _show(data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str) -> None:
     terminal, table = console(), Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     terminal.print(f"{printable(data.name)}: {rows(data.y.size)}, predicting {printable(data.target)}, {where}")
     for name, value in zip(data.names, fitted.coef, strict=True):

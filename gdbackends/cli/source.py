@@ -13,7 +13,7 @@ import click
 from gdbackends.cli.showing import echo
 from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
-from gdbackends.reading import BUNDLED, read
+from gdbackends.reading import BUNDLED, StreamedDataset, is_large, read, stream
 
 _COLUMNS = [
     click.option("--target", help="The column to predict.  [default: the last]"),
@@ -27,6 +27,7 @@ _MARKS = [
     click.option("--header/--no-header", default=None, help="Whether CSV has a header.  [default: told from line 1]"),
 ]
 _SYNTHETIC = click.option("--synthetic", metavar="ROWSxFEATURES", help="Random rows instead of a SOURCE: 10000x20.")
+_PLAIN = {"delimiter": None, "decimal": ".", "header": None}
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,23 +56,36 @@ def marks(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
-    """Return the table that was asked for; say on stderr which column is predicted if nobody chose."""
+    """Return the table that was asked for, in memory; say on stderr which column is predicted if nobody chose."""
+    data = table({**options, "stream": False}, labels)
+    assert isinstance(data, Dataset)
+    return data
+
+
+def table(options: Mapping[str, Any], labels: bool = False) -> Dataset | StreamedDataset:
+    """Return the table that was asked for; in its file, if --stream asks for that, or it is large and nothing does."""
     source, target, features, given = options["source"], options["target"], options["features"], marks(options)
     chosen = (target, features, *given.values()) != (None, None, None, ".", None)
     if options["synthetic"] is not None:
-        if source is not None or chosen:
+        if source is not None or chosen or options["stream"]:
             raise InputError("--synthetic makes its own table; leave out SOURCE and the options that read one")
         return _synthetic(options["synthetic"])
     if source is None:
-        if chosen:
+        if chosen or options["stream"]:
             raise InputError(
-                "--target and --features choose columns of a SOURCE, --delimiter, --decimal and --header read one, "
-                "and none was given; name a file"
+                "--target and --features choose columns of a SOURCE, --delimiter, --decimal, --header and --stream "
+                "read one, and none was given; name a file"
             )
         return women()
     names = None if features is None else split("--features", features)
+    streamed = options["stream"] is not False and given == _PLAIN and source not in ("-", *BUNDLED)
+    if options["stream"] and not streamed:
+        raise InputError("--stream reads NPY and Parquet files row by row, and no other SOURCE; leave it out")
     with unheard():
-        data = read(source, target=target, features=names, labels=labels, **given)
+        if streamed and (options["stream"] or is_large(source)):
+            data = stream(source, target=target, features=names, labels=labels)
+        else:
+            data = read(source, target=target, features=names, labels=labels, **given)
     if header_is_missing(data):
         echo("line 1 is data, so the columns are c1, c2, ...; if it is a header say --header")
     if target is None and source not in BUNDLED:
@@ -79,7 +93,7 @@ def dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
     return data
 
 
-def header_is_missing(data: Dataset) -> bool:
+def header_is_missing(data: Dataset | StreamedDataset) -> bool:
     """Say whether every column is named by its position."""
     return all(re.fullmatch(r"c\d+", name) for name in (*data.names, data.target))
 

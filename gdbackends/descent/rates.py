@@ -8,11 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gdbackends.blocks import Parts
 from gdbackends.descent.problem import Problem
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import AbsoluteError, Array, LinearRegression, Poisson, Quantile, SquaredError
 from gdbackends.schedules import Schedule
 from gdbackends.spectrum import batch_curvature, is_curved, spectrum
+from gdbackends.streaming import over_rows
 
 LearningRate: TypeAlias = float | str | Schedule
 
@@ -89,10 +91,15 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
         largest = batch_curvature(squared, problem.X, min(problem.batches))
     else:
         largest = spectrum(squared, problem.X, problem.theta0.size).largest
-    at = [a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y)]
-    cost = float(replace(objective, l2=0.0).loss(*at))
-    slopes = objective.row_loss.derivative(objective.predict(at[0], at[1]), at[2])
-    steepness = float(np.square(slopes).mean()) or 1.0
+    theta, free = problem.theta0.astype(np.float64), replace(objective, l2=0.0)
+
+    def first(X: Array, y: Array) -> Parts:
+        X, y = X.astype(np.float64), y.astype(np.float64)
+        slopes = objective.row_loss.derivative(objective.predict(theta, X), y)
+        return free.loss(theta, X, y), np.square(slopes).mean()
+
+    cost, steepness = (float(mean) for mean in over_rows(first, problem.X, problem.y))
+    steepness = steepness or 1.0
     rates = cost / (scale * steepness * largest / 2) / np.sqrt(np.arange(steps) + 1)
     return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # what the penalty's curvature takes
 
@@ -106,10 +113,16 @@ def poisson_curvature(problem: Problem) -> float:
     """
     objective = problem.objective
     assert isinstance(objective, LinearRegression)
-    theta, X, y = (a.astype(np.float64) for a in (problem.theta0, problem.X, problem.y))
-    start = float(replace(objective, convention="mean").loss(theta, X, y))
-    least = float((y - y * np.log(np.where(y > 0, y, 1.0))).mean())
+    theta, plain = problem.theta0.astype(np.float64), replace(objective, convention="mean")
+    squared, widest = replace(objective, row_loss=SquaredError(), l2=0.0), 0.0
+
+    def means(X: Array, y: Array) -> Parts:
+        nonlocal widest
+        X, y = X.astype(np.float64), y.astype(np.float64)
+        widest = max(widest, float(squared.row_curvature(X).max()) / 2)
+        return plain.loss(theta, X, y), (y - y * np.log(np.where(y > 0, y, 1.0))).mean(), y.mean()
+
+    start, least, mean = (float(part) for part in over_rows(means, problem.X, problem.y))
     c = np.linspace(0.01, 0.99, 99)
-    mass = float(((start - least - y.mean() * np.log(1 - c)) / c).min())
-    rows = replace(objective, row_loss=SquaredError(), l2=0.0).row_curvature(X) / 2
-    return mass * float(rows.max()) + 2 * objective.l2
+    mass = float(((start - least - mean * np.log(1 - c)) / c).min())
+    return mass * widest + 2 * objective.l2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from math import inf, isfinite, nan
 from numbers import Real
 
@@ -14,6 +15,7 @@ from gdbackends.descent.result import Check, Stop
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearRegression, Logistic, SquaredError
 from gdbackends.spectrum import batch_curvature, is_curved, spectrum
+from gdbackends.streaming import row_blocks
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 _DIVERGED = 1e6
@@ -98,8 +100,9 @@ def _separated(problem: Problem, theta: Array) -> bool:
     objective = problem.objective
     if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, Logistic) and not objective.l2):
         return False
-    z = objective.predict(theta.astype(np.float64), problem.X)
-    return bool(((1 - 2 * problem.y) * z < 0).all())
+    at = theta.astype(np.float64)
+    with closing(row_blocks(problem.X, problem.y)) as blocks:
+        return all(bool(((1 - 2 * y) * objective.predict(at, X) < 0).all()) for X, y in blocks)
 
 
 def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:

@@ -23,6 +23,7 @@ TESTED = {
     "jaxlib": ("0.10.2", "jaxlib", "jax"),
     "torch": ("2.13.0", "torch", "torch"),
     "polars": ("2.1.0", "polars", "data"),
+    "pyarrow": ("26.0.1", "pyarrow", "data"),
     "scikit-learn": ("1.9.1", "sklearn", "sklearn"),
 }
 """Distribution: the version in constraints.txt, the module, and the extra that brings it."""
@@ -31,7 +32,7 @@ BACKENDS = ("numpy", "jax", "torch")
 """As `gdbackends.backends.names()`, which is out of reach where NumPy is broken."""
 
 
-IMPORTED = ("narwhals", "polars", "scikit-learn")
+IMPORTED = ("narwhals", "polars", "pyarrow", "scikit-learn")
 """What neither a backend nor the command line has imported already."""
 
 

@@ -167,8 +167,12 @@ def _by_position(names: list[str], columns: list[Array]) -> Columns:
     return Columns(names, numbers, lambda j: columns[j].tolist())
 
 
-def _load(stream: BinaryIO | Any, size: int) -> Array:
-    """Return one array, never a pickle; its header must promise no more than there is."""
+def npy_header(stream: BinaryIO | Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether in Fortran's order, and dtype; the header must promise no more than the `size` bytes hold.
+
+    Raises:
+        InputError: it is no NPY file, is cut short, or holds a pickle.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that Python 2 wrote
         if stream.read(1) == b"\x80":
@@ -177,15 +181,23 @@ def _load(stream: BinaryIO | Any, size: int) -> Array:
         try:
             version = np.lib.format.read_magic(stream)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(stream)
+            shape, fortran, dtype = header(stream)
         except Exception as error:  # whatever the bytes lead the parser to
             raise InputError(f"is no NPY file that can be read: {' '.join(str(error).split())[:200]}") from None
-        if dtype.hasobject:
-            raise InputError(_PICKLE)
-        promised, left = prod(shape) * dtype.itemsize, size - stream.tell()
-        if promised > left:
-            raise InputError(
-                f"is cut short: its header promises {promised:,} bytes of numbers and {left:,} follow; save it anew"
-            )
+    if dtype.hasobject:
+        raise InputError(_PICKLE)
+    promised, left = prod(shape) * dtype.itemsize, size - stream.tell()
+    if promised > left:
+        raise InputError(
+            f"is cut short: its header promises {promised:,} bytes of numbers and {left:,} follow; save it anew"
+        )
+    return shape, fortran, dtype
+
+
+def _load(stream: BinaryIO | Any, size: int) -> Array:
+    """Return one array, never a pickle."""
+    npy_header(stream, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         stream.seek(0)
         return np.load(stream, allow_pickle=False)

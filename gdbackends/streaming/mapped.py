@@ -1,0 +1,200 @@
+"""Rows of memory-mapped NPY files: X and y may lie in one or in two, y in memory too."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gdbackends.arrays import check_shapes, real_array
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+from gdbackends.streaming.rows import Pieces, Rows
+from gdbackends.streaming.views import File, View, view_of
+
+STREAMED = 1 << 21
+"""Elements of a mapped X from which it is streamed: 16 MB in float64. A smaller one is read, which is faster."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An array (n, k) that is taken from memory, or through its map, whose pages are then given back."""
+
+    array: Array
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes copied for a row."""
+        return self.array.shape[1] * self.array.itemsize
+
+    def take(self, rows: Any) -> Array:
+        """Return a copy of those rows."""
+        taken = np.array(self.array[rows])
+        mapped: Any = getattr(self.array, "_mmap", None)
+        if mapped is not None and self.array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return taken
+
+
+@dataclass(frozen=True, eq=False)
+class MappedSource:
+    """X in arrays side by side and y, each in a file or in memory.
+
+    Attributes:
+        X: the features.
+        y: (n, 1), the target.
+        names: of the features and, last, the target; none for arrays, whose places are told by index.
+        label: what errors call it.
+    """
+
+    X: Sequence[View | Held]
+    y: View | Held
+    names: tuple[str, ...] = ()
+    label: str = ""
+    ordered = False
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return _shape(self.y)[0]
+
+    @property
+    def features(self) -> int:
+        """How many features there are."""
+        return sum(_shape(part)[1] for part in self.X)
+
+    @property
+    def width(self) -> int:
+        """How many numbers of 8 bytes are read for a row."""
+        joint = _joint((*self.X, self.y))
+        return max(self.features, sum(max(part.row_bytes for part in parts) for parts in joint) // 8)
+
+    def target_only(self) -> MappedSource:
+        """Return the same without features."""
+        return replace(self, X=())
+
+    @contextmanager
+    def opened(self) -> Generator[_Reader]:
+        """Open the files."""
+        files = {part.file for part in (*self.X, self.y) if isinstance(part, View)}
+        with ExitStack() as stack:
+            yield _Reader(self, {file: stack.enter_context(file.opened()) for file in files})
+
+    def take(self, rows: Array) -> Pieces:
+        """Return the rows of those numbers, a read for each."""
+        with self.opened() as reader:
+            parts = [part.take(rows) if isinstance(part, Held) else reader.gather(part, rows) for part in self.X]
+            y = self.y.take(rows) if isinstance(self.y, Held) else reader.gather(self.y, rows)
+        return parts, y[:, 0]
+
+    def not_finite(self, count: int, row: int, column: int, value: float) -> InputError:
+        """Say where the first is, by name or by index."""
+        if self.names:
+            where = f"row {row} (from 0), column {self.names[column]!r}"
+            return InputError(
+                f"{self.label}: {count} missing or non-finite values, the first in {where}; drop or fill those rows"
+            )
+        name, place = ("y", f"{row}") if column < 0 else ("X", f"{row}, {column}")
+        first = f"{name}[{place}] = {value}"
+        return InputError(
+            f"{name} has {count} missing or non-finite values, the first {first}; drop or fill those rows"
+        )
+
+
+class _Reader:
+    """The opened files of a source, with buffers for each thread."""
+
+    def __init__(self, source: MappedSource, descriptors: dict[File, int]) -> None:
+        self._parts, self._descriptors, self._kept = (*source.X, source.y), descriptors, threading.local()
+        self._joint = [[part for part in parts if isinstance(part, View)] for parts in _joint(self._parts)]
+
+    def read(self, start: int, stop: int) -> Pieces:
+        """Return rows from start to stop."""
+        found: dict[int, Array] = {}
+        for k, views in enumerate(filter(None, self._joint)):
+            low = min(view.offset for view in views)
+            whole = replace(views[0], offset=low) if len(views) == 1 else _covering(views, low)
+            read = whole.read(self._descriptors[whole.file], start, stop - start, self._buffer(k, whole, stop - start))
+            for view in views:
+                found[id(view)] = read if len(views) == 1 else _within(read, view, low)
+        *X, y = (found[id(p)] if isinstance(p, View) else p.take(slice(start, stop)) for p in self._parts)
+        return X, y[:, 0]
+
+    def gather(self, view: View, rows: Array) -> Array:
+        """Return rows by their numbers."""
+        size = view.span(1) if view.by_rows else view.shape[1] * view.dtype.itemsize
+        buffer = np.empty((rows.size, size), np.uint8)
+        for row, line in zip(rows.tolist(), buffer, strict=True):
+            view.read(self._descriptors[view.file], row, 1, line)
+        strides = (size, view.strides[1] if view.by_rows else view.dtype.itemsize)
+        return np.ndarray((rows.size, view.shape[1]), view.dtype, buffer, 0, strides)
+
+    def _buffer(self, k: int, whole: View, rows: int) -> Array:
+        buffers: dict[int, Array] = self._kept.__dict__.setdefault("buffers", {})
+        size = whole.span(rows) * (1 if whole.by_rows else whole.shape[1])
+        if k not in buffers or buffers[k].size < size:
+            buffers[k] = np.empty(size, np.uint8)
+        return buffers[k]
+
+
+def _shape(part: View | Held) -> tuple[int, int]:
+    return part.shape if isinstance(part, View) else part.array.shape
+
+
+def _joint(parts: Sequence[View | Held]) -> list[list[View | Held]]:
+    """Put together the views that lie in the same rows of a file: one read gives all of them."""
+    groups: list[list[View | Held]] = []
+    for part in parts:
+        group = next((group for group in groups if _beside(group[0], part)), None)
+        if group is None:
+            groups.append([part])
+        else:
+            group.append(part)
+    return groups
+
+
+def _beside(a: View | Held, b: View | Held) -> bool:
+    if not (isinstance(a, View) and isinstance(b, View) and a.by_rows and b.by_rows):
+        return False
+    return a.file == b.file and a.strides[0] == b.strides[0] and abs(a.offset - b.offset) < a.strides[0]
+
+
+def _covering(views: Sequence[View], low: int) -> View:
+    """Return the bytes from the first to the last element of a row of all the views."""
+    high = max(view.offset + view.span(1) for view in views)
+    row = views[0].strides[0]
+    return View(views[0].file, low, (views[0].shape[0], high - low), (row, 1), np.dtype(np.uint8))
+
+
+def _within(read: Array, view: View, low: int) -> Array:
+    """Return a view's part of the bytes read."""
+    shape = (read.shape[0], view.shape[1])
+    return np.ndarray(shape, view.dtype, read.base, view.offset - low, (read.strides[0], view.strides[1]))
+
+
+def _part(array: Array) -> View | Held:
+    view = view_of(array)
+    return Held(array if array.ndim == 2 else array[:, None]) if view is None else view
+
+
+def mapped_rows(X: np.memmap[Any, Any], y: Array) -> Rows:
+    """Return the rows of a mapped X (n, d) and y (n,), mapped or in memory.
+
+    Raises:
+        InputTypeError, InputError: as `checked_arrays` does, but for values that are not finite.
+    """
+    for array, name in ((X, "X"), (y, "y")):
+        if array.dtype.kind not in "fiub":
+            real_array(array[:1], name)
+    check_shapes(X.shape, y.shape)
+    return Rows(MappedSource((_part(X),), _part(y)))
+
+
+def npy_source(parts: Sequence[np.memmap[Any, Any]], y: np.memmap[Any, Any], names: Any, label: str) -> MappedSource:
+    """Return the columns of a mapped table, X in parts (n, k) or (n,) side by side, by their names."""
+    return MappedSource(tuple(map(_part, parts)), _part(y), tuple(names), label)

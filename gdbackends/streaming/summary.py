@@ -1,0 +1,126 @@
+"""What a descent must know of all rows before it starts, block by block: extremes, means, quantiles, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gdbackends.objectives import Array
+from gdbackends.scaling import Scaling, scaling_of
+from gdbackends.streaming.rows import Rows, over_rows, row_blocks
+
+_DIGIT = 16
+"""Bits of a number that one pass of a quantile settles."""
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Extremes and means of finite numbers, float64.
+
+    Attributes:
+        low, high, mean: (d + 1,), of the features and, last, of the target.
+    """
+
+    low: Array
+    high: Array
+    mean: Array
+
+    def standardization(self, rows: Rows) -> Scaling:
+        """Return the scaling to mean 0 and standard deviation 1, in another pass over the rows they are of."""
+
+        def squares(center: Array, largest: Array) -> Array:
+            def part(X: Array, y: Array) -> tuple[Array, ...]:
+                return (np.square((X - center) / largest).mean(0),)
+
+            return over_rows(part, rows, rows.targets)[0]
+
+        return scaling_of(self.low[:-1], self.high[:-1], self.mean[:-1], squares)
+
+
+def summarised(rows: Rows) -> Summary:
+    """Return the summary of rows without scaling and ones.
+
+    Raises:
+        InputError: numbers that are not finite; how many, and where the first is.
+    """
+    ends: list[tuple[Array, Array]] = []
+
+    def part(X: Array, y: Array) -> tuple[Array, ...]:
+        table = (X, y[:, None])
+        low, high, mean = (np.concatenate([f(a, axis=0) for a in table]) for f in (np.min, np.max, np.mean))
+        ends[:] = [(low, high) if not ends else (np.minimum(ends[0][0], low), np.maximum(ends[0][1], high))]
+        return (mean,)
+
+    with np.errstate(all="ignore"):
+        (mean,) = over_rows(part, rows, rows.targets)
+    low, high = ends[0]
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        _refuse(rows)
+    return Summary(low, high, mean)
+
+
+def _refuse(rows: Rows) -> None:
+    """Count what is not finite, and raise; of arrays X alone, if there is any in X, as in memory."""
+    apart, count, start = not getattr(rows.source, "names", ()), [0, 0], 0
+    first: list[Any] = [None, None]
+    for X, y in row_blocks(rows, rows.targets):
+        for part, values in enumerate((X, y[:, None])):
+            bad = ~np.isfinite(values)
+            count[part] += int(bad.sum())
+            if first[part] is None and bad.any():
+                row, column = (int(i) for i in np.argwhere(bad)[0])
+                first[part] = (start + row, column if part == 0 else -1, float(values[row, column]))
+        start += y.size
+    seen = [where for where in first if where is not None]
+    least = seen[0] if apart else min(seen, key=lambda where: where[0])
+    raise rows.source.not_finite(count[0 if first[0] else 1] if apart else sum(count), *least)
+
+
+def labels_of(rows: Rows) -> Array:
+    """Return the different values of the target, in order; of more than two, three of them."""
+    rows, found = replace(rows, source=rows.source.target_only()), np.zeros(0)
+    for _, y in row_blocks(rows, rows.targets):
+        found = np.union1d(found, y)
+        if found.size > 2:
+            return found[:3]
+    return found
+
+
+def quantile_of(rows: Rows, q: float) -> float:
+    """Return the quantile q of the target, as np.quantile does, without holding or sorting it.
+
+    Numbers of one sign are in the order of their bits, so each pass counts the next 16 bits of those that agree with
+    the number sought so far (radix selection).
+    """
+    rows = replace(rows, source=rows.source.target_only())
+    place = q * (rows.shape[0] - 1)
+    rank, prefix, digit = int(place), 0, 0
+    counts = np.zeros(1 << _DIGIT, np.int64)
+    for shift in range(64 - _DIGIT, -1, -_DIGIT):
+        counts[:] = 0
+        for _, y in row_blocks(rows, rows.targets):
+            key = _ordered(y) >> np.uint64(shift)
+            own = key[key >> np.uint64(_DIGIT) == prefix] if shift < 64 - _DIGIT else key
+            counts += np.bincount((own & np.uint64((1 << _DIGIT) - 1)).astype(np.intp), minlength=1 << _DIGIT)
+        below = np.cumsum(counts)
+        digit = int(np.searchsorted(below, rank, side="right"))
+        rank -= int(below[digit - 1]) if digit else 0
+        prefix = prefix << _DIGIT | digit
+    value = float(_unordered(prefix))
+    above = [float(y[y > value].min(initial=np.inf)) for _, y in row_blocks(rows, rows.targets)]
+    follower = value if rank + 1 < counts[digit] or not np.isfinite(min(above)) else min(above)
+    return float(np.quantile([value, follower], place - int(place)))
+
+
+def _ordered(y: Array) -> Array:
+    """Return float64 as integers without sign in the same order, -0.0 as 0.0."""
+    bits: Array = (y + 0.0).view(np.uint64)
+    top = np.uint64(1 << 63)
+    return bits ^ (-(bits >> np.uint64(63)) | top)  # all bits of a negative number turned, else the first
+
+
+def _unordered(key: int) -> Any:
+    bits = key ^ (1 << 63) if key >> 63 else ~key & ((1 << 64) - 1)
+    return np.array([bits], np.uint64).view(np.float64)[0]

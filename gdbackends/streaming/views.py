@@ -1,0 +1,138 @@
+"""Where an array lies in a file, and plain reads of its rows: what is read through a memory map stays in memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array
+
+Stamp = tuple[int, int, int, int]
+"""A file's device, number, size, and time of the last change."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that must stay as it is."""
+
+    path: str
+    stamp: Stamp
+
+    @contextmanager
+    def opened(self) -> Generator[int]:
+        """Yield its descriptor; refuse a file that is not what it was, here and at the end."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        try:
+            self._check(descriptor)
+            yield descriptor
+            self._check(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _check(self, descriptor: int) -> None:
+        if stamp(os.fstat(descriptor)) != self.stamp:
+            raise InputError(f"{self.path}: changed while it was read; fit again when nothing writes to it")
+
+    def read(self, descriptor: int, start: int, into: memoryview) -> None:
+        """Fill `into` from the byte `start` on."""
+        while into:
+            try:
+                count = os.preadv(descriptor, [into], start)
+            except OSError as error:
+                raise InputError(f"{self.path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+            if count == 0:
+                raise InputError(f"{self.path}: was cut short at byte {start:,}; fit again when it is whole")
+            into, start = into[count:], start + count
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """Return what tells one state of a file from another."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class View:
+    """An array (n, k) in a file: element (i, j) lies at offset + i strides[0] + j strides[1]."""
+
+    file: File
+    offset: int
+    shape: tuple[int, int]
+    strides: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether a row lies together, and is read with what lies between its elements."""
+        return self.shape[1] == 1 or self.strides[1] < self.strides[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes read for a row."""
+        return self.strides[0] if self.by_rows else self.shape[1] * self.strides[0]
+
+    def span(self, rows: int) -> int:
+        """Return the bytes from the first of so many rows to the end of the last; of one column, if not by rows."""
+        columns = self.shape[1] if self.by_rows else 1
+        return (rows - 1) * self.strides[0] + (columns - 1) * self.strides[1] + self.dtype.itemsize
+
+    def read(self, descriptor: int, start: int, rows: int, buffer: Array) -> Array:
+        """Return rows from `start` on, (rows, k), in the buffer (bytes)."""
+        span, first = self.span(rows), self.offset + start * self.strides[0]
+        columns = 1 if self.by_rows else self.shape[1]
+        memory = memoryview(buffer)
+        for j in range(columns):
+            self.file.read(descriptor, first + j * self.strides[1], memory[j * span : (j + 1) * span])
+        strides = (self.strides[0], self.strides[1] if self.by_rows else span)
+        return np.ndarray((rows, self.shape[1]), self.dtype, buffer, 0, strides)
+
+
+def view_of(array: Any) -> View | None:
+    """Return where a mapped array (1-D or 2-D) lies; None where plain reads would not give what the map shows.
+
+    So of a copy-on-write map, of a file that has another name by now, and where elements overlap or lie in reverse.
+    """
+    mapped: Any = getattr(array, "_mmap", None)  # that of np.memmap
+    if mapped is None or array.filename is None or array.mode == "c":
+        return None
+    base = np.frombuffer(mapped, np.uint8).ctypes.data
+    start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    rows, columns = array.shape[0], array.shape[1] if array.ndim == 2 else 1
+    outer, inner = array.strides if array.ndim == 2 else (array.strides[0], array.itemsize)
+    inner = array.itemsize if columns == 1 else inner
+    short, count, long = (inner, columns, outer) if inner < outer else (outer, rows, inner)
+    if short < array.itemsize or (columns > 1 and long < (count - 1) * short + array.itemsize):
+        return None
+    path = str(Path(array.filename).absolute())
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    if _mapped_number(base) != status.st_ino:
+        return None
+    offset = array.ctypes.data - base + start
+    return View(File(path, stamp(status)), offset, (rows, columns), (outer, inner), array.dtype)
+
+
+def _mapped_number(address: int) -> int | None:
+    """Return the number (inode) of the file that is mapped there: by now its name may be another file's."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        bounds, _, _, _, number, *_ = line.split(maxsplit=5)
+        low, high = (int(end, 16) for end in bounds.split("-"))
+        if low <= address < high:
+            return int(number)
+    return None
