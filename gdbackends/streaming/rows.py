@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gdbackends.blocks import Parts, add_up, block_rows, over_blocks
+from gdbackends.blocks import Parts, add_up, over_blocks
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 from gdbackends.scaling import Scaling
@@ -118,7 +118,7 @@ class Rows:
     @property
     def block(self) -> int:
         """Rows of a block; the last may be short."""
-        return min(self.shape[0], block_rows(max(self.source.width, self.shape[1]), ELEMENTS))
+        return min(self.shape[0], max(1, ELEMENTS // max(self.source.width, self.shape[1])))
 
     @property
     def targets(self) -> Targets:
