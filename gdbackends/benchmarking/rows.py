@@ -124,8 +124,8 @@ def ratio(row: Row, base: Row) -> Estimate | None:
 
 def beside(row: Row, others: Iterable[Row], **changed: Any) -> Row | None:
     """Return the row whose case differs from this one's in these alone: names of the case."""
-    wanted = row.case.to_dict() | changed
-    return next((other for other in others if other.case.to_dict() == wanted), None)
+    wanted = Case.from_dict(row.case.to_dict() | changed)
+    return next((other for other in others if other.case == wanted), None)
 
 
 def spread(row: Row) -> float:

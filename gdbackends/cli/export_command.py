@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
+from gdbackends.benchmarking.advice import findings
+from gdbackends.benchmarking.cells import shown_ratio
 from gdbackends.benchmarking.results import read_results
 from gdbackends.benchmarking.rows import Row, beside, ratio, records, rows
-from gdbackends.cli.bench_showing import findings, shown_ratio
-from gdbackends.cli.showing import duration
 from gdbackends.cli.writing import check_output, write_whole
 from gdbackends.errors import InputError
+from gdbackends.measurement.words import duration
 
 
 @click.command("export")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import atan2, ceil, cos, exp, inf, log, pi, sin, sqrt
 from statistics import NormalDist, fmean, median, variance
 
@@ -97,6 +98,7 @@ def two_sided(t: float, freedom: int) -> float:
     return max(0.0, 1 - within)
 
 
+@cache
 def quantile(confidence: float, freedom: int) -> float:
     """Return the t that |T| exceeds with probability 1 - confidence, by bisection.
 
