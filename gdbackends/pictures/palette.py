@@ -77,25 +77,39 @@ def backend_scale(names: list[str], of: str = "colour") -> alt.Scale:
 
 def dressed(chart: Any, width: int = 560, height: int = 320) -> Any:
     """Return a single or layered chart with our sizes (pixels), fonts and colours: the last thing done to a chart."""
-    ink, muted, grid, paper = (shade(name) for name in ("ink", "muted", "grid", "paper"))
-    return (
-        chart.properties(width=width, height=height)
-        .configure(background=paper, font=_FONT, padding=6, aria=False)
-        .configure_view(stroke=None)
-        .configure_axis(
-            **{"labelColor": muted, "titleColor": ink, "gridColor": grid, "domainColor": muted, "tickColor": muted},
-            **{"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 8},
-            **{"labelOverlap": "greedy", "labelLimit": 220, "titleLimit": 420},
-        )
-        .configure_legend(
-            **{"labelColor": ink, "titleColor": ink, "labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": 600},
-            **{"orient": "top", "symbolStrokeWidth": 2.5, "symbolSize": 90, "labelLimit": 260, "titleLimit": 260},
-        )
-        .configure_title(color=ink, subtitleColor=muted, fontSize=15, subtitleFontSize=13, anchor="start", offset=8)
-        .configure_text(color=ink, fontSize=13)
-        .configure_line(strokeWidth=2.5)
-        .configure_point(size=60)
-    )
+    return chart.properties(width=width, height=height, config=_config())
+
+
+def _config() -> dict[str, Any]:
+    """Return fonts and colours as Vega-Lite's config; in one piece, for every change of a chart copies all of it."""
+    ink, muted, grid = (shade(name) for name in ("ink", "muted", "grid"))
+    axis = {"labelColor": muted, "titleColor": ink, "gridColor": grid, "domainColor": muted, "tickColor": muted}
+    axis |= {"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 8}
+    legend = {"labelColor": ink, "titleColor": ink, "labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": 600}
+    legend |= {"orient": "top", "symbolStrokeWidth": 2.5, "symbolSize": 90, "labelLimit": 260, "titleLimit": 260}
+    title = {
+        "color": ink,
+        "subtitleColor": muted,
+        "fontSize": 15,
+        "subtitleFontSize": 13,
+        "anchor": "start",
+        "offset": 8,
+    }
+    return {
+        "background": shade("paper"),
+        "font": _FONT,
+        "padding": 6,
+        "aria": False,
+        "view": {"stroke": None},
+        "axis": axis | {"labelOverlap": "greedy", "labelLimit": 220},
+        "axisX": {"titleLimit": {"expr": "width"}},
+        "axisY": {"titleLimit": {"expr": "height"}},
+        "legend": legend,
+        "title": title,
+        "text": {"color": ink, "fontSize": 13},
+        "line": {"strokeWidth": 2.5},
+        "point": {"size": 60},
+    }
 
 
 def as_variables(spec: Mapping[str, Any]) -> dict[str, Any]:
