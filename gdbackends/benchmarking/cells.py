@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
-from gdbackends.benchmarking.rows import Row, beside, ratio, spread
+from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, spread
 from gdbackends.measurement.student import Estimate
 from gdbackends.measurement.words import duration
 
@@ -27,25 +28,14 @@ def ordered(table: Sequence[Row]) -> list[Row]:
 
 def cells(table: Sequence[Row]) -> dict[str, list[str]]:
     """Return the columns by their titles, a text a row; a column in which nothing stands is left out."""
-    written: dict[str, Callable[[Row], str]] = {
-        "work": lambda row: row.case.work,
-        "rows": lambda row: f"{row.case.task.rows:,}",
-        "features": lambda row: f"{row.case.task.features:,}",
-        "": lambda row: " ".join(unusual(row)),
-        "backend": lambda row: row.case.place.label,
-        "transfer": lambda row: duration(row.transfer_s),
-        "first call": lambda row: duration(row.first_call_s),
-        "a call": lambda row: _timed(row),
-        "x loss": lambda row: _over_loss(row, table),
-        "x NumPy": lambda row: _over_numpy(row, table),
-        "x idiomatic": lambda row: over_idiomatic(row, table),
-        "memory": lambda row: _megabytes(row.peak_bytes),
-        "on device": lambda row: _megabytes(row.device_peak_bytes),
-        "bandwidth": lambda row: "-" if row.share is None else f"{row.share:.0%}",
-        "agrees": lambda row: "-" if row.agreement is None or row.timing is None else f"{row.agreement:.0e}",
-        "plan": lambda row: row.plan,
+    others = by_case(table)
+    beside_others: dict[str, Callable[[Row], str]] = {
+        "x loss": lambda row: _over_loss(row, others),
+        "x NumPy": lambda row: _over_numpy(row, others),
+        "x idiomatic": lambda row: _over_idiomatic(row, others),
     }
-    columns = {title: [cell(row) for row in table] for title, cell in written.items()}
+    written = {title: beside_others.get(title) or WRITTEN[title] for title in _TITLES}
+    columns = {title: [write(row) for row in table] for title, write in written.items()}
     return {title: column for title, column in columns.items() if any(cell not in ("-", "") for cell in column)}
 
 
@@ -67,13 +57,14 @@ def shown_ratio(found: Estimate | None) -> str:
     return f"{found.value:.2g} ({ends})"
 
 
-def over_idiomatic(row: Row, table: Sequence[Row]) -> str:
+def _over_idiomatic(row: Row, others: Mapping[Case, Row]) -> str:
     """Return the time over that of the same backend as people usually write it."""
-    base = beside(row, table, tuning="idiomatic")
+    base = beside(row, others, tuning="idiomatic")
     return "-" if base is None or base is row else shown_ratio(ratio(row, base))
 
 
-def _timed(row: Row) -> str:
+def timed(row: Row) -> str:
+    """Return the time of a call with the half width of its interval; or why there is none."""
     if row.timing is None:
         return row.status
     half, mark = spread(row), "" if row.status == "ok" else " *"
@@ -81,15 +72,35 @@ def _timed(row: Row) -> str:
     return f"{duration(row.timing.median)} {reach}{mark}"
 
 
-def _over_numpy(row: Row, table: Sequence[Row]) -> str:
-    base = beside(row, table, backend="numpy", device="cpu")
+def _over_numpy(row: Row, others: Mapping[Case, Row]) -> str:
+    base = beside(row, others, backend="numpy", device="cpu")
     return "-" if base is None or base is row else shown_ratio(ratio(row, base))
 
 
-def _over_loss(row: Row, table: Sequence[Row]) -> str:
-    base = beside(row, table, work="loss")
+def _over_loss(row: Row, others: Mapping[Case, Row]) -> str:
+    base = beside(row, others, work="loss")
     return "-" if base is None or row.case.work != "gradient" else shown_ratio(ratio(row, base))
 
 
 def _megabytes(count: int | None) -> str:
     return "-" if count is None else f"{count / 1e6:,.0f} MB"
+
+
+WRITTEN: dict[str, Callable[[Row], str]] = {
+    "work": lambda row: row.case.work,
+    "rows": lambda row: f"{row.case.task.rows:,}",
+    "features": lambda row: f"{row.case.task.features:,}",
+    "": lambda row: " ".join(unusual(row)),
+    "backend": lambda row: row.case.place.label,
+    "transfer": lambda row: duration(row.transfer_s),
+    "first call": lambda row: duration(row.first_call_s),
+    "a call": timed,
+    "memory": lambda row: _megabytes(row.peak_bytes),
+    "on device": lambda row: _megabytes(row.device_peak_bytes),
+    "bandwidth": lambda row: "-" if row.share is None else f"{row.share:.0%}",
+    "agrees": lambda row: "-" if row.agreement is None or row.timing is None else f"{row.agreement:.0e}",
+    "plan": lambda row: row.plan,
+}
+"""The columns that tell of a row alone."""
+_RATIOS = ("x loss", "x NumPy", "x idiomatic")
+_TITLES = (*list(WRITTEN)[:8], *_RATIOS, *list(WRITTEN)[8:])
