@@ -16,4 +16,5 @@ const draw = async (figure) => {
   }
   sliders.hidden = !sliders.querySelector("input, select");
 };
+window.draw = draw;
 window.drawn = Promise.all([...document.querySelectorAll("figure.figure")].map(draw));

@@ -91,7 +91,7 @@ def document(
         specs = [Markup(embedded(page_spec(panel))) for panel in by_name[name].panels]
         return Markup(shown.render(figure=by_name[name], specs=specs))
 
-    scripts = [bundle(), (_FOLDER / "document.js").read_text(encoding="utf8"), script]
+    scripts = [bundle(), script, (_FOLDER / "document.js").read_text(encoding="utf8")]
     scripts = [_ENDS.sub(r"<\\\1", f"(() => {{{text}\n}})();") for text in scripts if text]
     return environment.get_template(template).render(
         title=title,
