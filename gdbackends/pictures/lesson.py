@@ -42,7 +42,7 @@ class Lesson:
         about, raw, standardised = self.subject, *(self.subject.views[w] for w in ("as it is", "standardised"))
         return document(
             "lesson.html.j2",
-            f"Gradient descent on {about.table}",
+            f"Gradient descent: {about.target} from {about.feature}",
             self.figures,
             about=about,
             derivation=derive("squared").steps,

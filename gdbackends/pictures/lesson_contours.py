@@ -40,7 +40,7 @@ def contours_figure(subject: Subject) -> Figure:
         "contours",
         (
             _paths(raw, p, "slope m", "intercept b", f"{subject.feature} as it is"),
-            _paths(standardised, p, "slope per standard deviation", height, "standardised"),
+            _paths(standardised, p, "slope w", height, "standardised"),
             _lines(subject, [raw, standardised], p),
         ),
         f"Left: with {subject.feature} as it is, the cost's contours are a long thin valley, drawn wider than it is; "

@@ -19,7 +19,7 @@ def frameworks_figure(found: Frameworks) -> Figure:
     near = [abs(v) for each in found.seen for v in (*each.apart, *found.allowed) if v]
     low, high = floor(log10(min(near, default=far * 1e-16))), ceil(log10(far))
     start = min(max(ceil(log10(float(found.allowed.max()) or far * 1e-15)), low), high)
-    zoom = Slider("z", "zoom: the axis goes to ± 10 to the power", low, 1, high - low + 1, start)
+    zoom = Slider("z", "zoom, as a power of ten", low, 1, high - low + 1, start)
     what = ("by the slope", "by the level")
     reference = "the exact gradient" if found.exact else "NumPy's gradient"
     return Figure(
@@ -57,9 +57,7 @@ def _around(found: Frameworks, component: int, zoom: Slider, title: str) -> Char
         c2="datum.c0/pow(10,z)", c3="datum.c1/pow(10,z)"
     )
     shown = alt.Chart(rows).transform_calculate(c2="datum.c1/pow(10,z)")
-    x = alt.X(
-        "c2:Q", title="difference, in units of 10 to the power chosen", scale=alt.Scale(domain=[-1, 1], nice=False)
-    )
+    x = alt.X("c2:Q", title="difference / 10^zoom", scale=alt.Scale(domain=[-1, 1], nice=False))
     y = alt.Y("c0:N", title=None, sort=order)
     key = alt.Color("c0:N", scale=backend_scale(order), legend=None)
     shape = alt.Shape("c0:N", scale=backend_scale(order, "shape"), legend=None)

@@ -1,4 +1,4 @@
-"""Pictures of the lesson: the best rate and the limit for three ways to write the feature; the loss against the step."""
+"""Pictures of the lesson: the best rate and the limit for three ways to write the feature; the loss step by step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def limits_figure(subject: Subject) -> Figure:
     k = slider("k", "steps k", 1, 60, 20, 59)
     views = [subject.views[way] for way in WAYS]
     chosen = alt.param(
-        name="way", value=WAYS[2], bind=alt.binding_radio(options=list(WAYS), name=f"{subject.feature[:40]}, written")
+        name="way",
+        value=WAYS[2],
+        bind=alt.BindRadioSelect(input="radio", options=list(WAYS), name=f"{subject.feature[:40]}, written"),
     )
     return Figure(
         "limits",
@@ -84,12 +86,7 @@ def steps_figure(subject: Subject) -> Figure:
     own = own.transform_calculate(c3=first, c4=second)
     own = own.transform_calculate(c2=f"max({cost_of(view.cost, 'datum.c3', 'datum.c4')},1e-300)")
     x = axis(alt.X, "c1", "step k", (0, steps))
-    y = alt.Y(
-        "c2:Q",
-        title=f"loss ({subject.target} squared)",
-        scale=alt.Scale(type="log"),
-        axis=alt.Axis(format="~g", tickCount=6),
-    )
+    y = logarithmic("c2", f"loss ({subject.target} squared)")
     colours = [shade(colour) for _, colour in RATES.values()]
     key = alt.Color("c0:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(columns=1))
     dash = alt.StrokeDash(

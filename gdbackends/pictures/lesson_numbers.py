@@ -30,12 +30,14 @@ class View:
         way: how.
         scaling: from the data's units to those descended in.
         problem: as NumPy descends it from slope 0 and intercept 0 (in every way the same line).
+        plain: (n, 1), the feature so written.
         ends: of the Hessian's spectrum.
         cost: along its eigenvectors.
     """
 
     way: Way
     scaling: Scaling
+    plain: Array
     problem: Problem
     ends: Spectrum
     cost: Quadratic
@@ -96,7 +98,7 @@ def subject(data: Dataset, feature: str | None = None) -> Subject:
         raise InputError(
             f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
         )
-    shown = np.arange(data.y.size)
+    shown: Array = np.arange(data.y.size)
     if data.y.size > SHOWN:
         shown = np.sort(np.random.default_rng(0).choice(data.y.size, SHOWN, replace=False))
     chosen = min(moving, key=lambda j: _least(data.X[:, j], data.y)) if feature is None else data.names.index(feature)
@@ -134,7 +136,14 @@ def _view(way: Way, X: Array, y: Array) -> View:
     problem = prepare(scaling.apply(X), y, get_backend("numpy"), standardize=False)
     assert isinstance(problem.objective, LinearRegression)
     ends = spectrum(problem.objective, problem.X, 2)
-    return View(way, scaling, problem, ends, quadratic(problem.objective, problem.X, problem.y, problem.theta0))
+    return View(
+        way,
+        scaling,
+        scaling.apply(X),
+        problem,
+        ends,
+        quadratic(problem.objective, problem.X, problem.y, problem.theta0),
+    )
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from math import ceil, floor, log10
 from typing import Any, TypeAlias
 
 import altair as alt
 import numpy as np
 
+from gdbackends.comparison.result import finite
 from gdbackends.objectives import Array
 from gdbackends.pictures.lesson_numbers import Subject
 from gdbackends.pictures.palette import shade
@@ -49,8 +49,8 @@ class Slider:
     def param(self, *, bound: bool = True) -> Any:
         """Return the chart's parameter; not bound it is moved by that of another panel."""
         positions = self.positions
-        ends = {"min": positions[0], "max": positions[-1], "step": self.step, "name": self.label}
-        return alt.param(name=self.name, value=self.start, bind=alt.binding_range(**ends) if bound else alt.Undefined)
+        bind = alt.BindRange(input="range", min=positions[0], max=positions[-1], step=self.step, name=self.label)
+        return alt.param(name=self.name, value=self.start, bind=bind if bound else alt.Undefined)
 
 
 def slider(name: str, label: str, low: float, high: float, start: float, count: int = 120) -> Slider:
@@ -79,17 +79,11 @@ def short(value: float) -> str:
 
 
 def columns(name: str, *values: Any) -> alt.Data:
-    """Return columns as a chart's data, their fields c0, c1, ...: as CSV, which a chart copies in no time."""
+    """Return columns as a chart's data, their fields c0, c1, ...: one text of JSON, which altair copies in no time."""
     lists = [np.asarray(each).tolist() for each in values]
-    heads, stream = [f"c{j}" for j in range(len(lists))], StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows(
-        [heads, *([repr(v) if isinstance(v, float) else v for v in row] for row in zip(*lists, strict=True))]
-    )
-    kinds = {
-        head: "string" if isinstance(column[0], str) else "number" for head, column in zip(heads, lists, strict=True)
-    }
-    return alt.Data(values=stream.getvalue(), name=name, format={"type": "csv", "parse": kinds})
+    rows = [{f"c{j}": v for j, v in enumerate(row)} for row in zip(*lists, strict=True)]
+    text = json.dumps(finite(rows), allow_nan=False, separators=(",", ":"))
+    return alt.Data(values=text, name=name, format=alt.JsonDataFormat(type="json"))
 
 
 ONCE = alt.Data(values=[{"c0": 0}], name="once")
@@ -105,15 +99,17 @@ def padded(values: Array, share: float = 0.08) -> list[float]:
 
 def axis(kind: Any, field: str, title: str, domain: Sequence[float] | None = None, **more: Any) -> Any:
     """Return a position: kind is alt.X or alt.Y, the field a quantity."""
-    scale = alt.Scale(zero=False, nice=False, **({} if domain is None else {"domain": list(domain)}))
+    scale = alt.Scale(zero=False, nice=False, domain=alt.Undefined if domain is None else list(domain))
     return kind(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6, **more))
 
 
 def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -> Any:
     """Return a logarithmic vertical position: powers of ten are drawn, what is between them hardly."""
     power = "abs(log(datum.value)/LN10-round(log(datum.value)/LN10))<1e-9"
-    label = "abs(log(datum.value))>11?format(datum.value,'.0e'):format(datum.value,'~g')"
-    scale = alt.Scale(type="log", **({"nice": True} if domain is None else {"domain": list(domain), "nice": False}))
+    lead = "round(datum.value/pow(10,floor(log(datum.value)/LN10+1e-9)))"
+    text = "abs(log(datum.value))>11?format(datum.value,'.0e'):format(datum.value,'~g')"
+    label = f"{lead}===1||{lead}===2||{lead}===5?{text}:''"
+    scale = alt.Scale(type="log", nice=domain is None, domain=alt.Undefined if domain is None else list(domain))
     faint = {"condition": {"test": power, "value": 1.0}, "value": 0.25}
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(labelExpr=label, tickCount=5, gridOpacity=faint))
 

@@ -49,8 +49,8 @@ def prediction_figure(subject: Subject) -> Figure:
     return Figure(
         "prediction",
         (dressed(layers.add_params(x.param())),),
-        f"The fitted line, the rows it was fitted to, and the {subject.target} predicted for a new {subject.feature}. The "
-        f"band is one typical error, the root of the cost, {short(typical)}, to both sides.",
+        f"The fitted line, the rows it was fitted to, and the {subject.target} predicted for a new {subject.feature}. "
+        f"The band is one typical error, the root of the cost, {short(typical)}, to both sides.",
         Table(
             (subject.feature, f"predicted {subject.target}"),
             tuple((short(a), short(b)) for a, b in list(zip(places, predicted, strict=True))[:: max(1, x.count // 10)]),

@@ -39,7 +39,8 @@ def rates_figure(subject: Subject) -> Figure:
     return Figure(
         "rates",
         panels,
-        f"Three descents of {_STEPS} steps on one parabola, of the slope per standard deviation of {subject.feature}. "
+        f"Three descents of {_STEPS} steps on one parabola, of w, the slope per standard deviation of "
+        f"{subject.feature}. "
         "Too small a rate creeps, a good one is there after a few steps, too large a one jumps over the valley, "
         "higher each time.",
         Table(("rate", *(f"cost after {k}" for k in (0, 1, 2, 5, _STEPS))), tuple(_rows(view, start))),
@@ -84,11 +85,11 @@ def _descent(subject: Subject, view: View, start: Array, rate: str, steps: str, 
     """Return the steps on the parabola: c0 the step, c1 the slope, c2 the cost."""
     slope, level = after(view.cost, start, rate, "datum.c0")
     least, reach = view.cost.minimum, 1.5 * abs(float(start[0] - view.cost.minimum[0]))
-    grid = np.linspace(least[0] - reach, least[0] + reach, 121)
+    grid: Array = np.linspace(least[0] - reach, least[0] + reach, 121)
     costs = [view.cost.cost(np.array([w, least[1]])) for w in grid]
     top = max(costs)
     axes = {
-        "x": axis(alt.X, "c1", f"slope per standard deviation of {subject.feature}", (grid[0], grid[-1])),
+        "x": axis(alt.X, "c1", "slope w, standardised", (grid[0], grid[-1])),
         "y": axis(alt.Y, "c2", f"cost J ({subject.target} squared)", (0, top), format="~s"),
     }
     curve = alt.Chart(columns("curve", np.zeros_like(grid), grid, costs)).mark_line(color=shade("data"), opacity=0.7)

@@ -121,7 +121,7 @@ def _secant(curve: Parabola) -> Chart:
     table = columns("secants", h.positions, [m] * h.count, [cost] * h.count, moved, far, secant)
     here = at_slider(alt.Chart(table), h)
     point = here.mark_point(color=shade("high"), filled=True, size=110, opacity=1)
-    told = f"['(J(m + h) − J(m)) / h = '+format(datum.c5,',.4~r'), 'dJ/dm = '+format({slope!r},',.4~r')]"
+    told = f"['(J(m + h) - J(m)) / h = '+format(datum.c5,',.4~r'), 'dJ/dm = '+format({slope!r},',.4~r')]"
     layers = alt.layer(
         alt.Chart(curve.table("parabola")).mark_line(color=shade("data")).encode(**curve.axes()),
         here.mark_rule(color=shade("high"), strokeWidth=2.5).encode(x="c1:Q", y="c2:Q", x2="c3:Q", y2="c4:Q"),
