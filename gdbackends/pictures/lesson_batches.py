@@ -52,7 +52,7 @@ def _panels(subject: Subject, view: View, paths: dict[str, Array], s: Slider) ->
         {"x": "c0:Q", "y": "c1:Q"},
         {
             "x": axis(alt.X, "c3", "step", (0, s.count - 1)),
-            "y": logarithmic("c4", f"cost J ({subject.target} squared)"),
+            "y": logarithmic("c4", cost),
         },
     ]
     charts: list[Chart] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def subject(data: Dataset, feature: str | None = None) -> Subject:
         raise InputError(
             f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
         )
-    shown: Array = np.arange(data.y.size)
+    shown = cast(Array, np.arange(data.y.size))
     if data.y.size > SHOWN:
         shown = np.sort(np.random.default_rng(0).choice(data.y.size, SHOWN, replace=False))
     chosen = min(moving, key=lambda j: _least(data.X[:, j], data.y)) if feature is None else data.names.index(feature)

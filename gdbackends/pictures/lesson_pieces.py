@@ -14,7 +14,7 @@ import numpy as np
 from gdbackends.comparison.result import finite
 from gdbackends.objectives import Array
 from gdbackends.pictures.lesson_numbers import Subject
-from gdbackends.pictures.palette import shade
+from gdbackends.pictures.palette import log_axis, shade
 from gdbackends.spectrum import Quadratic
 
 Chart: TypeAlias = Any
@@ -104,14 +104,9 @@ def axis(kind: Any, field: str, title: str, domain: Sequence[float] | None = Non
 
 
 def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -> Any:
-    """Return a logarithmic vertical position: powers of ten are drawn, what is between them hardly."""
-    power = "abs(log(datum.value)/LN10-round(log(datum.value)/LN10))<1e-9"
-    lead = "round(datum.value/pow(10,floor(log(datum.value)/LN10+1e-9)))"
-    text = "abs(log(datum.value))>11?format(datum.value,'.0e'):format(datum.value,'~g')"
-    label = f"{lead}===1||{lead}===2||{lead}===5?{text}:''"
+    """Return a logarithmic vertical position."""
     scale = alt.Scale(type="log", nice=domain is None, domain=alt.Undefined if domain is None else list(domain))
-    faint = {"condition": {"test": power, "value": 1.0}, "value": 0.25}
-    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(labelExpr=label, tickCount=5, gridOpacity=faint))
+    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=log_axis())
 
 
 def points(subject: Subject) -> alt.Data:

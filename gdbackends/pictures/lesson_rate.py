@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import altair as alt
 import numpy as np
 
@@ -85,7 +87,7 @@ def _descent(subject: Subject, view: View, start: Array, rate: str, steps: str, 
     """Return the steps on the parabola: c0 the step, c1 the slope, c2 the cost."""
     slope, level = after(view.cost, start, rate, "datum.c0")
     least, reach = view.cost.minimum, 1.5 * abs(float(start[0] - view.cost.minimum[0]))
-    grid: Array = np.linspace(least[0] - reach, least[0] + reach, 121)
+    grid = cast(Array, np.linspace(least[0] - reach, least[0] + reach, 121))
     costs = [view.cost.cost(np.array([w, least[1]])) for w in grid]
     top = max(costs)
     axes = {

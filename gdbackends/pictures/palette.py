@@ -75,6 +75,17 @@ def backend_scale(names: list[str], of: str = "colour") -> alt.Scale:
     return alt.Scale(domain=names, range=ranges[of])
 
 
+def log_axis() -> alt.Axis:
+    """Return a logarithmic axis: labels at 1, 2 and 5 times powers of ten, lines at the powers, and hardly between."""
+    lead = "round(datum.value/pow(10,floor(log(datum.value)/LN10+1e-9)))"
+    text = "abs(log(datum.value))>11?format(datum.value,'.0e'):format(datum.value,'~g')"
+    label = f"{lead}===1||{lead}===2||{lead}===5?{text}:''"
+    power = "abs(log(datum.value)/LN10-round(log(datum.value)/LN10))<1e-9"
+    return alt.Axis(
+        labelExpr=label, tickCount=5, gridOpacity={"condition": {"test": power, "value": 1.0}, "value": 0.25}
+    )
+
+
 def dressed(chart: Any, width: int = 560, height: int = 320) -> Any:
     """Return a single or layered chart with our sizes (pixels), fonts and colours: the last thing done to a chart."""
     return chart.properties(width=width, height=height, config=_config())
