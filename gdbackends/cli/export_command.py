@@ -15,7 +15,7 @@ from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.cells import shown_ratio
 from gdbackends.benchmarking.results import read_results
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, records, rows
-from gdbackends.cli.writing import check_output, write_whole
+from gdbackends.cli.writing import check_output, csv_cell, write_whole
 from gdbackends.errors import InputError
 from gdbackends.measurement.words import duration
 
@@ -49,7 +49,7 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({name: csv_cell(v) if isinstance(v, str) else v for name, v in row.items()} for row in table)
     return stream.getvalue()
 
 

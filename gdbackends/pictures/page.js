@@ -1,9 +1,12 @@
 // Puts back what the charts share. The reader chooses a group; sorts, filters, copies and saves the table of all rows.
 const at = (id) => document.getElementById(id);
 const said = JSON.parse(at("said").textContent);
+const points = (columns) => Object.values(columns)[0].map((_, k) =>
+  Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, column[k]]).filter(([, v]) => v !== null)));
 const whole = (value) => {
   if (Array.isArray(value)) return value.map(whole);
   if (value === null || typeof value !== "object") return value;
+  if ("=" in value) return points(value["="]);
   return "$" in value ? whole(said[value.$]) : Object.fromEntries(Object.entries(value).map(([k, v]) => [k, whole(v)]));
 };
 for (const script of document.querySelectorAll(".panel script")) {
@@ -91,7 +94,7 @@ at("copy").addEventListener("click", async () => {
 // Text that a spreadsheet would run as a formula gets an apostrophe; numbers are left alone.
 const csv = (cell) => {
   if (cell === null) return "";
-  const text = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : String(cell);
+  const text = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) && Number.isNaN(Number(cell)) ? `'${cell}` : String(cell);
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 at("save").addEventListener("click", () => {

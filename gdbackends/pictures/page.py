@@ -15,7 +15,7 @@ from gdbackends.pictures.document import Figure, document, embedded
 from gdbackends.pictures.page_changes import changed
 from gdbackends.pictures.page_figures import HEADINGS as OF_A_GROUP
 from gdbackends.pictures.page_figures import Shown, figures
-from gdbackends.pictures.page_legend import legend
+from gdbackends.pictures.page_legend import Entry, legend
 from gdbackends.pictures.page_overall import HEADINGS, overall
 from gdbackends.pictures.page_packing import packed
 from gdbackends.pictures.page_table import rows_table
@@ -54,6 +54,7 @@ class Choice:
         figures: that there is something for.
         headings: of the figures.
         columns: how many panels stand beside each other.
+        legend: of what is in them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Choice:
     figures: list[Figure]
     headings: list[str]
     columns: int
+    legend: list[Entry]
 
 
 def page(results: Sequence[Results], title: str = "Which backend is fastest here?") -> str:
@@ -95,7 +97,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         overall=[(HEADINGS[each.name], each.name) for each in every if each.name in HEADINGS],
         changes=[changed(files[0], file, since[file.name]) for file in files[1:]],
         failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
-        imports=[line for file in files for line in imports(file.rows)],
+        imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
         environment=[(name, *texts) for name, texts in environment(files)],
         file_names=tuple(called),
         table=table,
@@ -127,4 +129,6 @@ def _choice(
     panels = len(found[0].panels)
     columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
     headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in found]
-    return Choice(str(group), said, found, headings, columns)
+    timed = {row.case.place.backend for part in parts.values() for row in part if row.timing}
+    entries = [entry for entry in legend(shown) if not entry.key or entry.key in timed]
+    return Choice(str(group), said, found, headings, columns, entries)

@@ -63,8 +63,9 @@ class Shown:
 
     def titled(self, chart: Spec, name: str, title: str = "", height: int = _HEIGHT) -> Drawn:
         """Return a chart dressed, under what it shows: the title, and the file where there are several."""
-        texts = [text for text in (title, name if len(self.parts) > 1 else "") if text]
-        return Drawn(({"title": texts} if texts else {}) | {"height": height, "config": config()} | chart)
+        names = [text for text in (title, name if len(self.parts) > 1 else "") if text]
+        told = {"title": dict(zip(("text", "subtitle"), names, strict=False))} if names else {}
+        return Drawn(told | {"height": height, "config": config()} | chart)
 
     def table(self, *titles: str) -> Table:
         """Return these columns of the rows."""

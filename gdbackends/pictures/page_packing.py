@@ -17,7 +17,10 @@ _LEAST = 40
 
 
 def packed(figures: Sequence[Figure]) -> tuple[list[Figure], list[Any]]:
-    """Return the figures with {"$": k} for whatever stands in several places, and the list of what k stands for."""
+    """Return the figures, and what they share.
+
+    {"$": k} is the k-th thing of those that are shared; {"=": columns} are the points of a chart.
+    """
     specs = [[as_variables(panel.to_dict()) for panel in figure.panels] for figure in figures]
     counts: Counter[str] = Counter()
     for spec in (spec for panels in specs for spec in panels):
@@ -28,6 +31,8 @@ def packed(figures: Sequence[Figure]) -> tuple[list[Figure], list[Any]]:
     def pack(value: Any) -> Any:
         if not isinstance(value, (dict, list)):
             return value
+        if _are_rows(value):
+            return {"=": _columns(cast(Any, value))}
         text = _text(value)
         several = counts[text] > 1 and len(text) >= _LEAST
         if not several:
@@ -44,13 +49,25 @@ def packed(figures: Sequence[Figure]) -> tuple[list[Figure], list[Any]]:
 
 def _count(value: Any, counts: Counter[str]) -> None:
     """Count every dictionary and list by its text; what stands within one that was seen is counted once."""
-    if isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)) and not _are_rows(value):
         text = _text(value)
         counts[text] += 1
         if counts[text] == 1:
             children = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
             for child in children:
                 _count(child, counts)
+
+
+def _are_rows(value: Any) -> bool:
+    """Say whether these are the points of a chart."""
+    rows = cast("list[Any]", value) if isinstance(value, list) else []
+    return len(rows) > 1 and all(isinstance(row, dict) and ("c0" in row or "c1" in row) for row in rows)
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return points as columns: names once; None for what a point does not have."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _each(value: Any, pack: Any) -> Any:

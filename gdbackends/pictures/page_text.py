@@ -60,8 +60,10 @@ def _cases(count: int) -> str:
 
 
 def fastest(table: Sequence[Row]) -> str:
-    """Return at how many sizes who is the fastest; "" where there is one place alone."""
-    found = [at for each in series(table) if len(each.places) > 1 for at in each.winners]
+    """Return at how many sizes who is the fastest, of the best tuning if there is one; "" of one place alone."""
+    every = series(table)
+    best = [each for each in every if each.tuning == "best"] or every
+    found = [at for each in best if len(each.places) > 1 for at in each.winners]
     alone = Counter(at.first[0].label for at in found if len(at.first) == 1)
     parts = [f"{label} at {count}" for label, count in alone.most_common()]
     parts += [f"no one at {len(found) - sum(alone.values())}"] if len(found) > sum(alone.values()) else []

@@ -46,10 +46,12 @@ def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (
             {"filter": "datum.c7 == problem"},
             {"calculate": "datum.c2 + datum.c1 * calls", "as": "c3"},
             {"calculate": seconds("datum.c3"), "as": "c9"},
+            {"calculate": "1.35 * datum.c3", "as": "c0"},  # room for the text
         ],
         "layer": [
             {"mark": bar, "encoding": {"x": first, "y": place, "tooltip": _told("c10", "first call")} | looks},
             {"mark": bar, "encoding": pale | {"y": place, "tooltip": _told("c6", "a call after it")}},
+            {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": whole | {"field": "c0"}, "y": place}},
             {"mark": text, "encoding": {"x": whole, "y": place, "text": {"field": "c9", "type": "nominal"}}},
         ],
     }
