@@ -19,6 +19,7 @@ browser: $(VENV)/axe.min.js  ## Chromium and its driver, of Debian's packages (a
 
 pictures: $(VENV)/dev.stamp  ## screenshots of the pages, into docs/pictures, in Chromium
 	$(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/page_screenshots.py
 
 timing: $(VENV)/dev.stamp  ## the tests that keep the timer honest, with nothing beside them
 	$(BIN)/python -m pytest -m timing tests/test_timing.py --require-backends=numpy,jax,torch

@@ -105,10 +105,16 @@ class Browser:
             *(figure, name, value),
         )
 
-    def data(self, figure: str, name: str, panel: int = 0) -> list[dict[str, Any]]:
-        """Return the rows of a chart's own data set."""
-        script = "return document.getElementById(arguments[0]).views[arguments[1]].data(arguments[2])"
-        return self.run(script, figure, panel, name)
+    def rows(self, figure: str, panel: int, *fields: str) -> list[dict[str, Any]]:
+        """Return the rows of a chart's own data sets that have all of these fields, as they are computed now."""
+        script = (
+            "const [figure, panel, fields] = arguments, view = document.getElementById(figure).views[panel];"
+            "const names = Object.keys(view.getState({data: () => true, signals: () => false}).data);"
+            "const sets = names.filter((name) => !name.endsWith('_marks')).map((name) => view.data(name) ?? []);"
+            "return sets.flat().filter((row) => row && fields.every((each) => each in row))"
+            ".map((row) => Object.fromEntries(fields.map((each) => [each, row[each]])))"
+        )
+        return self.run(script, figure, panel, fields)
 
     def screenshot(self, path: Path, element: str | None = None) -> None:
         """Write a PNG of the page, or of one element of it, in full."""

@@ -22,13 +22,13 @@ def batches_figure(subject: Subject) -> Figure:
     """Return section 8: batch, mini-batch and stochastic descent from one start, real fits."""
     view, n = subject.views["standardised"], subject.y.size
     rate = min(0.05 * view.ends.largest_stable_rate, 1 / batch_curvature(LinearRegression(), view.plain, 1))
-    steps = min(400, max(40, ceil(3 / (rate * float(view.cost.values[0])))))
+    steps = min(400, max(80, ceil(8 / (rate * float(view.cost.values[0])))))
     size = min(n, max(2, min(32, n // 4)))
     sizes = {f"batch: all {n:,} rows": None, f"mini-batch: {size} rows": size, "stochastic: 1 row": 1}
     paths = {name: _path(subject, view, rate, steps, each) for name, each in sizes.items()}
     return Figure(
         "batches",
-        _panels(subject, view, paths, Slider("s", "steps", 0, 1, steps + 1, steps // 2)),
+        _panels(subject, view, paths, Slider("s", "steps", 0, 1, steps + 1, steps)),
         f"Left: the paths of three fits from one start, at one rate, {short(rate)}, over the contours of the cost of "
         "all rows. Batch descent goes straight; mini-batch strays a little; stochastic descent, one row a step, "
         "wanders, and circles about the best, the cross, for each row would have a line of its own. Right: the cost of "
@@ -58,7 +58,7 @@ def _panels(subject: Subject, view: View, paths: dict[str, Array], s: Slider) ->
     charts: list[Chart] = []
     for k, place in enumerate(places):
         line = table.mark_line(clip=True, strokeWidth=1.5, strokeJoin="round").encode(**place, color=key, order="c3:Q")
-        dot = here.mark_point(filled=True, size=110, opacity=1, clip=True).encode(**place, color=key.legend(None))
+        dot = here.mark_point(filled=True, size=110, opacity=1, clip=True).encode(**place, color=key)
         layers = alt.layer(*([contour] if k == 0 else []), line, dot)
         charts.append(dressed(layers.add_params(s.param(bound=k == 0)), height=380))
     return tuple(charts)

@@ -108,11 +108,11 @@ def _lines(subject: Subject, views: list[View], p: Slider) -> Chart:
         slope, level = after(view.cost, view.start, repr(_SHARE * view.ends.largest_stable_rate), f"({_TOLD})")
         scaled = view.scaling.apply(ends[:, None])[:, 0]
         table = columns(f"line-{view.way[:2]}", ends, scaled, [view.way] * 2)
-        drawn = alt.Chart(table).transform_calculate(c1=f"({slope})*datum.c1+({level})")
+        drawn = alt.Chart(table).transform_calculate(c3=f"({slope})*datum.c1+({level})")
         dash = [6, 3] if view.way == "as it is" else [1, 0]
         layers.append(
             drawn.mark_line(clip=True, strokeDash=dash).encode(
-                x="c0:Q", y="c1:Q", color=alt.Color("c2:N", scale=scale, title=None, legend=alt.Legend(columns=2))
+                x="c0:Q", y="c3:Q", color=alt.Color("c2:N", scale=scale, title=None, legend=alt.Legend(columns=2))
             )
         )
     layers.append(readout(f"'k = '+format({_TOLD},',')"))

@@ -123,8 +123,7 @@ def _two(table: alt.Data, at: Slider, title: str, pieces: str) -> Chart:
     """Return both curves; those of one loss are joined within its pieces alone."""
     names, colours = ["squared", "absolute"], [shade("good"), shade("low")]
     named = alt.Color("c4:N", scale=alt.Scale(domain=names, range=colours), title=None)
-    plain = named.legend(None)
-    dashed = alt.StrokeDash("c4:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), title=None)
+    dashed = alt.StrokeDash("c4:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)
     both = alt.Chart(table).transform_fold(["c1", "c2"], as_=["which", "c3"])
     both = both.transform_calculate(c4="datum.which==='c1'?'squared':'absolute'").transform_calculate(c5=pieces)
     place = {"x": axis(alt.X, "c0", "error r = prediction - target"), "y": axis(alt.Y, "c3", title)}
@@ -132,7 +131,7 @@ def _two(table: alt.Data, at: Slider, title: str, pieces: str) -> Chart:
     label = here.mark_text(align="left", dx=9, dy=-10, fontWeight=600)
     layers = alt.layer(
         both.mark_line().encode(**place, color=named, strokeDash=dashed, detail="c5:N"),
-        here.mark_point(filled=True, size=110, opacity=1).encode(**place, color=plain),
-        label.encode(**place, text=alt.Text("c3:Q", format=".3~g"), color=plain),
+        here.mark_point(filled=True, size=110, opacity=1).encode(**place, color=named),
+        label.encode(**place, text=alt.Text("c3:Q", format=".3~g"), color=named),
     )
     return dressed(layers.add_params(at.param(bound=title.startswith("loss"))))
