@@ -83,12 +83,7 @@ at("filter").addEventListener("input", (event) => {
 at("copy").addEventListener("click", async () => {
   const head = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
   const text = [head, ...shown().map((each) => each.texts)].map((cells) => cells.join("\t")).join("\n");
-  try {
-    await navigator.clipboard.writeText(text);
-    told(`${count()} copied`);
-  } catch {
-    told("The browser does not let this page copy; download the CSV instead");
-  }
+  told((await copied(text)) ? `${count()} copied` : "The browser does not let this page copy; download the CSV instead");
 });
 
 // Text that a spreadsheet would run as a formula gets an apostrophe; numbers are left alone.

@@ -89,7 +89,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         title,
         every,
         style=(_FOLDER / "page.css").read_text(encoding="utf8") + table.style,
-        script=(_FOLDER / "page.js").read_text(encoding="utf8"),
+        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("page_copy.js", "page.js")),
         title_of_page=title,
         files=[(file.name, *verdict(file.rows)) for file in files],
         choices=choices,

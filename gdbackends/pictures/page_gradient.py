@@ -27,7 +27,7 @@ def gradient_page(report: GradientReport, title: str = "Gradient check") -> str:
         title,
         figures,
         style=(_FOLDER / "page.css").read_text(encoding="utf8"),
-        script=(_FOLDER / "page_gradient.js").read_text(encoding="utf8"),
+        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("page_copy.js", "page_gradient.js")),
         report=report,
         title_of_page=title,
         names=[figure.name for figure in figures],
