@@ -106,6 +106,10 @@ class Quadratic:
         """Return the cost at theta (p,)."""
         return self.least + float(self.values @ self.shares(theta) ** 2) / 2
 
+    def gradient(self, theta: Array) -> Array:
+        """Return the gradient at theta (p,), of its shape."""
+        return self.vectors @ (self.values * self.shares(theta))
+
     def after(self, start: Array, rate: float, steps: int) -> Array:
         """Return theta (p,) after so many steps from the start."""
         return self.minimum + self.vectors @ (self.shares(start) * (1 - rate * self.values) ** steps)

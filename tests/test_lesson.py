@@ -369,6 +369,6 @@ def test_sliders_move_by_the_keyboard_alone(browser, page) -> None:
     browser.open(page)
     slider = browser.driver.find_element(By.CSS_SELECTOR, "#batches input[type=range]")
     before = float(slider.get_attribute("value"))
-    slider.send_keys(Keys.ARROW_RIGHT)
-    assert float(slider.get_attribute("value")) == before + 1
-    assert browser.run("return document.getElementById('batches').views[0].signal('s')") == before + 1
+    slider.send_keys(Keys.ARROW_LEFT)
+    assert float(slider.get_attribute("value")) == before - 1
+    assert browser.run("return document.getElementById('batches').views[0].signal('s')") == before - 1

@@ -77,6 +77,7 @@ def test_a_quadratic_is_its_cost_and_its_descent_in_closed_form(table) -> None:
     cost = quadratic(objective, X, y, start)
     assert np.isclose(cost.cost(start), objective.loss(start, X, y), rtol=1e-12)
     assert np.isclose(cost.cost(cost.minimum), cost.least)
+    assert np.allclose(cost.gradient(start), objective.gradient(start, X, y), rtol=1e-11)
     theta, rate = start, 1.2 / cost.values[-1]
     for _ in range(30):
         theta = theta - rate * objective.gradient(theta, X, y)

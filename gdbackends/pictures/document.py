@@ -113,7 +113,22 @@ def bundle() -> str:
 def page_spec(chart: Any) -> dict[str, Any]:
     """Return a chart's JSON as a page holds it: as wide as there is room for, in the colours of the page."""
     spec = as_variables(finite(chart.to_dict()))
-    return spec | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    once = {"datasets": _shared(spec)} if "layer" in spec else {}
+    return spec | once | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _shared(spec: dict[str, Any]) -> dict[str, Any]:
+    """Take the named data that layers hold as text out of them, so that each stands there once; return them by name."""
+    found: dict[str, Any] = dict(spec.get("datasets", {}))
+    for layer in spec["layer"]:
+        if "layer" in layer:
+            found |= _shared(layer)
+        data = layer.get("data", {})
+        text = data.get("values")
+        if isinstance(text, str) and found.get(data.get("name"), text) == text:
+            found[data["name"]] = text
+            layer["data"] = {key: value for key, value in data.items() if key != "values"}
+    return found
 
 
 def embedded(value: Any) -> str:

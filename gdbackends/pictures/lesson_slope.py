@@ -8,11 +8,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.objectives import Convention, LinearRegression
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson_numbers import Subject
 from gdbackends.pictures.lesson_pieces import Chart, Slider, at_slider, axis, columns, short, slider
 from gdbackends.pictures.palette import dressed, shade
+from gdbackends.spectrum import Quadratic, quadratic
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,32 +21,31 @@ class Parabola:
     """The cost against the slope m, the intercept at its best for each: of the centred feature that is the mean.
 
     Attributes:
-        X: (n, 1), the centred feature.
-        y: (n,), the target.
+        costs: with the mean of the squares, and with half of it; over (2,), the slope and the level at the mean.
         at: the slider for m.
         rate: of the step that is shown, a fifth of the largest stable one.
         title: of the axis of costs.
     """
 
-    X: Array
-    y: Array
+    costs: dict[Convention, Quadratic]
     at: Slider
     rate: float
     title: str
 
-    def point(self, m: float, objective: LinearRegression) -> tuple[float, float, float]:
+    def point(self, m: float, convention: Convention = "mean") -> tuple[float, float, float]:
         """Return m, the cost, and its derivative with respect to m."""
-        value, gradient = objective.value_and_gradient(np.array([m, self.y.mean()]), self.X, self.y)
-        return m, float(value), float(gradient[0])
+        cost = self.costs[convention]
+        theta = np.array([m, cost.minimum[1]])
+        return m, cost.cost(theta), float(cost.gradient(theta)[0])
 
-    def table(self, name: str, objective: LinearRegression = LinearRegression()) -> alt.Data:  # noqa: B008 - frozen
+    def table(self, name: str, convention: Convention = "mean") -> alt.Data:
         """Return a row for each position: c0 is m, c1 the cost, c2 its derivative."""
-        return columns(name, *zip(*(self.point(m, objective) for m in self.at.positions), strict=True))
+        return columns(name, *zip(*(self.point(m, convention) for m in self.at.positions), strict=True))
 
-    def numbers(self, *objectives: LinearRegression) -> tuple[tuple[str, ...], ...]:
-        """Return rows of a table: m, then the cost and the derivative for each objective."""
+    def numbers(self, *conventions: Convention) -> tuple[tuple[str, ...], ...]:
+        """Return rows of a table: m, then the cost and the derivative in each convention."""
         places = self.at.positions[:: max(1, self.at.count // 8)]
-        return tuple((short(m), *(short(v) for each in objectives for v in self.point(m, each)[1:])) for m in places)
+        return tuple((short(m), *(short(v) for each in conventions for v in self.point(m, each)[1:])) for m in places)
 
     def axes(self) -> dict[str, Any]:
         """Return the positions of m and its cost."""
@@ -58,8 +58,8 @@ def parabola(subject: Subject) -> Parabola:
     least, wide = float(view.cost.minimum[0]), float(subject.y.std() / subject.x.std()) or 1.0
     at = slider("m", "slope m", least - 1.4 * wide, least + 1.4 * wide, least - 0.8 * wide, 112)
     rate = 0.2 * view.ends.largest_stable_rate
-    X = view.scaling.apply(subject.x[:, None])
-    return Parabola(X, subject.y, at, rate, f"cost J ({subject.target} squared)")
+    half = quadratic(LinearRegression(convention="half"), view.plain, subject.y, np.zeros(2))
+    return Parabola({"mean": view.cost, "half": half}, at, rate, f"cost J ({subject.target} squared)")
 
 
 def tangent_figure(subject: Subject) -> Figure:
@@ -91,31 +91,30 @@ def tangent_figure(subject: Subject) -> Figure:
         "The cost against the slope m, the intercept at its best for each, is a parabola. At the chosen m its tangent "
         "has the slope dJ/dm. The bar leads from m to where a step of descent takes it, the diamond: against the "
         "slope, and further the steeper it is.",
-        Table(("m", curve.title, "dJ/dm"), curve.numbers(LinearRegression())),
+        Table(("m", curve.title, "dJ/dm"), curve.numbers("mean")),
     )
 
 
 def derivative_figure(subject: Subject) -> Figure:
     """Return section 4: a secant that becomes the tangent; and the parabola with and without its factor 2."""
     curve = parabola(subject)
-    mean, half = LinearRegression(), LinearRegression(convention="half")
     return Figure(
         "derivative",
         (_secant(curve), _halves(curve)),
         f"Left: the line through the cost at m = {short(curve.at.start)} and at m + h has a slope that tends to the "
         "derivative there as h goes to 0. Right: the mean of the squares, and half of it, whose derivative "
         "has no factor 2: both are least at the same m.",
-        Table(("m", "J", "dJ/dm", "J with 1/2n", "its derivative"), curve.numbers(mean, half)),
+        Table(("m", "J", "dJ/dm", "J with 1/2n", "its derivative"), curve.numbers("mean", "half")),
     )
 
 
 def _secant(curve: Parabola) -> Chart:
-    objective, m = LinearRegression(), curve.at.start
+    m = curve.at.start
     h = slider("h", "h", 0, 1.8 * abs(curve.at.positions[-1] - m) / 2, curve.at.step * 40, 40)
-    _, cost, slope = curve.point(m, objective)
+    _, cost, slope = curve.point(m)
     steps = [each for each in h.positions if each > 0]
     h = Slider(h.name, h.label, steps[0], h.step, len(steps), h.start)
-    far = [curve.point(m + each, objective)[1] for each in h.positions]
+    far = [curve.point(m + each)[1] for each in h.positions]
     secant = [(value - cost) / each for value, each in zip(far, h.positions, strict=True)]
     moved = [m + each for each in h.positions]
     table = columns("secants", h.positions, [m] * h.count, [cost] * h.count, moved, far, secant)
@@ -137,8 +136,9 @@ def _secant(curve: Parabola) -> Chart:
 def _halves(curve: Parabola) -> Chart:
     names, colours = ["1/n", "1/2n"], [shade("good"), shade("low")]
     layers: list[Chart] = []
-    for name, convention, colour in zip(names, ("mean", "half"), colours, strict=True):
-        table = alt.Chart(curve.table(f"costs-{convention}", LinearRegression(convention=convention)))
+    conventions: tuple[Convention, ...] = ("mean", "half")
+    for name, convention, colour in zip(names, conventions, colours, strict=True):
+        table = alt.Chart(curve.table(f"costs-{convention}", convention))
         named = table.transform_calculate(c7=f"'{name}'")
         key = alt.Color("c7:N", scale=alt.Scale(domain=names, range=colours), title=None)
         here = at_slider(named, curve.at)
