@@ -132,6 +132,20 @@ def test_units_of_the_data_change_no_picture_but_its_numbers(scale, numpy_alone)
 
 
 @pytest.mark.parametrize(
+    ("x", "thin", "words"),
+    [
+        ([1e9, 1e9 + 1, 1e9 + 2], True, "rounding hides"),
+        ([60.0, 61.0, 64.0], True, "long thin valley"),
+        ([-1.0, 0.0, 1.5], False, "no thin valley"),
+    ],
+)
+def test_what_is_said_of_the_valley_is_so(x, thin, words, numpy_alone) -> None:
+    made = lesson(Dataset(np.array(x)[:, None], [1.0, 3.0, 4.0]))
+    assert made.subject.views["as it is"].thin is thin
+    assert words in made.html()
+
+
+@pytest.mark.parametrize(
     ("low", "high", "start"),
     [(-3.0, 3.0, 1.5), (0.013, 0.9, 0.2), (-1e7, 3e7, 0.0), (1e-9, 5e-9, 2e-9), (99.5, 99.7, 99.6)],
 )

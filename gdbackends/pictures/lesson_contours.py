@@ -36,6 +36,9 @@ def contours_figure(subject: Subject) -> Figure:
     most = min(30, max(4, ceil(log2(log(1000) / slowest))))
     p = Slider("p", "steps k = 2^p - 1: p", 0, 1, most + 1, min(4, most))
     height = f"{subject.target} at the mean {subject.feature}"
+    valley = "ellipses about as long as wide"
+    if raw.thin:
+        valley = "a long thin valley, drawn wider than it is; descent falls across it at once and then creeps along"
     return Figure(
         "contours",
         (
@@ -43,10 +46,9 @@ def contours_figure(subject: Subject) -> Figure:
             _paths(standardised, p, "slope w", height, "standardised"),
             _lines(subject, [raw, standardised], p),
         ),
-        f"Left: with {subject.feature} as it is, the cost's contours are a long thin valley, drawn wider than it is; "
-        "descent falls across it at once and then creeps along. Middle: standardised, the contours are circles, and "
-        "the way is straight. Right: the lines that both have after k steps. Both rates are a fifth of the largest "
-        "stable one.",
+        f"Left: with {subject.feature} as it is, the cost's contours are {valley}. Middle: standardised, the contours "
+        "are circles, and the way is straight. Right: the lines that both have after k steps. Both rates are a fifth of "
+        "the largest stable one.",
         _contours_table(subject, [raw, standardised], p),
     )
 

@@ -27,7 +27,8 @@ def limits_figure(subject: Subject) -> Figure:
         (_valley(subject, views).add_params(chosen, k.param()),),
         "The cost after k steps against the rate, as a share of the largest stable rate of each way to write "
         f"{subject.feature}. The marked best rate leaves the slowest direction least to go; right of 1 the cost grows "
-        "without end. Written as it is, no rate brings it down in so few steps.",
+        "without end."
+        + (" Written as it is, no rate brings it near its least in so few steps." if views[0].thin else ""),
         Table(
             ("written", "smallest eigenvalue", "largest", "best rate 2/(l_min + l_max)", "largest stable rate 2/l_max"),
             tuple(

@@ -43,6 +43,11 @@ class View:
     cost: Quadratic
 
     @property
+    def thin(self) -> bool:
+        """Whether the cost's contours are a long thin valley: ten times as long as wide, or more."""
+        return self.ends.singular or (self.ends.condition or 0.0) > 100
+
+    @property
     def start(self) -> Array:
         """(2,), where the descent begins."""
         return self.problem.theta0
