@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from gdbackends import check_gradient
@@ -263,7 +264,7 @@ def test_packing_loses_nothing(full: Results) -> None:
     from gdbackends.pictures.result_panels import time_panel
 
     part = [row for row in rows(full) if row.case.task.features == 10 and row.case.work == "step"]
-    specs = [{"config": config()} | time_panel(part, look(part)) for _ in range(3)]
+    specs = [{"config": config()} | time_panel(part, series(part), look(part)) for _ in range(3)]
     (figure,), said = packed([Figure("x", tuple(map(Drawn, specs)), "")])
 
     def whole(value):
@@ -479,6 +480,20 @@ def test_the_first_calls_of_a_size_and_number_of_calls(browser, quick: Results, 
         for row in rows(quick):
             if (row.case.task.rows, row.case.task.features) == size and row.timing and row.first_call_s:
                 assert duration(row.first_call_s + calls * row.timing.median) in texts
+
+
+@pytest.mark.browser
+def test_what_is_said_under_the_pointer_is_text(browser, full_page: Path) -> None:
+    browser.open(full_page)
+    browser.run(
+        "document.documentElement.style.scrollBehavior = 'auto'; document.getElementById('agreement').scrollIntoView()"
+    )
+    (cross,) = browser.driver.find_elements("css selector", "#agreement svg path[fill='var(--bad)']")
+    ActionChains(browser.driver).move_to_element(cross).perform()
+    said = browser.run("return document.querySelector('#vg-tooltip-element').innerHTML")
+    assert "disagrees" in said and "m:&lt;/script&gt;" in said
+    assert browser.run("return document.querySelectorAll('#vg-tooltip-element script').length") == 0
+    assert browser.console() == []
 
 
 @pytest.mark.browser

@@ -15,13 +15,13 @@ from gdbackends.measurement.words import duration
 
 def findings(table: Sequence[Row]) -> list[str]:
     """Return what the rows come to, a line each: who is fastest, when a compile is paid, and what an import takes."""
-    return [*advices(table), *payments(table), *imports(table)]
+    return [*advices(series(table)), *payments(table), *imports(table)]
 
 
-def advices(table: Sequence[Row]) -> list[str]:
+def advices(every: Sequence[Series]) -> list[str]:
     """Return the advice for each work and number of features."""
     lines: list[str] = []
-    for found in series(table):
+    for found in every:
         if len(found.places) == 1:
             continue
         task = found.task

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gdbackends.benchmarking.advice import advices, imports, payments
 from gdbackends.benchmarking.changes import Change, changes
+from gdbackends.benchmarking.findings import series
 from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.rows import Row
 from gdbackends.errors import InputError
@@ -124,8 +125,9 @@ def _choice(
     parts = {file.name: by_file[file.name][group] for file in files if group in by_file[file.name]}
     here = {name: [c for c in found if Group.of(c.case) == group] for name, found in since.items()}
     whole = {file.name: file.rows for file in files}
-    said = [Said(name, fastest(rows), [*advices(rows), *payments(rows)], winners(rows)) for name, rows in parts.items()]
-    found = list(figures(Shown(number, group, parts, shown, here, whole)))
+    every = {name: series(rows) for name, rows in parts.items()}
+    said = [Said(name, fastest(of), [*advices(of), *payments(parts[name])], winners(of)) for name, of in every.items()]
+    found = list(figures(Shown(number, group, parts, every, shown, here, whole)))
     panels = len(found[0].panels)
     columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
     headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in found]

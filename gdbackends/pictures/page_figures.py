@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from gdbackends.benchmarking.advice import paid
 from gdbackends.benchmarking.cells import WRITTEN, ordered
 from gdbackends.benchmarking.changes import Change
-from gdbackends.benchmarking.findings import Crossover, Series, series
+from gdbackends.benchmarking.findings import Crossover, Series
 from gdbackends.benchmarking.rows import Row
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.result_charts import bars, lanes
@@ -44,6 +44,7 @@ class Shown:
         number: of the group, from 0.
         group: what it is.
         parts: by the file's name, its rows in the group.
+        series: by the file's name, what its rows show.
         look: of all charts.
         changed: by the name of a later file, what changed since the first, in this group.
         whole: by the file's name, all its rows.
@@ -52,6 +53,7 @@ class Shown:
     number: int
     group: Group
     parts: Mapping[str, Sequence[Row]]
+    series: Mapping[str, Sequence[Series]]
     look: Look
     changed: Mapping[str, Sequence[Change]]
     whole: Mapping[str, Sequence[Row]]
@@ -60,6 +62,10 @@ class Shown:
     def every(self) -> list[Row]:
         """The rows of all files."""
         return [row for rows in self.parts.values() for row in rows]
+
+    def of(self, name: str, d: int) -> list[Series]:
+        """Return what the rows of a file with so many features show."""
+        return [each for each in self.series[name] if each.task.features == d]
 
     def titled(self, chart: Spec, name: str, title: str = "", height: int = _HEIGHT) -> Drawn:
         """Return a chart dressed, under what it shows: the title, and the file where there are several."""
@@ -92,7 +98,7 @@ def figures(shown: Shown) -> Iterator[Figure]:
 def _times(shown: Shown) -> Figure:
     by_file = {name: by_features(part) for name, part in shown.parts.items()}
     panels = [
-        shown.titled(time_panel(sizes[d], shown.look, like=shown.every, legend=False), name, features(d))
+        shown.titled(time_panel(sizes[d], shown.of(name, d), shown.look, shown.every, legend=False), name, features(d))
         for d in by_features(shown.every)
         for name, sizes in by_file.items()
         if any(row.timing for row in sizes.get(d, []))
@@ -161,8 +167,7 @@ def _changes(shown: Shown) -> Figure | None:
 
 def _crossovers(shown: Shown) -> Figure | None:
     found: dict[str, list[tuple[Series, Crossover]]] = {
-        name: [(of, crossing) for of in series(part) for crossing in of.crossovers]
-        for name, part in shown.parts.items()
+        name: [(of, crossing) for of in every for crossing in of.crossovers] for name, every in shown.series.items()
     }
     found = {name: each for name, each in found.items() if each}
     if not found:

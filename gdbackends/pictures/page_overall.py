@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from gdbackends.pictures.document import Figure
 from gdbackends.pictures.page_text import File
@@ -11,7 +12,12 @@ from gdbackends.pictures.result_panels import Spec, agreement_panel, bandwidth_p
 from gdbackends.pictures.result_scales import Look
 
 _WHERE = " The numbers are in the table of all rows: "
-HEADINGS = {"agreement": "Agreement beside speed", "memory": "Peak memory", "bandwidth": "Share of the bandwidth"}
+HEADINGS = {
+    "agreement": "Agreement beside speed",
+    "memory": "Peak memory",
+    "device-memory": "Peak memory of the device",
+    "bandwidth": "Share of the bandwidth",
+}
 """Of the figures, by their names."""
 
 
@@ -30,6 +36,10 @@ def overall(files: Sequence[File], shown: Look) -> Iterator[Figure]:
             "(logarithmic)."
         )
         yield _figure("memory", files, shown, memory_panel, caption + _WHERE + "memory.", "peak_bytes")
+    if any(row.device_peak_bytes is not None for file in files for row in file.rows):
+        caption = "A point a case: the most memory of the device, against the bytes of the data (logarithmic)."
+        panel = partial(memory_panel, of="device_peak_bytes")
+        yield _figure("device-memory", files, shown, panel, caption + _WHERE + "on device.", "device_peak_bytes")
     if any(row.share is not None for file in files for row in file.rows):
         caption = (
             "A point a case whose data exceed the last cache: the bytes that must be read, over the time and over the "

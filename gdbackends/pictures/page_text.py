@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from gdbackends.benchmarking.cells import size
-from gdbackends.benchmarking.findings import series
+from gdbackends.benchmarking.findings import Series
 from gdbackends.benchmarking.results import BAD, FAILURES, Results
 from gdbackends.benchmarking.rows import Row
 
@@ -59,9 +59,8 @@ def _cases(count: int) -> str:
     return f"{count:,} case was" if count == 1 else f"{count:,} cases were"
 
 
-def fastest(table: Sequence[Row]) -> str:
+def fastest(every: Sequence[Series]) -> str:
     """Return at how many sizes who is the fastest, of the best tuning if there is one; "" of one place alone."""
-    every = series(table)
     best = [each for each in every if each.tuning == "best"] or every
     found = [at for each in best if len(each.places) > 1 for at in each.winners]
     alone = Counter(at.first[0].label for at in found if len(at.first) == 1)

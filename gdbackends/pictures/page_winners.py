@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.findings import Winner, series
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.findings import Series, Winner
 from gdbackends.pictures.result_rows import features
 
 
@@ -39,9 +38,8 @@ class Winners:
     lines: tuple[tuple[str, tuple[Cell | None, ...]], ...]
 
 
-def winners(table: Sequence[Row]) -> Winners:
-    """Return who is fastest at each size, for rows of one work, objective and dtype."""
-    found = series(table)
+def winners(found: Sequence[Series]) -> Winners:
+    """Return who is fastest at each size, for series of one work, objective and dtype."""
     sizes = sorted({at.rows for each in found for at in each.winners})
     several = len({each.tuning for each in found}) > 1
     lines: list[tuple[str, tuple[Cell | None, ...]]] = []

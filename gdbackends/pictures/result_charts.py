@@ -23,7 +23,7 @@ from gdbackends.pictures.result_scales import look
 def times(table: Table) -> Any:
     """Return time against rows with 99 % intervals, a panel for each number of features, of the first group."""
     found = next(iter(groups(rows_of(table)).values()))
-    panels = {d: time_panel(some, look(found), like=found) for d, some in by_features(found).items()}
+    panels = {d: time_panel(some, series(some), look(found), found) for d, some in by_features(found).items()}
     return together({features(d): panel for d, panel in panels.items()})
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.cells import size, timed, unusual
-from gdbackends.benchmarking.findings import Crossover, Series, series
+from gdbackends.benchmarking.findings import Crossover, Series
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio
 from gdbackends.pictures.palette import shade
 from gdbackends.pictures.result_rows import inline, point, time_point
@@ -30,13 +30,15 @@ _ROWS = {"field": "c0", "type": "quantitative", "format": ",", "title": "rows"}
 _CASE = {"field": "c8", "type": "nominal", "title": "case"}
 
 
-def time_panel(table: Sequence[Row], shown: Look, *, like: Sequence[Row] = (), legend: bool = True) -> Spec:
+def time_panel(
+    table: Sequence[Row], found: Sequence[Series], shown: Look, like: Sequence[Row] = (), *, legend: bool = True
+) -> Spec:
     """Return time against rows, on an axis with room for those of `like`. Shaded: where the fastest changes."""
     points = [time_point(row, timed(row)) for row in table]
     every = [*_ends(points), *_ends([time_point(row, "") for row in like])]
     value = logarithmic("c1", every, f"time of a {table[0].case.work}", _SECONDS)
-    usual = [found for found in series(table) if found.tuning == shown.variants[0] or len(shown.variants) == 1]
-    bands = _bands([c for found in usual for c in found.crossovers if _of_the_fastest(c, found)])
+    usual = [each for each in found if each.tuning == shown.variants[0] or len(shown.variants) == 1]
+    bands = _bands([c for each in usual for c in each.crossovers if _of_the_fastest(c, each)])
     return curves(points, shown, value, bands, sizes=[row.case.task.rows for row in like], legend=legend)
 
 
@@ -118,9 +120,9 @@ def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
     return point(row.case, speed, text) | {"c7": short(row.agreement, 2), "c8": _what(row)}
 
 
-def memory_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
-    """Return peak memory, of the process, against the bytes of the data."""
-    found = [(row, row.peak_bytes / 1e6) for row in table if row.peak_bytes is not None]
+def memory_panel(table: Sequence[Row], shown: Look, *, of: str = "peak_bytes", legend: bool = True) -> Spec:
+    """Return peak memory, of the process or ("device_peak_bytes") the device, against the bytes of the data."""
+    found = [(row, getattr(row, of) / 1e6) for row in table if getattr(row, of) is not None]
     points = [point(row.case, most, f"{most:,.0f} MB") | _bytes(row) for row, most in found]
     axis = {"axis": {"labelExpr": _MEGABYTES}, "title": "peak memory"}
     return _by_bytes(points, shown, axis, legend)
