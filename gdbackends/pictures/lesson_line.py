@@ -67,9 +67,8 @@ def _line(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
 
 def _losses(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
     rows = alt.Chart(points(subject)).transform_calculate(c2="pow(m*datum.c0+b-datum.c1,2)")
-    squares = rows.mark_bar(
-        color=shade("high"), width=max(1.0, min(5.0, 250 / subject.shown.size)), opacity=0.8
-    ).encode(
+    bar = max(1.0, min(5.0, 250 / subject.shown.size))
+    squares = rows.mark_bar(color=shade("high"), width=bar, opacity=0.8).encode(
         x=axis(alt.X, "c0", subject.feature, padded(subject.x)),
         y=alt.Y(
             "c2:Q", title=f"loss of an example ({subject.target} squared)", axis=alt.Axis(format="~s", tickCount=6)
