@@ -47,8 +47,8 @@ def contours_figure(subject: Subject) -> Figure:
             _lines(subject, [raw, standardised], p),
         ),
         f"Left: with {subject.feature} as it is, the cost's contours are {valley}. Middle: standardised, the contours "
-        "are circles, and the way is straight. Right: the lines that both have after k steps. Both rates are a fifth of "
-        "the largest stable one.",
+        "are circles, and the way is straight. Right: the lines that both have after k steps. Both rates are a fifth "
+        "of the largest stable one.",
         _contours_table(subject, [raw, standardised], p),
     )
 
