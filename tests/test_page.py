@@ -17,6 +17,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from gdbackends import check_gradient
+from gdbackends.benchmarking.case import Place
 from gdbackends.benchmarking.cells import ordered
 from gdbackends.benchmarking.changes import changes
 from gdbackends.benchmarking.findings import series
@@ -30,6 +31,7 @@ from gdbackends.pictures.page import page
 from gdbackends.pictures.page_gradient import gradient_page
 from gdbackends.pictures.page_packing import packed
 from gdbackends.pictures.page_text import names
+from gdbackends.pictures.result_rows import features
 from gdbackends.pictures.result_scales import logarithmic, look, variant
 
 QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
@@ -112,7 +114,9 @@ def test_the_page_says_what_the_package_finds(full: Results) -> None:
     assert '<div class="verdict bad">' in text
     for each in series(found):
         for crossing in each.crossovers:
-            assert f"{crossing.small.label}, then {crossing.large.label}" in text
+            first, then = (Place(p.backend).label for p in (crossing.small, crossing.large))
+            tuning = "" if each.tuning == "best" else ", idiomatic"
+            assert f"{features(each.task.features)}{tuning}: {first}, then {then}" in text
     for heading in ("Gradient over loss", "At its best, over idiomatic", "When a first call is paid", "Peak memory"):
         assert heading in text
     for row in found:

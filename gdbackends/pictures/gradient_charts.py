@@ -65,7 +65,7 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
         | {"c6": f"{ratio:.2g}" if isfinite(ratio) else "not finite"}
         for k, (name, ratio) in enumerate(found)
     ]
-    title = "difference over what rounding allows"
+    title = "of what rounding allows"
     across = logarithmic("c1", [1.0, most, *(p["c1"] for p in points)], title, "format(datum.value, '~g')")
     # the place is a number and its name a label: two components may have the same name
     names = {"field": "c0", "type": "ordinal", "title": None, "axis": {"labels": False, "ticks": False}}

@@ -12,7 +12,7 @@ from gdbackends.benchmarking.changes import Change
 from gdbackends.benchmarking.findings import Crossover, Series
 from gdbackends.benchmarking.rows import Row
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.result_charts import bars, lanes
+from gdbackends.pictures.result_charts import bars, in_turn, lanes
 from gdbackends.pictures.result_costs import crossover_panel, first_call_panel, paid_panel, paid_points
 from gdbackends.pictures.result_dress import Drawn, config
 from gdbackends.pictures.result_panels import Points, Spec, ratio_panel, time_panel
@@ -191,7 +191,7 @@ def _crossovers(shown: Shown) -> Figure | None:
 
 
 def _of(of: Series, crossing: Crossover) -> str:
-    return f"{features(of.task.features)}: {crossing.small.label}, then {crossing.large.label}"
+    return f"{features(of.task.features)}{in_turn(of, crossing)}"
 
 
 def _ends(crossing: Crossover) -> tuple[float, float, float]:

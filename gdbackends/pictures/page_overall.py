@@ -26,8 +26,8 @@ def overall(files: Sequence[File], shown: Look) -> Iterator[Figure]:
     if any(row.agreement is not None for file in files for row in file.rows):
         caption = (
             "A point a case. Across, the largest difference from the truth over what rounding allows: left of the red "
-            "line a backend agrees. Upward, how many times as fast as NumPy; both axes logarithmic. Red crosses at the "
-            "foot have no time."
+            "line a backend agrees. Upward, how many times as fast as NumPy; both axes logarithmic. A red cross at the "
+            "foot has no time; at the right edge it differs by a hundred times more than any other, or by far more."
         )
         yield _figure("agreement", files, shown, agreement_panel, caption + _WHERE + "agrees, x NumPy.", "agreement")
     if any(row.peak_bytes is not None for file in files for row in file.rows):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdbackends.benchmarking.advice import paid
+from gdbackends.benchmarking.case import Place
 from gdbackends.benchmarking.cells import USUAL
 from gdbackends.benchmarking.findings import Crossover, Series, series
 from gdbackends.benchmarking.rows import Row
@@ -91,8 +92,13 @@ def bandwidth(table: Table) -> Any:
 def crossover_name(of: Series, crossing: Crossover) -> str:
     """Return what a crossover is of."""
     unusual = [t for t in (of.task.objective, of.task.dtype) if t not in USUAL]
-    where = ", ".join([of.work, features(of.task.features), *unusual])
-    return f"{where}: {crossing.small.label}, then {crossing.large.label}"
+    return ", ".join([of.work, features(of.task.features), *unusual]) + in_turn(of, crossing)
+
+
+def in_turn(of: Series, crossing: Crossover) -> str:
+    """Return the tuning, unless it is the usual one, and the two places that change order."""
+    first, then = (Place(p.backend, p.device, p.threads).label for p in (crossing.small, crossing.large))
+    return f"{'' if of.tuning in USUAL else f', {of.tuning}'}: {first}, then {then}"
 
 
 def bars(table: Sequence[Row]) -> int:

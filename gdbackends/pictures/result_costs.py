@@ -33,7 +33,7 @@ def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (
     place = {"field": "c8", "type": "nominal", "title": None, "sort": _order(data, shown), "axis": {"labelLimit": 130}}
     axis = {"labelExpr": seconds("datum.value"), "tickCount": 4}
     first: Spec = {"field": "c2", "type": "quantitative", "stack": None, "axis": axis}
-    first |= {"title": "first call (dark) and calls after it (pale)"}
+    first |= {"title": "time in all"}
     whole = {"field": "c3", "type": "quantitative", "title": first["title"]}
     looks = {name: each for name, each in shown.encoding(legend=False).items() if name in ("color", "stroke")}
     bar = {"type": "bar", "height": {"band": 0.6}, "strokeWidth": 1.5}
@@ -131,7 +131,7 @@ def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Loo
     rule = {"type": "rule", "strokeWidth": 3, "color": shade("data"), "yOffset": 8}
     tick = {"type": "tick", "thickness": 3, "height": 16, "color": shade("ink"), "yOffset": 8}
     dot = {"type": "point", "filled": True, "opacity": 1, "strokeWidth": 1.5, "size": 90, "yOffset": 8}
-    text = {"type": "text", "align": "left", "dy": -12, "color": shade("ink")}
+    text = {"type": "text", "align": "left", "dy": -12, "fontSize": 12, "color": shade("ink")}
     looks = {"x": same(across), "y": lane, "tooltip": told} | shown.encoding(legend=False)
     return {
         "data": inline(lanes),
