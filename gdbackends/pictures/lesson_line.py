@@ -9,6 +9,7 @@ from gdbackends.objectives import AbsoluteError, LinearRegression, SquaredError
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson_numbers import Subject
 from gdbackends.pictures.lesson_pieces import (
+    LABEL,
     ONCE,
     Chart,
     Slider,
@@ -22,6 +23,7 @@ from gdbackends.pictures.lesson_pieces import (
     scatter,
     short,
     slider,
+    written,
 )
 from gdbackends.pictures.palette import dressed, shade
 
@@ -60,7 +62,7 @@ def _line(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
         errors.encode(x="c0:Q", y="c1:Q", y2="c2:Q"),
         scatter(subject, padded(subject.y, 0.35)),
         drawn.encode(x="c0:Q", y="c1:Q"),
-        readout(f"'cost J = '+format({cost},',.4~r')"),
+        readout(f"'cost J = '+{written(cost)}"),
     )
     return dressed(layers.add_params(m.param(), b.param()))
 
@@ -71,14 +73,16 @@ def _losses(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
     squares = rows.mark_bar(color=shade("high"), width=bar, opacity=0.8).encode(
         x=axis(alt.X, "c0", subject.feature, padded(subject.x)),
         y=alt.Y(
-            "c2:Q", title=f"loss of an example ({subject.target} squared)", axis=alt.Axis(format="~s", tickCount=6)
+            "c2:Q",
+            title=f"loss of an example ({subject.target} squared)",
+            axis=alt.Axis(labelExpr=LABEL, tickCount=6),
         ),
     )
     mean = alt.Chart(ONCE).transform_calculate(c3=cost)
     layers = alt.layer(
         squares,
         mean.mark_rule(color=shade("good"), strokeWidth=2.5).encode(y="c3:Q"),
-        readout(f"'mean: cost J = '+format({cost},',.4~r')", colour="good"),
+        readout(f"'mean: cost J = '+{written(cost)}", colour="good"),
     )
     return dressed(layers.add_params(m.param(bound=False), b.param(bound=False)))
 

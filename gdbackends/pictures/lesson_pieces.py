@@ -78,6 +78,10 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else text
 
 
+LABEL = "datum.value!==0&&(abs(datum.value)>=1e6||abs(datum.value)<1e-3)?format(datum.value,'~e'):datum.label"
+"""The label of an axis, as a chart expression: very large and small numbers as powers of ten."""
+
+
 def columns(name: str, *values: Any) -> alt.Data:
     """Return columns as a chart's data, their fields c0, c1, ...: one text of JSON, which altair copies in no time."""
     lists = [np.asarray(each).tolist() for each in values]
@@ -97,10 +101,10 @@ def padded(values: Array, share: float = 0.08) -> list[float]:
     return [low - room, high + room]
 
 
-def axis(kind: Any, field: str, title: str, domain: Sequence[float] | None = None, **more: Any) -> Any:
+def axis(kind: Any, field: str, title: str, domain: Sequence[float] | None = None) -> Any:
     """Return a position: kind is alt.X or alt.Y, the field a quantity."""
     scale = alt.Scale(zero=False, nice=False, domain=alt.Undefined if domain is None else list(domain))
-    return kind(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6, **more))
+    return kind(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6, labelExpr=LABEL))
 
 
 def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -> Any:
@@ -124,6 +128,11 @@ def scatter(subject: Subject, y_domain: Sequence[float] | None = None) -> Chart:
             y=axis(alt.Y, "c1", subject.target, padded(subject.y) if y_domain is None else y_domain),
         )
     )
+
+
+def written(expression: str) -> str:
+    """Return a number as a chart expression writes it, with four digits."""
+    return f"format({expression},abs({expression})<1e6&&abs({expression})>=1e-3?',.4~r':'.4~g')"
 
 
 def readout(expression: str, dy: int = 0, colour: str = "ink") -> Chart:

@@ -10,7 +10,7 @@ import numpy as np
 from gdbackends.descent import Fit, fit
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson_numbers import Subject
-from gdbackends.pictures.lesson_pieces import at_slider, axis, columns, padded, scatter, short, slider
+from gdbackends.pictures.lesson_pieces import at_slider, axis, columns, padded, scatter, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
 
 
@@ -32,7 +32,7 @@ def prediction_figure(subject: Subject) -> Figure:
     vertical = axis(alt.Y, "c1", subject.target, padded(np.concatenate((subject.y, predicted))))
     place = {"x": horizontal, "y": vertical}
     points = scatter(subject).encode(**place)
-    said = here.transform_calculate(said="format(datum.c0,'.4~r')+' → '+format(datum.c1,',.4~r')")
+    said = here.transform_calculate(said=f"{written('datum.c0')}+' → '+{written('datum.c1')}")
     layers = alt.layer(
         alt.Chart(table)
         .mark_area(color=shade("good"), opacity=0.13, clip=True)

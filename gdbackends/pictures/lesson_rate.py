@@ -92,7 +92,7 @@ def _descent(subject: Subject, view: View, start: Array, rate: str, steps: str, 
     top = max(costs)
     axes = {
         "x": axis(alt.X, "c1", "slope w, standardised", (grid[0], grid[-1])),
-        "y": axis(alt.Y, "c2", f"cost J ({subject.target} squared)", (0, top), format="~s"),
+        "y": axis(alt.Y, "c2", f"cost J ({subject.target} squared)", (0, top)),
     }
     curve = alt.Chart(columns("curve", np.zeros_like(grid), grid, costs)).mark_line(color=shade("data"), opacity=0.7)
     path = (

@@ -11,7 +11,7 @@ import numpy as np
 from gdbackends.objectives import Convention, LinearRegression
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson_numbers import Subject
-from gdbackends.pictures.lesson_pieces import Chart, Slider, at_slider, axis, columns, short, slider
+from gdbackends.pictures.lesson_pieces import Chart, Slider, at_slider, axis, columns, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
 from gdbackends.spectrum import Quadratic, quadratic
 
@@ -49,7 +49,7 @@ class Parabola:
 
     def axes(self) -> dict[str, Any]:
         """Return the positions of m and its cost."""
-        return {"x": axis(alt.X, "c0", "slope m"), "y": axis(alt.Y, "c1", self.title, format="~s")}
+        return {"x": axis(alt.X, "c0", "slope m"), "y": axis(alt.Y, "c1", self.title)}
 
 
 def parabola(subject: Subject) -> Parabola:
@@ -72,7 +72,7 @@ def tangent_figure(subject: Subject) -> Figure:
     step = here.transform_calculate(c3=f"datum.c0-{curve.rate!r}*datum.c2")
     told = "datum.c2<0?'it falls: m must grow':datum.c2>0?'it rises: m must fall':'it is level: m is best'"
     place = {"x": alt.value(alt.ExprRef("width/2")), "y": alt.value(4)}
-    said = here.transform_calculate(said=f"['dJ/dm = '+format(datum.c2,',.3~r'), {told}]")
+    said = here.transform_calculate(said=f"['dJ/dm = '+{written('datum.c2')}, {told}]")
     layers = alt.layer(
         alt.Chart(table).mark_line(color=shade("data"), clip=True).encode(**curve.axes()),
         here.transform_calculate(**ends)
@@ -120,7 +120,7 @@ def _secant(curve: Parabola) -> Chart:
     table = columns("secants", h.positions, [m] * h.count, [cost] * h.count, moved, far, secant)
     here = at_slider(alt.Chart(table), h)
     point = here.mark_point(color=shade("high"), filled=True, size=110, opacity=1)
-    told = f"['(J(m + h) - J(m)) / h = '+format(datum.c5,',.4~r'), 'dJ/dm = '+format({slope!r},',.4~r')]"
+    told = f"['(J(m + h) - J(m)) / h = '+{written('datum.c5')}, 'dJ/dm = '+{written(repr(slope))}]"
     layers = alt.layer(
         alt.Chart(curve.table("parabola")).mark_line(color=shade("data")).encode(**curve.axes()),
         here.mark_rule(color=shade("high"), strokeWidth=2.5).encode(x="c1:Q", y="c2:Q", x2="c3:Q", y2="c4:Q"),
@@ -142,7 +142,7 @@ def _halves(curve: Parabola) -> Chart:
         named = table.transform_calculate(c7=f"'{name}'")
         key = alt.Color("c7:N", scale=alt.Scale(domain=names, range=colours), title=None)
         here = at_slider(named, curve.at)
-        said = here.transform_calculate(said="'slope '+format(datum.c2,',.3~r')")
+        said = here.transform_calculate(said=f"'slope '+{written('datum.c2')}")
         layers += [
             named.mark_line(strokeDash=[1, 0] if convention == "mean" else [6, 3]).encode(**curve.axes(), color=key),
             here.mark_point(filled=True, size=110, opacity=1, color=colour).encode(x="c0:Q", y="c1:Q"),
