@@ -28,7 +28,8 @@ def missing() -> str:
     """Return what is not installed, and what to type; "" if nothing is missing."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     absent += [] if AXE.exists() else [f"{AXE.name} in {AXE.parent}"]
-    return f"not installed: {', '.join(absent)}; run: make browser or leave them out: -m 'not browser and not timing'" if absent else ""
+    how = "run: make browser (or leave them out: -m 'not browser and not timing')"
+    return f"not installed: {', '.join(absent)}; {how}" if absent else ""
 
 
 class Browser:
