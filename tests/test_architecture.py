@@ -18,6 +18,7 @@ FLOORS = [  # a room imports only from floors below its own, or from its own fol
     {"descent"},
     {"agreement", "derivation", "measurement"},
     {"comparison", "doctor", "benchmarking"},
+    {"pictures"},
     {"cli", "pytest_plugin"},
 ]
 GROUND = [
@@ -98,13 +99,16 @@ def test_a_framework_is_imported_in_one_room() -> None:
     for framework, homes in HOMES.items():
         found = {p for p, tree in trees().items() if any(i.split(".")[0] == framework for i in imports(tree))}
         assert found == homes
+    for package in ("altair", "vl_convert", "jinja2"):
+        found = {room(p) for p, tree in trees().items() if any(i.split(".")[0] == package for i in imports(tree))}
+        assert found == {"pictures"}
 
 
 def test_importing_the_package_loads_no_framework() -> None:
     code = (
         "import sys, gdbackends; assert 'numpy' not in sys.modules; from gdbackends import *; import gdbackends.cli;"
         "heavy = {'jax', 'jaxlib', 'torch', 'rich', 'scipy', 'sklearn', 'matplotlib', 'polars', 'pandas', 'narwhals'};"
-        "heavy |= {'sympy', 'pyarrow'};"
+        "heavy |= {'sympy', 'pyarrow', 'altair', 'vl_convert', 'jinja2'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ from gdbackends.benchmarking.crew import outcome
 from gdbackends.benchmarking.findings import series, winner
 from gdbackends.benchmarking.launch import _hidden
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
-from gdbackends.benchmarking.rows import beside, paid_after, ratio, records, rows, spread
+from gdbackends.benchmarking.rows import beside, by_case, paid_after, ratio, records, rows, spread
 from gdbackends.benchmarking.work import Unsupported, work
 from gdbackends.descent import prepare
 from gdbackends.errors import InputError
@@ -413,7 +413,7 @@ def test_a_compile_is_paid_for_after_some_steps() -> None:
     numpy, jax = table
     assert paid_after(jax, numpy) == pytest.approx((0.09 - 9e-6) / 9e-6)
     assert paid_after(numpy, jax) is None
-    assert beside(jax, table, backend="numpy") is numpy
+    assert beside(jax, by_case(table), backend="numpy") is numpy
 
 
 def test_a_change_needs_the_interval_and_the_threshold() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gdbackends import LinearRegression, fit
 from gdbackends.descent import Stop
-from gdbackends.spectrum import batch_curvature, spectrum
+from gdbackends.spectrum import batch_curvature, quadratic, spectrum
 
 
 def test_a_known_hessian() -> None:
@@ -69,3 +69,19 @@ def test_batch_curvature_bounds_every_batch() -> None:
     for _ in range(200):
         rows = generator.choice(12, 3, replace=False)
         assert np.linalg.eigvalsh(objective.curvature(np.eye(3), design[rows]))[-1] <= bound * (1 + 1e-12)
+
+
+def test_a_quadratic_is_its_cost_and_its_descent_in_closed_form(table) -> None:
+    X, y = table
+    objective, start = LinearRegression(l2=0.3), np.arange(4.0)
+    cost = quadratic(objective, X, y, start)
+    assert np.isclose(cost.cost(start), objective.loss(start, X, y), rtol=1e-12)
+    assert np.isclose(cost.cost(cost.minimum), cost.least)
+    assert np.allclose(cost.gradient(start), objective.gradient(start, X, y), rtol=1e-11)
+    theta, rate = start, 1.2 / cost.values[-1]
+    for _ in range(30):
+        theta = theta - rate * objective.gradient(theta, X, y)
+    assert np.allclose(cost.after(start, rate, 30), theta, rtol=1e-9)
+    assert (cost.values[0], cost.values[-1]) == pytest.approx(
+        (spectrum(objective, X, 4).smallest, spectrum(objective, X, 4).largest)
+    )

@@ -16,7 +16,7 @@ from gdbackends.backends import names
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Grid
 from gdbackends.benchmarking.results import ResultsFile
-from gdbackends.benchmarking.rows import beside, ratio, rows
+from gdbackends.benchmarking.rows import beside, by_case, ratio, rows
 from gdbackends.measurement.environment import affinity
 from gdbackends.measurement.runner import Worker
 from gdbackends.measurement.timing import batches, marginal_step, measure
@@ -96,6 +96,6 @@ def test_a_backend_is_not_called_different_from_itself(name: str, require, tmp_p
     with ResultsFile(str(tmp_path / "r.jsonl")) as file:
         bench(cases, file, plan, begin(file, plan))
         table = rows(file.results)
-    found = [ratio(beside(row, table, backend=twin), row) for row in table if row.case.place.backend == name]
+    found = [ratio(beside(row, by_case(table), backend=twin), row) for row in table if row.case.place.backend == name]
     assert len(found) == 8
     assert sum(r.differs() for r in found) <= 1

@@ -1,4 +1,4 @@
-"""The advice in a sentence: who is fastest up to which size, by how much, and who never is."""
+"""What the rows come to in words: who is fastest up to which size, by how much, and when a compile is paid."""
 
 from __future__ import annotations
 
@@ -6,8 +6,57 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.findings import Crossover, Series, Winner
+from gdbackends.benchmarking.cells import USUAL, size
+from gdbackends.benchmarking.findings import Crossover, Series, Winner, series
+from gdbackends.benchmarking.rows import Row, beside, by_case, paid_after, ratio
 from gdbackends.measurement.student import Estimate
+from gdbackends.measurement.words import duration
+
+
+def findings(table: Sequence[Row]) -> list[str]:
+    """Return what the rows come to, a line each: who is fastest, when a compile is paid, and what an import takes."""
+    return [*advices(series(table)), *payments(table), *imports(table)]
+
+
+def advices(every: Sequence[Series]) -> list[str]:
+    """Return the advice for each work and number of features."""
+    lines: list[str] = []
+    for found in every:
+        if len(found.places) == 1:
+            continue
+        task = found.task
+        what = f"{found.work}, {task.features} feature{'s' if task.features > 1 else ''}"
+        usual = [text for text in (task.objective, task.dtype, found.tuning) if text not in USUAL]
+        lines.append(f"{', '.join([what, *usual])}: {advice(found)}.")
+    return lines
+
+
+def payments(table: Sequence[Row]) -> list[str]:
+    """Return for each place after how many steps its first call has been paid for."""
+    lines: list[str] = []
+    for name, after in paid(table).items():
+        ends = [f"{float(f'{steps:.2g}'):,.0f} steps ({size(row)})" for steps, row in sorted(after, key=_first)]
+        text = " to ".join(dict.fromkeys((ends[0], ends[-1])))
+        lines.append(f"{name}: its first call has been paid for after {text}, against NumPy, where it is faster.")
+    return lines
+
+
+def imports(table: Sequence[Row]) -> list[str]:
+    """Return what importing each framework takes; no line where nothing was imported."""
+    taken = {row.case.place.label: row.import_s for row in table if row.import_s}
+    return ["import: " + ", ".join(f"{name} {duration(seconds)}" for name, seconds in taken.items())] if taken else []
+
+
+def paid(table: Sequence[Row]) -> dict[str, list[tuple[float, Row]]]:
+    """Return by place the steps after which a dearer first call is paid, against NumPy, where it is faster for sure."""
+    found: dict[str, list[tuple[float, Row]]] = {}
+    others = by_case(table)
+    for row in table:
+        base = beside(row, others, backend="numpy", device="cpu")
+        steps = paid_after(row, base) if base and row.case.work == "step" else None
+        if steps and base and (against := ratio(row, base)) and against.differs():
+            found.setdefault(row.case.place.label, []).append((steps, row))
+    return found
 
 
 def advice(found: Series) -> str:
@@ -74,3 +123,7 @@ def _about(rows: float) -> str:
 
 def _factor(found: Estimate) -> float:
     return found.value
+
+
+def _first(pair: tuple[float, Row]) -> float:
+    return pair[0]

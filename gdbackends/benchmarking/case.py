@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import product
 from math import inf
 from typing import Any
@@ -118,7 +118,7 @@ class Case:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the case is: names and values that JSON can hold."""
-        return {**asdict(self.place), **asdict(self.task), "work": self.work}
+        return {**vars(self.place), **vars(self.task), "work": self.work}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Case:

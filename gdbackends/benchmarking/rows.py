@@ -122,10 +122,14 @@ def ratio(row: Row, base: Row) -> Estimate | None:
     return estimate([row.by_launch[number] - base.by_launch[number] for number in both]) if both else None
 
 
-def beside(row: Row, others: Iterable[Row], **changed: Any) -> Row | None:
+def beside(row: Row, others: Mapping[Case, Row], **changed: Any) -> Row | None:
     """Return the row whose case differs from this one's in these alone: names of the case."""
-    wanted = row.case.to_dict() | changed
-    return next((other for other in others if other.case.to_dict() == wanted), None)
+    return others.get(Case.from_dict(row.case.to_dict() | changed))
+
+
+def by_case(table: Iterable[Row]) -> dict[Case, Row]:
+    """Return the rows by their cases."""
+    return {row.case: row for row in table}
 
 
 def spread(row: Row) -> float:
@@ -147,7 +151,8 @@ def paid_after(row: Row, base: Row) -> float | None:
 def records(results: Results) -> list[dict[str, Any]]:
     """Return what is to be exported: a flat record a row, with its ratio to NumPy and where it was measured."""
     table = rows(results)
-    return [_record(row, beside(row, table, backend="numpy", device="cpu"), results) for row in table]
+    others = by_case(table)
+    return [_record(row, beside(row, others, backend="numpy", device="cpu"), results) for row in table]
 
 
 def _record(row: Row, base: Row | None, results: Results) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, cast
 
 import click
@@ -16,9 +17,10 @@ from rich.text import Text
 
 from gdbackends.agreement import GradientReport, check_gradient
 from gdbackends.backends import check_installed
-from gdbackends.cli.showing import console, print_json, printable, rows
+from gdbackends.cli.showing import console, echo, print_json, printable, rows
 from gdbackends.cli.source import dataset, split, table_options
 from gdbackends.cli.target import Target, find_target
+from gdbackends.cli.writing import check_output, write_whole
 from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset, synthetic
 from gdbackends.errors import InputError
@@ -38,6 +40,7 @@ _TARGETS = {"logistic": Logistic().targets, "poisson": Poisson().targets}
 @click.option("--dtype", default="float64", show_default=True, help="float64 or float32.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is random.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--page", metavar="FILE", help="Write the report as an HTML page, too.")
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
     """Check a gradient derived by hand; if it is wrong, say what the mistake is consistent with.
@@ -50,6 +53,9 @@ def command(ctx: click.Context, **options: Any) -> None:
     Exit code: 0 the gradient is right; 1 it is not, or nothing can be said; 2 bad use or input.
     """
     given = dict(map(_param, options["params"]))
+    if options["page"] is not None:
+        import_module("gdbackends.pictures")  # what is missing is said before the check
+        check_output("--page", options["page"], options["source"], options["subject"].partition(":")[0])
     with redirect_stdout(sys.stderr):  # what the file prints is no part of the answer
         target = find_target(options["subject"])
         table = _table_for(target, options)
@@ -59,10 +65,15 @@ def command(ctx: click.Context, **options: Any) -> None:
             for line in "\n".join(getattr(error, "__notes__", ())).splitlines():
                 click.echo(printable(line, _LONGEST), err=True)
             raise
+    where = "its own data" if table is None else f"{table.name}, {rows(table.y.size)}"
+    if options["page"] is not None:
+        from gdbackends.pictures.page_gradient import gradient_page
+
+        write_whole(options["page"], gradient_page(report, f"{options['subject']} on {where}"))
+        echo(f"{options['page']} is written; open it in a browser")
     if options["as_json"]:
         print_json({"target": options["subject"]} | finite(report.to_dict()))
     else:
-        where = "its own data" if table is None else f"{table.name}, {rows(table.y.size)}"
         _show(report, f"{options['subject']} on {where}")
     ctx.exit(0 if report.verdict == "pass" else 1)
 

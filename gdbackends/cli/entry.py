@@ -20,6 +20,8 @@ _COMMANDS = {
     "doctor": ("gdbackends.cli.doctor_command", "What is installed, does it work, what to type for what is missing."),
     "export": ("gdbackends.cli.export_command", "Results as CSV, Markdown or JSON."),
     "fit": ("gdbackends.cli.fit_command", "Fit on one backend."),
+    "page": ("gdbackends.cli.page_command", "Results as one HTML page: advice, charts, a table."),
+    "lesson": ("gdbackends.cli.lesson_command", "Gradient descent on your own data, as a page with sliders."),
     "predict": ("gdbackends.cli.predict_command", "Predict from a saved fit."),
 }
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from gdbackends.benchmarking.advice import findings
+from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.cells import shown_ratio
 from gdbackends.benchmarking.results import read_results
-from gdbackends.benchmarking.rows import Row, beside, ratio, records, rows
-from gdbackends.cli.bench_showing import findings, shown_ratio
-from gdbackends.cli.showing import duration
-from gdbackends.cli.writing import check_output, write_whole
+from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, records, rows
+from gdbackends.cli.writing import check_output, csv_cell, write_whole
 from gdbackends.errors import InputError
+from gdbackends.measurement.words import duration
 
 
 @click.command("export")
@@ -47,7 +49,7 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({name: csv_cell(v) if isinstance(v, str) else v for name, v in row.items()} for row in table)
     return stream.getvalue()
 
 
@@ -56,19 +58,20 @@ def markdown(table: Sequence[Row]) -> str:
     places = list(dict.fromkeys(row.case.place for row in sorted(table, key=lambda row: row.case.place.label)))
     lines = ["| work | rows x features | dtype | " + " | ".join(place.label for place in places) + " |"]
     lines.append("|---|--:|---|" + "--:|" * len(places))
+    others = by_case(table)
     problems = dict.fromkeys((row.case.work, row.case.task) for row in table)
     for work, task in sorted(problems, key=lambda key: (key[0], key[1].dtype, key[1].features, key[1].rows)):
         here = {row.case.place: row for row in table if (row.case.work, row.case.task) == (work, task)}
-        cells = [_cell(here[place], table) if place in here else "" for place in places]
+        cells = [_cell(here[place], others) if place in here else "" for place in places]
         kind = task.dtype if task.objective == "squared" else f"{task.objective} {task.dtype}"
         lines.append(f"| {work} | {task.rows:,} x {task.features:,} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *(f"- {line}" for line in findings(table)), ""])
 
 
-def _cell(row: Row, table: Sequence[Row]) -> str:
+def _cell(row: Row, others: Mapping[Case, Row]) -> str:
     if row.timing is None:
         return row.status
-    base = beside(row, table, backend="numpy", device="cpu")
+    base = beside(row, others, backend="numpy", device="cpu")
     against = None if base is None or base is row else ratio(row, base)
     text = duration(row.timing.median) + ("" if row.status == "ok" else " (unfinished)")
     return text if against is None else f"{text}, x {shown_ratio(against)}"

@@ -51,14 +51,6 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time with its unit and three digits."""
-    if seconds is None:
-        return "-"
-    scale, unit = next(((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (1e-6, "us")) if seconds >= s), (1e-9, "ns"))
-    return f"{seconds / scale:.3g} {unit}"
-
-
 def environment_line(environment: Mapping[str, Any], dtype: str) -> str:
     """Return the line that every result with a time carries."""
     names = {"python": "Python", "numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}

@@ -53,14 +53,14 @@ def predictions_csv(fitted: Fit, X: Array) -> str:
     """Return the predictions as CSV: a column `prediction`, and for two labels the likelier `label`."""
     predicted, stream = fitted.predict(X), io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    labels = None if fitted.labels is None else tuple(_cell(label) for label in fitted.labels)
+    labels = None if fitted.labels is None else tuple(csv_cell(label) for label in fitted.labels)
     writer.writerow(["prediction"] if labels is None else ["prediction", "label"])
     for value in predicted.tolist():
         writer.writerow([repr(value)] if labels is None else [repr(value), labels[value > 0.5]])
     return stream.getvalue()
 
 
-def _cell(text: str) -> str:
+def csv_cell(text: str) -> str:
     """Return text so that no spreadsheet runs it: what would begin a formula gets an apostrophe, unless a number."""
     try:
         float(text)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import atan2, ceil, cos, exp, inf, log, pi, sin, sqrt
+from functools import cache
+from math import atan2, ceil, cos, exp, fsum, inf, log, pi, sin, sqrt
 from statistics import NormalDist, fmean, median, variance
 
 CONFIDENCE = 0.99
@@ -47,7 +48,8 @@ def estimate(logs: Sequence[float], error: float | None = None, freedom: int | N
     centre, freedom = fmean(logs), len(logs) - 1 if freedom is None else freedom
     if freedom < 1:
         return Estimate(exp(centre), 0.0, inf)
-    error = sqrt(variance(logs) / len(logs)) if error is None else error
+    if error is None:  # statistics.variance is exact, by fractions, and takes thirty times as long
+        error = sqrt(fsum((log - centre) ** 2 for log in logs) / freedom / len(logs))
     reach = quantile(CONFIDENCE, freedom) * error
     p = two_sided(abs(centre) / error, freedom) if error else float(centre == 0)
     return Estimate(exp(centre), exp(centre - reach), exp(centre + reach), p)
@@ -97,6 +99,7 @@ def two_sided(t: float, freedom: int) -> float:
     return max(0.0, 1 - within)
 
 
+@cache
 def quantile(confidence: float, freedom: int) -> float:
     """Return the t that |T| exceeds with probability 1 - confidence, by bisection.
 

@@ -1,0 +1,143 @@
+"""A whole page in one HTML file: chart library, charts, tables and style inside; a policy forbids loading anything.
+
+Text is text: jinja2 escapes it, a chart's JSON has its `<` escaped, and the page's policy runs no script but those
+whose hashes it names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import altair as alt
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gdbackends.comparison.result import finite
+from gdbackends.pictures.palette import as_variables, variables
+
+_ENDS = re.compile("<(/script|!--)", re.IGNORECASE)
+_FOLDER = Path(__file__).parent
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The numbers behind a picture, already formatted.
+
+    Attributes:
+        headings: one a column; units belong here.
+        rows: as many texts each.
+        note: what should be said of them, such as that the rows are a sample.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A picture in a page.
+
+    Attributes:
+        name: its id in the page: letters, digits and hyphens.
+        panels: charts of altair, each a single or layered one, in a row where there is room, else one below the other.
+            The sliders of the first move the parameters of the same name in the others.
+        caption: what the picture shows, for who cannot see it too.
+        table: its numbers; None where the page shows them itself.
+    """
+
+    name: str
+    panels: tuple[Any, ...]
+    caption: str
+    table: Table | None = None
+
+
+def document(
+    template: str, title: str, figures: Sequence[Figure], *, style: str = "", script: str = "", **values: Any
+) -> str:
+    """Return a page as HTML.
+
+    Args:
+        template: a file of this folder that extends document.html.j2 and fills its block `body`; `figure("name")` puts
+            a figure there.
+        title: of the page.
+        figures: those that the template puts.
+        style: more CSS.
+        script: JavaScript to run after the page is read, but before the charts are drawn. Attributes such as
+            onclick are not run.
+        **values: what else the template names.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    by_name = {each.name: each for each in figures}
+    shown = environment.get_template("figure.html.j2")
+
+    def figure(name: str) -> Markup:
+        specs = [Markup(embedded(page_spec(panel))) for panel in by_name[name].panels]
+        return Markup(shown.render(figure=by_name[name], specs=specs))
+
+    scripts = [bundle(), script, (_FOLDER / "document.js").read_text(encoding="utf8")]
+    scripts = [_ENDS.sub(r"<\\\1", f"(() => {{{text}\n}})();") for text in scripts if text]
+    return environment.get_template(template).render(
+        title=title,
+        figure=figure,
+        styles=[Markup(css) for css in (variables(), (_FOLDER / "document.css").read_text(encoding="utf8"), style)],
+        scripts=[Markup(text) for text in scripts],
+        policy=_policy(scripts),
+        **values,
+    )
+
+
+@cache
+def bundle() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, of the version whose charts altair makes."""
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    return cast(Any, vl_convert).javascript_bundle(vl_version=version)
+
+
+def page_spec(chart: Any) -> dict[str, Any]:
+    """Return a chart's JSON as a page holds it: as wide as there is room for, in the colours of the page."""
+    spec = as_variables(finite(chart.to_dict()))
+    once = {"datasets": _shared(spec)} if "layer" in spec else {}
+    return spec | once | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _shared(spec: dict[str, Any]) -> dict[str, Any]:
+    """Take the named data that layers hold as text out of them, so that each stands there once; return them by name."""
+    found: dict[str, Any] = dict(spec.get("datasets", {}))
+    for layer in spec["layer"]:
+        if "layer" in layer:
+            found |= _shared(layer)
+        data = layer.get("data", {})
+        text = data.get("values")
+        if isinstance(text, str) and found.get(data.get("name"), text) == text:
+            found[data["name"]] = text
+            layer["data"] = {key: value for key, value in data.items() if key != "values"}
+    return found
+
+
+def embedded(value: Any) -> str:
+    """Return JSON that can stand inside a script element: no text in it can end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return "".join(_ESCAPES.get(c, c) for c in text) if any(c in text for c in _ESCAPES) else text
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Return a Content-Security-Policy: these scripts and no others, styles of the page's own, nothing from outside."""
+    hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"

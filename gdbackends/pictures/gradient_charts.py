@@ -1,0 +1,95 @@
+"""Charts of a gradient report: who agrees with whom, and the worst components, over what rounding allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+from gdbackends.agreement import GradientReport
+from gdbackends.errors import InputError
+from gdbackends.pictures.palette import shade
+from gdbackends.pictures.result_dress import alone
+from gdbackends.pictures.result_panels import Spec, line
+from gdbackends.pictures.result_rows import inline
+from gdbackends.pictures.result_scales import logarithmic, same, short
+
+_LEAST = 1e-4
+"""Where a ratio of 0, which no logarithmic axis has, is drawn."""
+
+
+def votes(report: GradientReport) -> Any:
+    """Return the largest difference of each pair, over what rounding allows, as a chart of altair.
+
+    Raises:
+        InputError: no gradients were compared.
+    """
+    if not report.agreements:
+        raise InputError("no gradients were compared in this report, so there is nothing to draw")
+    return alone(votes_panel(report), height=height(len(report.agreements)))
+
+
+def components(report: GradientReport) -> Any:
+    """Return the worst components' differences from autodiff, over what rounding allows, as a chart of altair.
+
+    Raises:
+        InputError: no components were compared.
+    """
+    if not report.components:
+        raise InputError("no components were compared in this report, so there is nothing to draw")
+    return alone(components_panel(report), height=height(len(report.components)))
+
+
+def votes_panel(report: GradientReport) -> Spec:
+    """Return a line a pair."""
+    return _ratios([(f"{a} and {b}", ratio) for (a, b), ratio in report.agreements.items()])
+
+
+def components_panel(report: GradientReport) -> Spec:
+    """Return a line a component, the worst first."""
+    return _ratios([(component.name, component.ratio) for component in report.components])
+
+
+def height(count: int) -> int:
+    """Return the height of so many lines, in pixels."""
+    return 30 + 46 * count
+
+
+def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
+    """Return ratios as points beside a line at 1: a disc agrees, a cross does not, an arrow is not finite."""
+    finite = [ratio for _, ratio in found if isfinite(ratio)]
+    most = max([1.0, *finite]) * 10
+    points: list[dict[str, Any]] = [
+        {"c0": k, "c4": name, "c1": short(max(ratio, _LEAST) if isfinite(ratio) else most, 3)}
+        | {"c5": "agrees" if ratio <= 1 else "differs" if isfinite(ratio) else "not finite"}
+        | {"c6": f"{ratio:.2g}" if isfinite(ratio) else "not finite"}
+        for k, (name, ratio) in enumerate(found)
+    ]
+    title = "of what rounding allows"
+    across = logarithmic("c1", [1.0, most, *(p["c1"] for p in points)], title, "format(datum.value, '~g')")
+    # the place is a number and its name a label: two components may have the same name
+    names = {"field": "c0", "type": "ordinal", "title": None, "axis": {"labels": False, "ticks": False}}
+    kinds = ["agrees", "differs", "not finite"]
+    dots = {
+        "x": same(across),
+        "y": names,
+        "color": _by_kind(kinds, [shade("torch"), shade("bad"), shade("bad")]),
+        "shape": _by_kind(kinds, ["circle", "cross", "triangle-right"]),
+        "tooltip": [
+            {"field": field, "type": "nominal", "title": text}
+            for field, text in (("c4", "of"), ("c6", "of what rounding allows"), ("c5", "it"))
+        ],
+    }
+    text: Spec = {"type": "text", "color": shade("ink"), "align": "left"}
+    layers = [
+        {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": across, "y": names}},
+        line(1.0, same(across), "x", "bad"),
+        {"mark": {"type": "point", "filled": True, "opacity": 1, "size": 110, "yOffset": 8}, "encoding": dots},
+        {"mark": text | {"dy": -12}, "encoding": {"x": {"value": 4}, "y": names, "text": {"field": "c4"}}},
+        {"mark": text | {"dx": 10, "yOffset": 8}, "encoding": {"x": same(across), "y": names, "text": {"field": "c6"}}},
+    ]
+    return {"data": inline(points), "layer": layers}
+
+
+def _by_kind(kinds: Sequence[str], of: Sequence[str]) -> Spec:
+    return {"field": "c5", "type": "nominal", "legend": None, "scale": {"domain": list(kinds), "range": list(of)}}

@@ -1,0 +1,85 @@
+"""The lesson: the mathematics of gradient descent on one's own data, in ten sections of one HTML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbackends.datasets import Dataset
+from gdbackends.derivation import derive
+from gdbackends.descent import Fit
+from gdbackends.pictures.document import Figure, document
+from gdbackends.pictures.lesson_batches import batches_figure
+from gdbackends.pictures.lesson_contours import contours_figure
+from gdbackends.pictures.lesson_digits import frameworks_figure, gradient_rows
+from gdbackends.pictures.lesson_frameworks import Frameworks, frameworks
+from gdbackends.pictures.lesson_limits import limits_figure, steps_figure
+from gdbackends.pictures.lesson_line import line_figure, losses_figure
+from gdbackends.pictures.lesson_numbers import Subject, subject
+from gdbackends.pictures.lesson_pieces import short
+from gdbackends.pictures.lesson_prediction import fitted_line, prediction_figure
+from gdbackends.pictures.lesson_rate import rate_figure, rates_figure
+from gdbackends.pictures.lesson_slope import derivative_figure, tangent_figure
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A lesson.
+
+    Attributes:
+        subject: the feature and the target that it is about.
+        figures: its pictures, in order.
+        frameworks: one gradient by all.
+        fit: of the line.
+    """
+
+    subject: Subject
+    figures: tuple[Figure, ...]
+    frameworks: Frameworks
+    fit: Fit
+
+    def html(self) -> str:
+        """Return the page."""
+        about, raw, standardised = self.subject, *(self.subject.views[w] for w in ("as it is", "standardised"))
+        return document(
+            "lesson.html.j2",
+            f"Gradient descent: {about.target} from {about.feature}",
+            self.figures,
+            about=about,
+            derivation=derive("squared").steps,
+            raw=raw,
+            standardised=standardised,
+            centred=about.views["centred"],
+            found=self.frameworks,
+            fits=gradient_rows(self.frameworks),
+            fit=self.fit,
+            short=short,
+        )
+
+
+def lesson(data: Dataset, feature: str | None = None) -> Lesson:
+    """Return the lesson on a table; each framework runs in a process of its own.
+
+    Args:
+        data: the table; of more rows than a picture can show some are drawn at random, but all are counted.
+        feature: the feature that the line is of; None means that by which alone a line costs least.
+
+    Raises:
+        InputError: no line can be drawn; or sympy is not installed.
+    """
+    about = subject(data, feature)
+    found = frameworks(about)
+    figures = (
+        line_figure(about),
+        losses_figure(),
+        tangent_figure(about),
+        derivative_figure(about),
+        rates_figure(about),
+        rate_figure(about),
+        limits_figure(about),
+        contours_figure(about),
+        steps_figure(about),
+        batches_figure(about),
+        frameworks_figure(found),
+        prediction_figure(about),
+    )
+    return Lesson(about, figures, found, fitted_line(about))

@@ -1,0 +1,86 @@
+"""Pictures of the lesson: the paths of batch, mini-batch and stochastic descent, which are real fits."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from gdbackends.descent import fit
+from gdbackends.objectives import Array, LinearRegression
+from gdbackends.pictures.document import Figure, Table
+from gdbackends.pictures.lesson_contours import box, contours
+from gdbackends.pictures.lesson_numbers import Subject, View
+from gdbackends.pictures.lesson_pieces import Chart, Slider, axis, columns, logarithmic, short
+from gdbackends.pictures.palette import dressed, shade
+from gdbackends.spectrum import batch_curvature
+
+
+def batches_figure(subject: Subject) -> Figure:
+    """Return section 8: batch, mini-batch and stochastic descent from one start, real fits."""
+    view, n = subject.views["standardised"], subject.y.size
+    rate = min(0.05 * view.ends.largest_stable_rate, 1 / batch_curvature(LinearRegression(), view.plain, 1))
+    steps = min(400, max(80, ceil(8 / (rate * float(view.cost.values[0])))))
+    size = min(n, max(2, min(32, n // 4)))
+    sizes = {f"batch: all {n:,} rows": None, f"mini-batch: {size} rows": size, "stochastic: 1 row": 1}
+    paths = {name: _path(subject, view, rate, steps, each) for name, each in sizes.items()}
+    return Figure(
+        "batches",
+        _panels(subject, view, paths, Slider("s", "steps", 0, 1, steps + 1, steps)),
+        f"Left: the paths of three fits from one start, at one rate, {short(rate)}, over the contours of the cost of "
+        "all rows. Batch descent goes straight; mini-batch strays a little; stochastic descent, one row a step, "
+        "wanders, and circles about the best, the cross, for each row would have a line of its own. Right: the cost of "
+        "all rows at each step.",
+        _batches_table(subject, paths, steps, view),
+    )
+
+
+def _panels(subject: Subject, view: View, paths: dict[str, Array], s: Slider) -> tuple[Chart, ...]:
+    names, colours = list(paths), [shade(name) for name in ("good", "low", "high")]
+    flat = np.concatenate(list(paths.values()))
+    costs = [view.cost.cost(theta) for theta in flat]
+    cost = f"cost J ({subject.target} squared)"
+    counted = np.tile(np.arange(s.count), len(paths))
+    rows = columns("batches", *flat.T, np.repeat(names, s.count), counted, costs)
+    table = alt.Chart(rows).transform_filter("datum.c3<=s")
+    here = table.transform_filter("datum.c3===s")
+    key = alt.Color("c2:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(columns=1))
+    contour = contours(view, box(view), "slope w, standardised", f"{subject.target} at the mean {subject.feature}")
+    places: list[dict[str, Any]] = [
+        {"x": "c0:Q", "y": "c1:Q"},
+        {
+            "x": axis(alt.X, "c3", "step", (0, s.count - 1)),
+            "y": logarithmic("c4", cost),
+        },
+    ]
+    charts: list[Chart] = []
+    for k, place in enumerate(places):
+        line = table.mark_line(clip=True, strokeWidth=1.5, strokeJoin="round").encode(**place, color=key, order="c3:Q")
+        dot = here.mark_point(filled=True, size=110, opacity=1, clip=True).encode(**place, color=key)
+        layers = alt.layer(*([contour] if k == 0 else []), line, dot)
+        charts.append(dressed(layers.add_params(s.param(bound=k == 0)), height=380))
+    return tuple(charts)
+
+
+def _path(subject: Subject, view: View, rate: float, steps: int, size: int | None) -> Array:
+    """Return the path of a fit in the coordinates that were descended, (steps + 1, 2)."""
+    fitted = fit(
+        *(subject.x[:, None], subject.y),
+        backend="numpy",
+        learning_rate=rate,
+        steps=steps,
+        batch_size=size,
+        tolerance=0,
+        record_path=True,
+    )
+    assert fitted.path is not None
+    return np.array([view.scaling.from_data_units(theta) for theta in fitted.path])
+
+
+def _batches_table(subject: Subject, paths: dict[str, Array], steps: int, view: View) -> Table:
+    shown = sorted({0, 1, 2, 5, 10, steps // 4, steps // 2, steps})
+    rows = [(str(k), *(short(view.cost.cost(path[k])) for path in paths.values())) for k in shown]
+    heads = [f"cost ({subject.target} squared), {name}" for name in paths]
+    return Table(("steps", *heads), tuple(rows), "The cost is that of all rows; a step of one row is far cheaper.")

@@ -1,0 +1,133 @@
+"""Pictures of the lesson: paths over the cost's contours, of the feature as it is and standardised, and of batches."""
+
+from __future__ import annotations
+
+from math import ceil, log, log2
+
+import altair as alt
+import numpy as np
+
+from gdbackends.pictures.document import Figure, Table
+from gdbackends.pictures.lesson_numbers import Subject, View
+from gdbackends.pictures.lesson_pieces import (
+    Chart,
+    Slider,
+    after,
+    axis,
+    columns,
+    padded,
+    readout,
+    scatter,
+    short,
+)
+from gdbackends.pictures.palette import dressed, shade
+
+_SHARE = 0.2
+"""The rate, as a share of the largest stable one."""
+_COLOURS = {"as it is": "low", "standardised": "good"}
+_TOLD = "pow(2,p)-1"
+
+
+def contours_figure(subject: Subject) -> Figure:
+    """Return section 6: contours and paths in both ways to write the feature, and the line at step k."""
+    raw, standardised = (subject.views[way] for way in ("as it is", "standardised"))
+    rate = _SHARE * raw.ends.largest_stable_rate
+    slowest = max(float(raw.cost.values[0]) * rate, 1e-9)
+    most = min(30, max(4, ceil(log2(log(1000) / slowest))))
+    p = Slider("p", "steps k = 2^p - 1: p", 0, 1, most + 1, min(4, most))
+    height = f"{subject.target} at the mean {subject.feature}"
+    valley = "ellipses about as long as wide"
+    if raw.thin:
+        valley = "a long thin valley, drawn wider than it is; descent falls across it at once and then creeps along"
+    return Figure(
+        "contours",
+        (
+            _paths(raw, p, "slope m", "intercept b", f"{subject.feature} as it is"),
+            _paths(standardised, p, "slope w", height, "standardised"),
+            _lines(subject, [raw, standardised], p),
+        ),
+        f"Left: with {subject.feature} as it is, the cost's contours are {valley}. Middle: standardised, the contours "
+        "are circles, and the way is straight. Right: the lines that both have after k steps. Both rates are a fifth "
+        "of the largest stable one.",
+        _contours_table(subject, [raw, standardised], p),
+    )
+
+
+def _paths(view: View, p: Slider, first: str, second: str, title: str) -> Chart:
+    rate = repr(_SHARE * view.ends.largest_stable_rate)
+    steps = sorted({*range(41), *(2**j - 1 for j in range(p.count))})
+    x, y = after(view.cost, view.start, rate, "datum.c0")
+    path = alt.Chart(columns("path", steps)).transform_filter(f"datum.c0<={_TOLD}").transform_calculate(c1=x, c2=y)
+    colour = shade(_COLOURS[view.way])
+    here = path.transform_filter(f"datum.c0==={_TOLD}")
+    ends = box(view)
+    layers = alt.layer(
+        contours(view, ends, first, second),
+        path.mark_line(color=colour, strokeWidth=1.5, clip=True).encode(x="c1:Q", y="c2:Q", order="c0:Q"),
+        path.mark_point(color=colour, filled=True, size=30, opacity=1, clip=True).encode(x="c1:Q", y="c2:Q"),
+        here.mark_point(color=colour, filled=True, size=130, opacity=1, clip=True).encode(x="c1:Q", y="c2:Q"),
+    )
+    return dressed(layers.add_params(p.param(bound=view.way == "as it is"))).properties(title=title)
+
+
+def box(view: View) -> tuple[list[float], list[float]]:
+    """Return the ends of both axes: around the start and the minimum; of the standardised feature in equal units."""
+    both = np.array([view.start, view.cost.minimum])
+    if view.way == "as it is":
+        return padded(both[:, 0], 0.4), padded(both[:, 1], 0.4)
+    half = 0.75 * float(np.ptp(both, axis=0).max()) or 1.0
+    first, second = ([float(c - half), float(c + half)] for c in both.mean(axis=0))
+    return first, second
+
+
+def contours(view: View, ends: tuple[list[float], list[float]], first: str, second: str) -> Chart:
+    """Return lines of equal cost: the one through the start, the next outside it, and those inside.
+
+    Each is an ellipse about the minimum, half as large as the one before: a quarter of what is above the least cost.
+    """
+    above = max(view.cost.cost(view.start) - view.cost.least, 1e-300)
+    reach = np.sqrt(2 * above / np.maximum(view.cost.values, 1e-12 * view.cost.values[-1]))
+    half_axes, minimum = (view.cost.vectors * reach).tolist(), view.cost.minimum.tolist()
+    x, y = (
+        f"({m!r})+datum.c0*(({a!r})*cos(datum.c3*PI/90)+({b!r})*sin(datum.c3*PI/90))"
+        for m, (a, b) in zip(minimum, half_axes, strict=True)
+    )
+    rings = alt.Chart(columns("contours", 2.0 ** -np.arange(-1, 7)))
+    rings = rings.transform_calculate(c3="sequence(0,181)").transform_flatten(["c3"]).transform_calculate(c1=x, c2=y)
+    best = alt.Chart(columns("best", [0], *([m] for m in minimum)))
+    place = {"x": axis(alt.X, "c1", first, ends[0]), "y": axis(alt.Y, "c2", second, ends[1])}
+    lines = rings.mark_line(color=shade("data"), strokeWidth=1, opacity=0.75, clip=True)
+    cross = best.mark_point(shape="cross", filled=True, size=110, color=shade("ink"), opacity=1)
+    return alt.layer(lines.encode(**place, detail="c0:N", order="c3:Q"), cross.encode(**place))
+
+
+def _lines(subject: Subject, views: list[View], p: Slider) -> Chart:
+    ends = np.array(padded(subject.x))
+    names = [view.way for view in views]
+    scale = alt.Scale(domain=names, range=[shade(_COLOURS[name]) for name in names])
+    layers: list[Chart] = [scatter(subject, padded(subject.y, 0.35))]
+    for view in views:
+        slope, level = after(view.cost, view.start, repr(_SHARE * view.ends.largest_stable_rate), f"({_TOLD})")
+        scaled = view.scaling.apply(ends[:, None])[:, 0]
+        table = columns(f"line-{view.way[:2]}", ends, scaled, [view.way] * 2)
+        drawn = alt.Chart(table).transform_calculate(c3=f"({slope})*datum.c1+({level})")
+        dash = [6, 3] if view.way == "as it is" else [1, 0]
+        layers.append(
+            drawn.mark_line(clip=True, strokeDash=dash).encode(
+                x="c0:Q", y="c3:Q", color=alt.Color("c2:N", scale=scale, title=None, legend=alt.Legend(columns=2))
+            )
+        )
+    layers.append(readout(f"'k = '+format({_TOLD},',')"))
+    return dressed(alt.layer(*layers).add_params(p.param(bound=False)))
+
+
+def _contours_table(subject: Subject, views: list[View], p: Slider) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for k in (2**j - 1 for j in range(0, p.count, 2)):
+        cells = [f"{k:,}"]
+        for view in views:
+            theta = view.cost.after(view.start, _SHARE * view.ends.largest_stable_rate, k)
+            cells += [*(short(float(v)) for v in view.scaling.to_data_units(theta)), short(view.cost.cost(theta))]
+        rows.append(tuple(cells))
+    heads = [f"{what}, {view.way}" for view in views for what in ("m", "b", f"cost ({subject.target} squared)")]
+    return Table(("steps k", *heads), tuple(rows))

@@ -1,0 +1,77 @@
+"""Pictures of the lesson: the gradients of all frameworks, down to their last digits."""
+
+from __future__ import annotations
+
+from math import ceil, floor, log10
+
+import altair as alt
+import numpy as np
+
+from gdbackends.pictures.document import Figure, Table
+from gdbackends.pictures.lesson_frameworks import Frameworks
+from gdbackends.pictures.lesson_pieces import Chart, Slider, columns, short
+from gdbackends.pictures.palette import backend_scale, dressed, shade
+
+
+def frameworks_figure(found: Frameworks) -> Figure:
+    """Return section 9: the gradients around the exact one, with a slider that zooms into their last digits."""
+    far = max(float(np.abs(each.gradient).max()) for each in found.seen) or 1.0
+    near = [abs(v) for each in found.seen for v in (*each.apart, *found.allowed) if v]
+    low, high = floor(log10(min(near, default=far * 1e-16))), ceil(log10(far))
+    start = min(max(ceil(log10(float(found.allowed.max()) or far * 1e-15)), low), high)
+    zoom = Slider("z", "zoom, as a power of ten", low, 1, high - low + 1, start)
+    what = ("by the slope", "by the level")
+    reference = "the exact gradient" if found.exact else "NumPy's gradient"
+    return Figure(
+        "frameworks",
+        tuple(_around(found, j, zoom, f"derivative {what[j]}") for j in range(2)),
+        f"For both components of the gradient, how far each framework's lies from {reference}, in the middle. The band "
+        "is what rounding allows each. Zoomed out they are one; only in the last digits do they part, "
+        + ("well within the band." if found.agree else "and here by more than the band: they DISAGREE."),
+        Table(
+            (
+                "framework",
+                *(f"{w}: from {reference}" for w in what),
+                *(f"{w}: allowed" for w in what),
+                "share of allowed",
+            ),
+            tuple(
+                (
+                    each.name,
+                    *(f"{v:.2g}" for v in each.apart),
+                    *(f"{v:.2g}" for v in found.allowed),
+                    f"{each.share:.2g}",
+                )
+                for each in found.seen
+            ),
+            "Two correct gradients may differ by twice what each is allowed; the share is of that.",
+        ),
+    )
+
+
+def _around(found: Frameworks, component: int, zoom: Slider, title: str) -> Chart:
+    order = [each.name for each in found.seen]
+    rows = columns("gradients", order, [each.apart[component] for each in found.seen])
+    allowed = float(found.allowed[component])
+    band = alt.Chart(columns("band", [-allowed], [allowed])).transform_calculate(
+        c2="datum.c0/pow(10,z)", c3="datum.c1/pow(10,z)"
+    )
+    shown = alt.Chart(rows).transform_calculate(c2="datum.c1/pow(10,z)")
+    x = alt.X("c2:Q", title="difference / 10^zoom", scale=alt.Scale(domain=[-1, 1], nice=False))
+    y = alt.Y("c0:N", title=None, sort=order)
+    key = alt.Color("c0:N", scale=backend_scale(order), legend=None)
+    shape = alt.Shape("c0:N", scale=backend_scale(order, "shape"), legend=None)
+    layers = alt.layer(
+        band.mark_rect(color=shade("data"), opacity=0.2, clip=True).encode(x=x, x2="c3:Q"),
+        alt.Chart(columns("zero", [0.0])).mark_rule(color=shade("data")).encode(x="c0:Q"),
+        shown.mark_point(filled=True, size=150, opacity=1, clip=True).encode(x=x, y=y, color=key, shape=shape),
+    )
+    return dressed(layers.add_params(zoom.param(bound=component == 0)), height=150).properties(title=title)
+
+
+def gradient_rows(found: Frameworks) -> list[tuple[str, ...]]:
+    """Return what each fit came to: framework, m, b, loss, steps."""
+    return [
+        (each.name, *(short(float(v)) for v in each.fit.theta), short(each.fit.loss), str(each.fit.steps))
+        for each in found.seen
+    ]

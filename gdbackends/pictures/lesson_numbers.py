@@ -1,0 +1,155 @@
+"""What the lesson is about: one feature of a table, the target, and the cost of a line in three ways to write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+import numpy as np
+
+from gdbackends.backends import get_backend
+from gdbackends.datasets import Dataset
+from gdbackends.descent import Problem, prepare
+from gdbackends.errors import InputError
+from gdbackends.objectives import Array, LinearRegression
+from gdbackends.scaling import Scaling, identity, standardization
+from gdbackends.spectrum import Quadratic, Spectrum, quadratic, spectrum
+
+SHOWN = 300
+"""Rows that a picture shows at most; every number is of all rows."""
+
+Way: TypeAlias = Literal["as it is", "centred", "standardised"]
+WAYS: tuple[Way, ...] = ("as it is", "centred", "standardised")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The cost of a line, the feature written in one way.
+
+    Attributes:
+        way: how.
+        scaling: from the data's units to those descended in.
+        problem: as NumPy descends it from slope 0 and intercept 0 (in every way the same line).
+        plain: (n, 1), the feature so written.
+        ends: of the Hessian's spectrum.
+        cost: along its eigenvectors.
+    """
+
+    way: Way
+    scaling: Scaling
+    plain: Array
+    problem: Problem
+    ends: Spectrum
+    cost: Quadratic
+
+    @property
+    def thin(self) -> bool:
+        """Whether the cost's contours are a long thin valley: ten times as long as wide, or more."""
+        return self.ends.singular or (self.ends.condition or 0.0) > 100
+
+    @property
+    def start(self) -> Array:
+        """(2,), where the descent begins."""
+        return self.problem.theta0
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One feature and the target.
+
+    Attributes:
+        x: (n,), the feature.
+        y: (n,), the target.
+        feature: its name.
+        target: its name.
+        table: what the table is called.
+        others: the names of the features that are left out.
+        shown: (m,), the rows that pictures show, all or a sample.
+        views: by the way to write the feature.
+    """
+
+    x: Array
+    y: Array
+    feature: str
+    target: str
+    table: str
+    others: tuple[str, ...]
+    shown: Array
+    views: dict[Way, View]
+
+    @property
+    def sampled(self) -> str:
+        """What to say of pictures that do not show all rows; "" if they do."""
+        n, m = self.y.size, self.shown.size
+        return "" if n == m else f"Shown: {m} of {n:,} rows, drawn at random. Every number is of all rows."
+
+
+def subject(data: Dataset, feature: str | None = None) -> Subject:
+    """Return what the lesson is about.
+
+    Args:
+        data: the table.
+        feature: the name of the one to show; None means that by which alone a line costs least.
+
+    Raises:
+        InputError: there is no such feature, or no line can be drawn, since the feature has one value.
+    """
+    moving = [j for j in range(len(data.names)) if data.X[:, j].min() < data.X[:, j].max()]
+    if feature is not None and feature not in data.names:
+        raise InputError(f"there is no feature {feature!r}; there are {_some(data.names)}")
+    if feature is not None and data.names.index(feature) not in moving:
+        raise InputError(f"{feature!r} has one value in all rows, so no line has a slope; choose another feature")
+    if not moving:
+        raise InputError(
+            f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
+        )
+    shown = cast(Array, np.arange(data.y.size))
+    if data.y.size > SHOWN:
+        shown = np.sort(np.random.default_rng(0).choice(data.y.size, SHOWN, replace=False))
+    chosen = min(moving, key=lambda j: _least(data.X[:, j], data.y)) if feature is None else data.names.index(feature)
+    x, name = data.X[:, chosen].copy(), data.names[chosen]
+    return Subject(
+        x=x,
+        y=data.y,
+        feature=name,
+        target=data.target,
+        table=data.name,
+        others=tuple(other for other in data.names if other != name),
+        shown=shown,
+        views={way: _view(way, x[:, None], data.y) for way in WAYS},
+    )
+
+
+def line(objective: LinearRegression, X: Array, y: Array) -> Array:
+    """Return theta (2,) of least squares."""
+    return objective.minimum(X, y, np.zeros(2))
+
+
+def _least(x: Array, y: Array) -> float:
+    """Return the cost of the best line; the standardised feature has the same."""
+    X, objective = standardization(x[:, None]).apply(x[:, None]), LinearRegression()
+    return float(objective.loss(line(objective, X, y), X, y))
+
+
+def _view(way: Way, X: Array, y: Array) -> View:
+    standardised = standardization(X)
+    scaling = {
+        "as it is": identity(1),
+        "centred": Scaling(standardised.center, np.ones(1)),
+        "standardised": standardised,
+    }[way]
+    problem = prepare(scaling.apply(X), y, get_backend("numpy"), standardize=False)
+    assert isinstance(problem.objective, LinearRegression)
+    ends = spectrum(problem.objective, problem.X, 2)
+    return View(
+        way,
+        scaling,
+        scaling.apply(X),
+        problem,
+        ends,
+        quadratic(problem.objective, problem.X, problem.y, problem.theta0),
+    )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,170 @@
+"""What the pictures of the lesson are made of: sliders, points, axes, and the closed form as chart expressions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from typing import Any, TypeAlias
+
+import altair as alt
+import numpy as np
+
+from gdbackends.comparison.result import finite
+from gdbackends.objectives import Array
+from gdbackends.pictures.lesson_numbers import Subject
+from gdbackends.pictures.palette import log_axis, shade
+from gdbackends.spectrum import Quadratic
+
+Chart: TypeAlias = Any
+"""A chart of altair, which has many types."""
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A slider over numbers of few digits.
+
+    Attributes:
+        name: of the chart's parameter.
+        label: what the reader sees.
+        low: the first position.
+        step: between two.
+        count: of positions.
+        start: where it stands, one of the positions.
+    """
+
+    name: str
+    label: str
+    low: float
+    step: float
+    count: int
+    start: float
+
+    @property
+    def positions(self) -> list[float]:
+        """All positions, rounded as the slider shows them."""
+        return [round(self.low + k * self.step, _decimals(self.step)) for k in range(self.count)]
+
+    def param(self, *, bound: bool = True) -> Any:
+        """Return the chart's parameter; not bound it is moved by that of another panel."""
+        positions = self.positions
+        bind = alt.BindRange(input="range", min=positions[0], max=positions[-1], step=self.step, name=self.label)
+        return alt.param(name=self.name, value=self.start, bind=bind if bound else alt.Undefined)
+
+
+def slider(name: str, label: str, low: float, high: float, start: float, count: int = 120) -> Slider:
+    """Return a slider from about low to about high, by a round step, that stands near start."""
+    step = nice((high - low) / count)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    at = round(min(max(round(start / step), first), last) * step, _decimals(step))
+    return Slider(name, label, round(first * step, _decimals(step)), step, last - first + 1, at)
+
+
+def nice(value: float) -> float:
+    """Return the number 1, 2 or 5 times a power of ten that is at most value, nearly."""
+    power = floor(log10(value) + 1e-9)
+    lead = max(each for each in (1, 2, 5) if each <= value / 10.0**power * (1 + 1e-9))
+    return round(lead * 10.0**power, -power) if power < 0 else lead * 10.0**power
+
+
+def _decimals(step: float) -> int:
+    return max(0, -floor(log10(step) + 1e-9))
+
+
+def short(value: float) -> str:
+    """Return a number with four digits."""
+    text = f"{value:.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else text
+
+
+LABEL = "datum.value!==0&&(abs(datum.value)>=1e6||abs(datum.value)<1e-3)?format(datum.value,'~e'):datum.label"
+"""The label of an axis, as a chart expression: very large and small numbers as powers of ten."""
+
+
+def columns(name: str, *values: Any) -> alt.Data:
+    """Return columns as a chart's data, their fields c0, c1, ...: one text of JSON, which altair copies in no time."""
+    lists = [np.asarray(each).tolist() for each in values]
+    rows = [{f"c{j}": v for j, v in enumerate(row)} for row in zip(*lists, strict=True)]
+    text = json.dumps(finite(rows), allow_nan=False, separators=(",", ":"))
+    return alt.Data(values=text, name=name, format=alt.JsonDataFormat(type="json"))
+
+
+ONCE = alt.Data(values=[{"c0": 0}], name="once")
+"""One row, for what is drawn once."""
+
+
+def padded(values: Array, share: float = 0.08) -> list[float]:
+    """Return the ends of an axis that holds the values with some room."""
+    low, high = float(np.min(values)), float(np.max(values))
+    room = share * (high - low) or abs(high) or 1.0
+    return [low - room, high + room]
+
+
+def axis(kind: Any, field: str, title: str, domain: Sequence[float] | None = None) -> Any:
+    """Return a position: kind is alt.X or alt.Y, the field a quantity."""
+    scale = alt.Scale(zero=False, nice=False, domain=alt.Undefined if domain is None else list(domain))
+    return kind(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6, labelExpr=LABEL))
+
+
+def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -> Any:
+    """Return a logarithmic vertical position."""
+    scale = alt.Scale(type="log", nice=domain is None, domain=alt.Undefined if domain is None else list(domain))
+    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=log_axis())
+
+
+def points(subject: Subject) -> alt.Data:
+    """Return the shown rows: c0 the feature, c1 the target."""
+    return columns("rows", subject.x[subject.shown], subject.y[subject.shown])
+
+
+def scatter(subject: Subject, y_domain: Sequence[float] | None = None) -> Chart:
+    """Return the table as points."""
+    return (
+        alt.Chart(points(subject))
+        .mark_point(filled=True, opacity=0.75, color=shade("data"), clip=True)
+        .encode(
+            x=axis(alt.X, "c0", subject.feature, padded(subject.x)),
+            y=axis(alt.Y, "c1", subject.target, padded(subject.y) if y_domain is None else y_domain),
+        )
+    )
+
+
+def written(expression: str) -> str:
+    """Return a number as a chart expression writes it, with four digits."""
+    return f"format({expression},abs({expression})<1e6&&abs({expression})>=1e-3?',.4~r':'.4~g')"
+
+
+def readout(expression: str, dy: int = 0, colour: str = "ink") -> Chart:
+    """Return a line of text at the upper left of a chart, an expression of its parameters."""
+    return (
+        alt.Chart(ONCE)
+        .mark_text(align="left", baseline="top", fontSize=13, fontWeight=600, color=shade(colour), dy=dy)
+        .transform_calculate(said=expression)
+        .encode(x=alt.value(6), y=alt.value(4), text="said:N")
+    )
+
+
+def cost_of(cost: Quadratic, first: str, second: str) -> str:
+    """Return the cost as a chart expression of the two parameters' expressions."""
+    minimum, values, vectors = cost.minimum.tolist(), cost.values.tolist(), cost.vectors.T.tolist()
+    moved = [f"(({each})-({least!r}))" for each, least in zip((first, second), minimum, strict=True)]
+    along = [f"({p!r})*{moved[0]}+({q!r})*{moved[1]}" for p, q in vectors]
+    squares = [f"({value!r})*pow({each},2)" for value, each in zip(values, along, strict=True)]
+    return f"{cost.least!r}+({'+'.join(squares)})/2"
+
+
+def after(cost: Quadratic, start: Array, rate: str, step: str) -> tuple[str, str]:
+    """Return both parameters after some steps as chart expressions of the rate's and the step's expressions."""
+    moves = (cost.vectors * cost.shares(start)).tolist()
+    shrunk = [f"pow(1-({rate})*({value!r}),{step})" for value in cost.values.tolist()]
+    first, second = (
+        "+".join([f"({least!r})", *(f"({c!r})*{power}" for c, power in zip(row, shrunk, strict=True))])
+        for least, row in zip(cost.minimum.tolist(), moves, strict=True)
+    )
+    return first, second
+
+
+def at_slider(chart: Chart, at: Slider) -> Chart:
+    """Return the chart of that row alone whose c0 is where the slider stands."""
+    return chart.transform_filter(f"abs(datum.c0-{at.name})<{at.step / 2!r}")

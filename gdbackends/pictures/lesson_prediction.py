@@ -1,0 +1,59 @@
+"""The last picture of the lesson: what the fitted line predicts."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import altair as alt
+import numpy as np
+
+from gdbackends.descent import Fit, fit
+from gdbackends.pictures.document import Figure, Table
+from gdbackends.pictures.lesson_numbers import Subject
+from gdbackends.pictures.lesson_pieces import at_slider, axis, columns, padded, scatter, short, slider, written
+from gdbackends.pictures.palette import dressed, shade
+
+
+def fitted_line(subject: Subject) -> Fit:
+    """Return the fit of the line, by NumPy at the automatic rate."""
+    return fit(subject.x[:, None], subject.y, backend="numpy")
+
+
+def prediction_figure(subject: Subject) -> Figure:
+    """Return section 10: a slider for a new value of the feature, and what is predicted for it."""
+    fitted, ends = fitted_line(subject), padded(subject.x, 0.15)
+    typical = sqrt(fitted.loss)
+    x = slider("x", f"a new {subject.feature}", ends[0], ends[1], float(subject.x.mean()), 100)
+    places = np.array(x.positions)
+    predicted = fitted.predict(places[:, None])
+    table = columns("predictions", places, predicted, predicted - typical, predicted + typical)
+    here = at_slider(alt.Chart(table), x)
+    horizontal = axis(alt.X, "c0", subject.feature, (places[0], places[-1]))
+    vertical = axis(alt.Y, "c1", subject.target, padded(np.concatenate((subject.y, predicted))))
+    place = {"x": horizontal, "y": vertical}
+    points = scatter(subject).encode(**place)
+    said = here.transform_calculate(said=f"{written('datum.c0')}+' → '+{written('datum.c1')}")
+    layers = alt.layer(
+        alt.Chart(table)
+        .mark_area(color=shade("good"), opacity=0.13, clip=True)
+        .encode(x=horizontal, y="c2:Q", y2="c3:Q"),
+        points,
+        alt.Chart(table).mark_line(color=shade("good"), clip=True).encode(**place),
+        here.mark_rule(color=shade("high"), strokeDash=[4, 3]).encode(x="c0:Q"),
+        here.mark_rule(color=shade("high"), strokeDash=[4, 3]).encode(y="c1:Q"),
+        here.mark_point(filled=True, size=150, color=shade("high"), opacity=1).encode(x="c0:Q", y="c1:Q"),
+        said.mark_text(align="left", baseline="top", fontSize=15, fontWeight=700, color=shade("high")).encode(
+            x=alt.value(8), y=alt.value(6), text="said:N"
+        ),
+    )
+    return Figure(
+        "prediction",
+        (dressed(layers.add_params(x.param())),),
+        f"The fitted line, the rows it was fitted to, and the {subject.target} predicted for a new {subject.feature}. "
+        f"The band is one typical error, the root of the cost, {short(typical)}, to both sides.",
+        Table(
+            (subject.feature, f"predicted {subject.target}"),
+            tuple((short(a), short(b)) for a, b in list(zip(places, predicted, strict=True))[:: max(1, x.count // 10)]),
+            subject.sampled,
+        ),
+    )

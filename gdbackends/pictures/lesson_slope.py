@@ -1,0 +1,153 @@
+"""Pictures of the lesson: the cost as a parabola in the slope, its tangent, a secant, and the factor 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from gdbackends.objectives import Convention, LinearRegression
+from gdbackends.pictures.document import Figure, Table
+from gdbackends.pictures.lesson_numbers import Subject
+from gdbackends.pictures.lesson_pieces import Chart, Slider, at_slider, axis, columns, short, slider, written
+from gdbackends.pictures.palette import dressed, shade
+from gdbackends.spectrum import Quadratic, quadratic
+
+
+@dataclass(frozen=True, eq=False)
+class Parabola:
+    """The cost against the slope m, the intercept at its best for each: of the centred feature that is the mean.
+
+    Attributes:
+        costs: with the mean of the squares, and with half of it; over (2,), the slope and the level at the mean.
+        at: the slider for m.
+        rate: of the step that is shown, a fifth of the largest stable one.
+        title: of the axis of costs.
+    """
+
+    costs: dict[Convention, Quadratic]
+    at: Slider
+    rate: float
+    title: str
+
+    def point(self, m: float, convention: Convention = "mean") -> tuple[float, float, float]:
+        """Return m, the cost, and its derivative with respect to m."""
+        cost = self.costs[convention]
+        theta = np.array([m, cost.minimum[1]])
+        return m, cost.cost(theta), float(cost.gradient(theta)[0])
+
+    def table(self, name: str, convention: Convention = "mean") -> alt.Data:
+        """Return a row for each position: c0 is m, c1 the cost, c2 its derivative."""
+        return columns(name, *zip(*(self.point(m, convention) for m in self.at.positions), strict=True))
+
+    def numbers(self, *conventions: Convention) -> tuple[tuple[str, ...], ...]:
+        """Return rows of a table: m, then the cost and the derivative in each convention."""
+        places = self.at.positions[:: max(1, self.at.count // 8)]
+        return tuple((short(m), *(short(v) for each in conventions for v in self.point(m, each)[1:])) for m in places)
+
+    def axes(self) -> dict[str, Any]:
+        """Return the positions of m and its cost."""
+        return {"x": axis(alt.X, "c0", "slope m"), "y": axis(alt.Y, "c1", self.title)}
+
+
+def parabola(subject: Subject) -> Parabola:
+    """Return the cost in the slope alone."""
+    view = subject.views["centred"]
+    least, wide = float(view.cost.minimum[0]), float(subject.y.std() / subject.x.std()) or 1.0
+    at = slider("m", "slope m", least - 1.4 * wide, least + 1.4 * wide, least - 0.8 * wide, 112)
+    rate = 0.2 * view.ends.largest_stable_rate
+    half = quadratic(LinearRegression(convention="half"), view.plain, subject.y, np.zeros(2))
+    return Parabola({"mean": view.cost, "half": half}, at, rate, f"cost J ({subject.target} squared)")
+
+
+def tangent_figure(subject: Subject) -> Figure:
+    """Return section 3: a point on the parabola, its tangent, and the step that this means."""
+    curve = parabola(subject)
+    table = curve.table("parabola")
+    here, half = at_slider(alt.Chart(table), curve.at), 18 * curve.at.step
+    ends = {"c3": f"datum.c0-{half!r}", "c4": f"datum.c0+{half!r}"}
+    ends |= {"c5": f"datum.c1-{half!r}*datum.c2", "c6": f"datum.c1+{half!r}*datum.c2"}
+    step = here.transform_calculate(c3=f"datum.c0-{curve.rate!r}*datum.c2")
+    told = "datum.c2<0?'it falls: m must grow':datum.c2>0?'it rises: m must fall':'it is level: m is best'"
+    place = {"x": alt.value(alt.ExprRef("width/2")), "y": alt.value(4)}
+    said = here.transform_calculate(said=f"['dJ/dm = '+{written('datum.c2')}, {told}]")
+    layers = alt.layer(
+        alt.Chart(table).mark_line(color=shade("data"), clip=True).encode(**curve.axes()),
+        here.transform_calculate(**ends)
+        .mark_rule(color=shade("good"), strokeWidth=2.5, clip=True)
+        .encode(x="c3:Q", y="c5:Q", x2="c4:Q", y2="c6:Q"),
+        step.mark_rule(color=shade("high"), strokeWidth=4, clip=True).encode(x="c0:Q", x2="c3:Q", y="c1:Q"),
+        step.mark_point(color=shade("high"), filled=True, shape="diamond", size=120, opacity=1, clip=True).encode(
+            x="c3:Q", y="c1:Q"
+        ),
+        here.mark_point(color=shade("good"), filled=True, size=130, opacity=1).encode(x="c0:Q", y="c1:Q"),
+        said.mark_text(baseline="top", fontWeight=600, color=shade("good")).encode(**place, text="said:N"),
+    )
+    return Figure(
+        "tangent",
+        (dressed(layers.add_params(curve.at.param())),),
+        "The cost against the slope m, the intercept at its best for each, is a parabola. At the chosen m its tangent "
+        "has the slope dJ/dm. The bar leads from m to where a step of descent takes it, the diamond: against the "
+        "slope, and further the steeper it is.",
+        Table(("m", curve.title, "dJ/dm"), curve.numbers("mean")),
+    )
+
+
+def derivative_figure(subject: Subject) -> Figure:
+    """Return section 4: a secant that becomes the tangent; and the parabola with and without its factor 2."""
+    curve = parabola(subject)
+    return Figure(
+        "derivative",
+        (_secant(curve), _halves(curve)),
+        f"Left: the line through the cost at m = {short(curve.at.start)} and at m + h has a slope that tends to the "
+        "derivative there as h goes to 0. Right: the mean of the squares, and half of it, whose derivative "
+        "has no factor 2: both are least at the same m.",
+        Table(("m", "J", "dJ/dm", "J with 1/2n", "its derivative"), curve.numbers("mean", "half")),
+    )
+
+
+def _secant(curve: Parabola) -> Chart:
+    m = curve.at.start
+    h = slider("h", "h", 0, 1.8 * abs(curve.at.positions[-1] - m) / 2, curve.at.step * 40, 40)
+    _, cost, slope = curve.point(m)
+    steps = [each for each in h.positions if each > 0]
+    h = Slider(h.name, h.label, steps[0], h.step, len(steps), h.start)
+    far = [curve.point(m + each)[1] for each in h.positions]
+    secant = [(value - cost) / each for value, each in zip(far, h.positions, strict=True)]
+    moved = [m + each for each in h.positions]
+    table = columns("secants", h.positions, [m] * h.count, [cost] * h.count, moved, far, secant)
+    here = at_slider(alt.Chart(table), h)
+    point = here.mark_point(color=shade("high"), filled=True, size=110, opacity=1)
+    told = f"['(J(m + h) - J(m)) / h = '+{written('datum.c5')}, 'dJ/dm = '+{written(repr(slope))}]"
+    layers = alt.layer(
+        alt.Chart(curve.table("parabola")).mark_line(color=shade("data")).encode(**curve.axes()),
+        here.mark_rule(color=shade("high"), strokeWidth=2.5).encode(x="c1:Q", y="c2:Q", x2="c3:Q", y2="c4:Q"),
+        point.encode(x="c1:Q", y="c2:Q"),
+        point.encode(x="c3:Q", y="c4:Q"),
+        here.transform_calculate(said=told)
+        .mark_text(baseline="top", fontWeight=600, color=shade("high"))
+        .encode(x=alt.value(alt.ExprRef("width/2")), y=alt.value(4), text="said:N"),
+    )
+    return dressed(layers.add_params(h.param(), curve.at.param()))
+
+
+def _halves(curve: Parabola) -> Chart:
+    names, colours = ["1/n", "1/2n"], [shade("good"), shade("low")]
+    layers: list[Chart] = []
+    conventions: tuple[Convention, ...] = ("mean", "half")
+    for name, convention, colour in zip(names, conventions, colours, strict=True):
+        table = alt.Chart(curve.table(f"costs-{convention}", convention))
+        named = table.transform_calculate(c7=f"'{name}'")
+        key = alt.Color("c7:N", scale=alt.Scale(domain=names, range=colours), title=None)
+        here = at_slider(named, curve.at)
+        said = here.transform_calculate(said=f"'slope '+{written('datum.c2')}")
+        layers += [
+            named.mark_line(strokeDash=[1, 0] if convention == "mean" else [6, 3]).encode(**curve.axes(), color=key),
+            here.mark_point(filled=True, size=110, opacity=1, color=colour).encode(x="c0:Q", y="c1:Q"),
+            said.mark_text(align="left", dx=10, dy=-8, fontWeight=600, color=colour).encode(
+                x="c0:Q", y="c1:Q", text="said:N"
+            ),
+        ]
+    return dressed(alt.layer(*layers).add_params(curve.at.param(bound=False)))

@@ -1,0 +1,104 @@
+// Puts back what the charts share. The reader chooses a group; sorts, filters, copies and saves the table of all rows.
+const at = (id) => document.getElementById(id);
+const said = JSON.parse(at("said").textContent);
+const points = (columns) => Object.values(columns)[0].map((_, k) =>
+  Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, column[k]]).filter(([, v]) => v !== null)));
+const whole = (value) => {
+  if (Array.isArray(value)) return value.map(whole);
+  if (value === null || typeof value !== "object") return value;
+  if ("=" in value) return points(value["="]);
+  return "$" in value ? whole(said[value.$]) : Object.fromEntries(Object.entries(value).map(([k, v]) => [k, whole(v)]));
+};
+for (const script of document.querySelectorAll(".panel script")) {
+  const { packed, ...rest } = JSON.parse(script.textContent);
+  script.textContent = JSON.stringify({ ...whole(packed), ...rest });
+}
+
+// A group is drawn when it is first seen.
+const pick = at("pick");
+if (pick) {
+  const choices = [...document.querySelectorAll(".choice")];
+  choices.forEach((each) => each.querySelectorAll("figure").forEach((figure) => figure.classList.remove("figure")));
+  const show = () => {
+    choices.forEach((each, k) => each.classList.toggle("away", k !== +pick.value));
+    const figures = [...choices[+pick.value].querySelectorAll("figure:not(.figure)")];
+    figures.forEach((figure) => figure.classList.add("figure"));
+    if (window.draw) window.drawn = Promise.all(figures.map(window.draw));
+  };
+  pick.addEventListener("change", show);
+  show();
+}
+
+const table = at("table");
+const { keys, fields } = JSON.parse(at("data").textContent);
+const body = table.tBodies[0];
+const lines = [...body.rows].map((line, index) => ({ line, index, texts: [...line.cells].map((cell) => cell.textContent) }));
+const isText = [...table.tHead.rows[0].cells].map((cell) => cell.classList.contains("text"));
+let order = lines;
+
+const plain = (text) => text.toLowerCase().replaceAll(",", "");
+for (const each of lines) each.plain = plain(each.texts.join(" "));
+const shown = () => order.filter((each) => !each.line.hidden);
+const field = (name, index) => (fields[name].length === 1 ? fields[name][0] : fields[name][index]);
+
+// What a cell is sorted by: its field, its text, or the number that its text begins with; null is always last.
+const value = (each, column) => {
+  if (keys[column]) return field(keys[column], each.index);
+  const text = each.texts[column];
+  if (isText[column]) return text;
+  const number = parseFloat(text);
+  return Number.isNaN(number) ? null : number;
+};
+
+const sort = (column, sign) => {
+  const by = (a, b) => {
+    const [u, v] = [value(a, column), value(b, column)];
+    if (u === null || v === null) return (u === null) - (v === null) || a.index - b.index;
+    return sign * (isText[column] ? u.localeCompare(v) : u - v) || a.index - b.index;
+  };
+  order = [...lines].sort(by);
+  body.append(...order.map((each) => each.line));
+};
+
+[...table.tHead.rows[0].cells].forEach((cell, column, cells) => {
+  cell.querySelector("button").addEventListener("click", () => {
+    const up = cell.getAttribute("aria-sort") !== "ascending";
+    for (const other of cells) other.removeAttribute("aria-sort");
+    cell.setAttribute("aria-sort", up ? "ascending" : "descending");
+    sort(column, up ? 1 : -1);
+  });
+});
+
+const told = (text) => { at("shown").textContent = text; };
+const count = () => {
+  const seen = shown().length;
+  return seen === lines.length ? `${seen} rows` : `${seen} of ${lines.length} rows`;
+};
+at("filter").addEventListener("input", (event) => {
+  const words = plain(event.target.value).split(/\s+/).filter(Boolean);
+  for (const each of lines) each.line.hidden = !words.every((word) => each.plain.includes(word));
+  told(count());
+});
+
+at("copy").addEventListener("click", async () => {
+  const head = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  const text = [head, ...shown().map((each) => each.texts)].map((cells) => cells.join("\t")).join("\n");
+  told((await copied(text)) ? `${count()} copied` : "The browser does not let this page copy; download the CSV instead");
+});
+
+// Text that a spreadsheet would run as a formula gets an apostrophe; numbers are left alone.
+const csv = (cell) => {
+  if (cell === null) return "";
+  const text = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) && Number.isNaN(Number(cell)) ? `'${cell}` : String(cell);
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+at("save").addEventListener("click", () => {
+  const names = Object.keys(fields);
+  const rows = shown().map((each) => names.map((name) => csv(field(name, each.index))).join(","));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([[names.join(","), ...rows].join("\n") + "\n"], { type: "text/csv" }));
+  link.download = `${document.title.replace(/[^\w]+/g, "-").replace(/^-|-$/g, "").toLowerCase()}.csv`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+  told(`${count()} saved`);
+});

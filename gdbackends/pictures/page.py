@@ -1,0 +1,136 @@
+"""The report page: files of results as one HTML file for an engineer, advice first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdbackends.benchmarking.advice import advices, imports, payments
+from gdbackends.benchmarking.changes import Change, changes
+from gdbackends.benchmarking.findings import series
+from gdbackends.benchmarking.results import Results
+from gdbackends.benchmarking.rows import Row
+from gdbackends.errors import InputError
+from gdbackends.pictures.document import Figure, document, embedded
+from gdbackends.pictures.page_changes import changed
+from gdbackends.pictures.page_figures import HEADINGS as OF_A_GROUP
+from gdbackends.pictures.page_figures import Shown, figures
+from gdbackends.pictures.page_legend import Entry, legend
+from gdbackends.pictures.page_overall import HEADINGS, overall
+from gdbackends.pictures.page_packing import packed
+from gdbackends.pictures.page_table import rows_table
+from gdbackends.pictures.page_text import File, environment, failures, fastest, names, verdict
+from gdbackends.pictures.page_winners import Winners, winners
+from gdbackends.pictures.result_rows import Group, groups, rows_of
+from gdbackends.pictures.result_scales import Look, look
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What is said of a group in a file.
+
+    Attributes:
+        name: of the file.
+        fastest: how often who is.
+        advice: in sentences.
+        winners: the table.
+    """
+
+    name: str
+    fastest: str
+    advice: list[str]
+    winners: Winners
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A group of the page, of which the reader sees one at a time.
+
+    Attributes:
+        name: of the work, objective and dtype.
+        said: of each file.
+        figures: that there is something for.
+        headings: of the figures.
+        columns: how many panels stand beside each other.
+        legend: of what is in them.
+    """
+
+    name: str
+    said: list[Said]
+    figures: list[Figure]
+    headings: list[str]
+    columns: int
+    legend: list[Entry]
+
+
+def page(results: Sequence[Results], title: str = "Which backend is fastest here?") -> str:
+    """Return the report of files of results as HTML.
+
+    Args:
+        results: as `read_results` gives them; several stand side by side, and what changed since the first is said.
+        title: of the page.
+
+    Raises:
+        InputError: none are given, or one has no row with a time.
+    """
+    if not results:
+        raise InputError("a page needs a file of results, got none; gdbackends bench makes one")
+    called = names([each.path for each in results])
+    files = [File(name, each, rows_of(each)) for name, each in zip(called, results, strict=True)]
+    shown = look([row for file in files for row in file.rows])
+    since = {file.name: changes(files[0].results, file.results) for file in files[1:]}
+    choices = _choices(files, shown, since)
+    every, said = packed([*overall(files, shown), *(each for choice in choices for each in choice.figures)])
+    table = rows_table(files)
+    return document(
+        "page.html.j2",
+        title,
+        every,
+        style=(_FOLDER / "page.css").read_text(encoding="utf8") + table.style,
+        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("page_copy.js", "page.js")),
+        title_of_page=title,
+        files=[(file.name, *verdict(file.rows)) for file in files],
+        choices=choices,
+        legend=legend(shown),
+        overall=[(HEADINGS[each.name], each.name) for each in every if each.name in HEADINGS],
+        changes=[changed(files[0], file, since[file.name]) for file in files[1:]],
+        failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
+        imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
+        environment=[(name, *texts) for name, texts in environment(files)],
+        file_names=tuple(called),
+        table=table,
+        data=embedded(table.data),
+        said=embedded(said),
+    )
+
+
+def _choices(files: Sequence[File], shown: Look, since: dict[str, list[Change]]) -> list[Choice]:
+    """Return the groups that any file has."""
+    by_file = {file.name: groups(file.rows) for file in files}
+    every = groups([row for file in files for row in file.rows])
+    return [_choice(number, group, files, by_file, shown, since) for number, group in enumerate(every)]
+
+
+def _choice(
+    number: int,
+    group: Group,
+    files: Sequence[File],
+    by_file: dict[str, dict[Group, list[Row]]],
+    shown: Look,
+    since: dict[str, list[Change]],
+) -> Choice:
+    parts = {file.name: by_file[file.name][group] for file in files if group in by_file[file.name]}
+    here = {name: [c for c in found if Group.of(c.case) == group] for name, found in since.items()}
+    whole = {file.name: file.rows for file in files}
+    every = {name: series(rows) for name, rows in parts.items()}
+    said = [Said(name, fastest(of), [*advices(of), *payments(parts[name])], winners(of)) for name, of in every.items()]
+    found = list(figures(Shown(number, group, parts, every, shown, here, whole)))
+    panels = len(found[0].panels)
+    columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
+    headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in found]
+    timed = {row.case.place.backend for part in parts.values() for row in part if row.timing}
+    entries = [entry for entry in legend(shown) if not entry.key or entry.key in timed]
+    return Choice(str(group), said, found, headings, columns, entries)

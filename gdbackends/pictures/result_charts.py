@@ -1,0 +1,127 @@
+"""Charts of results for notebooks and files: each takes Results, or rows, and returns a chart of altair.
+
+`.save("x.png")` needs no browser. What the results do not hold is not drawn: InputError says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gdbackends.benchmarking.advice import paid
+from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.cells import USUAL
+from gdbackends.benchmarking.findings import Crossover, Series, series
+from gdbackends.benchmarking.rows import Row
+from gdbackends.errors import InputError
+from gdbackends.pictures.result_costs import crossover_panel, first_call_panel, paid_panel, paid_points
+from gdbackends.pictures.result_dress import alone, together
+from gdbackends.pictures.result_panels import agreement_panel, bandwidth_panel, memory_panel, ratio_panel, time_panel
+from gdbackends.pictures.result_rows import Table, by_features, features, groups, ratio_points, rows_of
+from gdbackends.pictures.result_scales import look
+
+
+def times(table: Table) -> Any:
+    """Return time against rows with 99 % intervals, a panel for each number of features, of the first group."""
+    found = next(iter(groups(rows_of(table)).values()))
+    panels = {d: time_panel(some, series(some), look(found), found) for d, some in by_features(found).items()}
+    return together({features(d): panel for d, panel in panels.items()})
+
+
+def gradient_over_loss(table: Table) -> Any:
+    """Return the time of a gradient, and its loss, over that of the loss alone."""
+    found = rows_of(table)
+    text = "no gradient was timed beside its loss; give bench --work loss,gradient"
+    return _ratios([row for row in found if row.case.work == "gradient"], found, "x loss", text, work="loss")
+
+
+def over_idiomatic(table: Table) -> Any:
+    """Return the time of each backend over its own as people usually write it."""
+    found = rows_of(table)
+    text = "nothing was timed both ways; give bench --tuning best,idiomatic"
+    return _ratios(found, found, "x idiomatic", text, tuning="idiomatic")
+
+
+def first_calls(table: Table) -> Any:
+    """Return stacked bars: the first call, compiling included, and as many after it as one chooses, of one problem."""
+    found = next(iter(groups(rows_of(table)).values()))
+    return alone(first_call_panel(found, look(found)), height=bars(found))
+
+
+def paid_for(table: Table) -> Any:
+    """Return the steps after which a dearer first call has been paid for, against NumPy, where it is faster."""
+    found = rows_of(table)
+    points, shown = paid_points(paid(found)), look(found)
+    if not points:
+        raise InputError("no dearer first call is ever paid for in these rows; give those of bench --work step")
+    counts = sorted({p["c9"] for p in points})
+    some = {d: [p for p in points if p["c9"] == d] for d in counts}
+    return together({features(d): paid_panel(each, shown, like=points) for d, each in some.items()})
+
+
+def crossovers(table: Table) -> Any:
+    """Return where one of two backends ceases to be the faster, with the intervals."""
+    found = rows_of(table)
+    every = [(c, crossover_name(of, c)) for of in series(found) for c in of.crossovers]
+    if not every:
+        raise InputError("no two backends change order in these rows; give more sizes")
+    crossings, names = zip(*every, strict=True)
+    return alone(crossover_panel(crossings, names, look(found)), height=lanes(len(every)))
+
+
+def agreement_and_speed(table: Table) -> Any:
+    """Return how far each case is from the truth, beside how fast it is."""
+    found = rows_of(table)
+    return alone(agreement_panel(found, look(found)))
+
+
+def memory(table: Table) -> Any:
+    """Return the peak memory of the process against the bytes of the data."""
+    found = rows_of(table)
+    _need(found, "peak_bytes")
+    return alone(memory_panel(found, look(found)))
+
+
+def bandwidth(table: Table) -> Any:
+    """Return the share of the read bandwidth, where no cache holds the data."""
+    found = rows_of(table)
+    _need(found, "share")
+    return alone(bandwidth_panel(found, look(found)))
+
+
+def crossover_name(of: Series, crossing: Crossover) -> str:
+    """Return what a crossover is of."""
+    unusual = [t for t in (of.task.objective, of.task.dtype) if t not in USUAL]
+    return ", ".join([of.work, features(of.task.features), *unusual]) + in_turn(of, crossing)
+
+
+def in_turn(of: Series, crossing: Crossover) -> str:
+    """Return the tuning, unless it is the usual one, and the two places that change order."""
+    first, then = (Place(p.backend, p.device, p.threads).label for p in (crossing.small, crossing.large))
+    return f"{'' if of.tuning in USUAL else f', {of.tuning}'}: {first}, then {then}"
+
+
+def bars(table: Sequence[Row]) -> int:
+    """Return the height of bars of these places, in pixels."""
+    return 40 + 38 * len({row.case.place for row in table})
+
+
+def lanes(count: int) -> int:
+    """Return the height of so many crossovers, in pixels."""
+    return 30 + 50 * count
+
+
+def _ratios(some: Sequence[Row], table: Sequence[Row], title: str, missing: str, **other: str) -> Any:
+    """Return the ratios of the first group that has any."""
+    for found in groups(some).values():
+        points = ratio_points(found, table, **other)
+        if points:
+            counts, shown = sorted({p["c9"] for p in points}), look(found)
+            panels = {d: ratio_panel([p for p in points if p["c9"] == d], shown, title, like=points) for d in counts}
+            return together({features(d): panel for d, panel in panels.items()})
+    raise InputError(missing)
+
+
+def _need(table: Sequence[Row], name: str) -> None:
+    if all(getattr(row, name) is None for row in table):
+        raise InputError(f"no row has a {name}, so there is nothing to draw; larger data, on the CPU, have one")

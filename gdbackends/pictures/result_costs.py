@@ -1,0 +1,145 @@
+"""Single charts of costs that weigh against each other: a first call and those after it; two that change order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.cells import size, timed
+from gdbackends.benchmarking.findings import Crossover
+from gdbackends.benchmarking.rows import Row
+from gdbackends.measurement.words import duration
+from gdbackends.pictures.palette import shade
+from gdbackends.pictures.result_panels import Points, Spec, curves
+from gdbackends.pictures.result_rows import inline, point
+from gdbackends.pictures.result_scales import Look, logarithmic, same, seconds, short, variant
+
+_CALLS = (0, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+
+
+def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (), *, bound: bool = True) -> Spec:
+    """Return stacked bars of the first call and as many after it as one chooses, of the size one chooses.
+
+    Args:
+        table: the rows.
+        shown: the look.
+        every: the rows whose sizes one can choose from; none: the table's.
+        bound: with what one chooses by; another chart's choice can move this one's.
+    """
+    sizes = sorted({(row.case.task.features, row.case.task.rows, size(row)) for row in _timed(every or table)})
+    numbers = {name: k for k, (_, _, name) in enumerate(sizes)}
+    data = [_bar(row, numbers[size(row)]) for row in _timed(table)]
+    place = {"field": "c8", "type": "nominal", "title": None, "sort": _order(data, shown), "axis": {"labelLimit": 130}}
+    axis = {"labelExpr": seconds("datum.value"), "tickCount": 4}
+    first: Spec = {"field": "c2", "type": "quantitative", "stack": None, "axis": axis}
+    first |= {"title": "time in all"}
+    whole = {"field": "c3", "type": "quantitative", "title": first["title"]}
+    looks = {name: each for name, each in shown.encoding(legend=False).items() if name in ("color", "stroke")}
+    bar = {"type": "bar", "height": {"band": 0.6}, "strokeWidth": 1.5}
+    pale = {"x": same(first) | {"stack": None}, "x2": {"field": "c3"}, "fillOpacity": {"value": 0.4}} | looks
+    text = {"type": "text", "align": "left", "dx": 5, "color": shade("ink")}
+    return {
+        "params": _chosen(list(numbers), bound),
+        "data": inline(data, "c0", "c3", "c9"),
+        "transform": [
+            {"filter": "datum.c7 == problem"},
+            {"calculate": "datum.c2 + datum.c1 * calls", "as": "c3"},
+            {"calculate": seconds("datum.c3"), "as": "c9"},
+            {"calculate": "1.35 * datum.c3", "as": "c0"},  # room for the text
+        ],
+        "layer": [
+            {"mark": bar, "encoding": {"x": first, "y": place, "tooltip": _told("c10", "first call")} | looks},
+            {"mark": bar, "encoding": pale | {"y": place, "tooltip": _told("c6", "a call after it")}},
+            {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": whole | {"field": "c0"}, "y": place}},
+            {"mark": text, "encoding": {"x": whole, "y": place, "text": {"field": "c9", "type": "nominal"}}},
+        ],
+    }
+
+
+def _told(field: str, title: str) -> list[Spec]:
+    names = {"c8": "backend", field: title}
+    return [{"field": name, "type": "nominal", "title": text} for name, text in names.items()]
+
+
+def _chosen(sizes: Sequence[str], bound: bool) -> list[Spec]:
+    """Return the parameters by which the reader chooses: the problem's number, and the calls."""
+    problems = {"options": list(range(len(sizes))), "labels": list(sizes), "name": "rows x features"}
+    counts = [f"{count:,}" for count in _CALLS]
+    calls = {"options": list(_CALLS), "labels": counts, "name": "calls after the first"}
+    found: list[Spec] = [{"name": "problem", "value": len(sizes) // 2}, {"name": "calls", "value": 1000}]
+    binds = [{"bind": {"input": "select"} | bind} for bind in (problems, calls)]
+    return [param | bind for param, bind in zip(found, binds, strict=True)] if bound else found
+
+
+def _order(data: Sequence[dict[str, Any]], shown: Look) -> list[str]:
+    """Return the places in the order of the legend."""
+    order = [*shown.names, *shown.variants]
+    return list(
+        dict.fromkeys(p["c8"] for p in sorted(data, key=lambda p: (order.index(p["c4"]), order.index(p["c5"]))))
+    )
+
+
+def _timed(table: Sequence[Row]) -> list[Row]:
+    return [row for row in table if row.timing is not None and row.first_call_s is not None]
+
+
+def _bar(row: Row, problem: int) -> dict[str, Any]:
+    """Return what a bar knows: c1 is a call, c2 the first one, c7 the problem's number, c10 the first in words."""
+    assert row.timing is not None
+    found = point(row.case, row.timing.median, timed(row)) | {"c2": short(row.first_call_s), "c7": problem}
+    return found | {"c8": row.case.place.label, "c10": duration(row.first_call_s)}
+
+
+def paid_points(found: Mapping[str, Sequence[tuple[float, Row]]]) -> list[dict[str, Any]]:
+    """Return the steps after which a first call has been paid, two digits of them, as `paid` finds them."""
+    both = [(row, float(f"{steps:.2g}")) for each in found.values() for steps, row in each]
+    points = [point(row.case, steps, f"{steps:,.0f} steps") for row, steps in both]
+    return sorted(points, key=lambda p: p["c0"])
+
+
+def paid_panel(points: Points, shown: Look, *, like: Points = (), legend: bool = True) -> Spec:
+    """Return the steps after which a first call has been paid, against rows; its axis has room for those of `like`."""
+    every = [p["c1"] for p in (*points, *like)]
+    steps = logarithmic("c1", every, "steps until paid", "format(datum.value, '~s')")
+    return curves(points, shown, steps, sizes=[p["c0"] for p in like], legend=legend)
+
+
+def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Look) -> Spec:
+    """Return where one of two places ceases to be the faster: the interval, and the two at its ends.
+
+    Args:
+        found: the crossovers, one below the other.
+        names: what stands over each.
+        shown: the look.
+    """
+    ends = [(crossing.low, crossing.small, crossing.high, crossing.large) for crossing in found]
+    points: list[dict[str, Any]] = [
+        {"c0": short(rows, 2), "c4": Place(place.backend).label, "c5": variant(place), "c6": place.label, "c7": k}
+        for k, (low, small, high, large) in enumerate(ends)
+        for rows, place in ((low, small), (high, large))
+    ]
+    lanes = [
+        {"c0": short(c.rows, 2), "c2": short(c.low, 2), "c3": short(c.high, 2), "c7": k, "c8": name}
+        for k, (c, name) in enumerate(zip(found, names, strict=True))
+    ]
+    rows = [p["c0"] for p in points]
+    across = logarithmic("c0", rows, "rows", "format(datum.value, '~s')")
+    lane = {"field": "c7", "type": "ordinal", "axis": None, "scale": {"paddingOuter": 0.2}}
+    names_of: Spec = {"field": "c8", "type": "nominal"}
+    told = [{"field": "c6", "type": "nominal", "title": "backend"}, {"field": "c0", "format": ",", "title": "rows"}]
+    rule = {"type": "rule", "strokeWidth": 3, "color": shade("data"), "yOffset": 8}
+    tick = {"type": "tick", "thickness": 3, "height": 16, "color": shade("ink"), "yOffset": 8}
+    dot = {"type": "point", "filled": True, "opacity": 1, "strokeWidth": 1.5, "size": 90, "yOffset": 8}
+    text = {"type": "text", "align": "left", "dy": -12, "fontSize": 12, "color": shade("ink")}
+    looks = {"x": same(across), "y": lane, "tooltip": told} | shown.encoding(legend=False)
+    return {
+        "data": inline(lanes),
+        "layer": [
+            {"mark": tick, "encoding": {"x": across, "y": lane}},
+            {"mark": rule, "encoding": {"x": same(across, "c2"), "x2": {"field": "c3"}, "y": lane}},
+            {"mark": tick, "encoding": {"x": same(across), "y": lane}},
+            {"mark": text, "encoding": {"x": {"value": 4}, "y": lane, "text": names_of}},
+            {"data": inline(points), "mark": dot, "encoding": looks},
+        ],
+    }

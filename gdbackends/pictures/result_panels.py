@@ -1,0 +1,184 @@
+"""The single charts that pages and notebooks are made of: time, ratios, agreement, memory, bandwidth.
+
+They are Vega-Lite as dictionaries: a page has a hundred of them, and altair's own objects take 0.3 s each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.cells import size, timed, unusual
+from gdbackends.benchmarking.findings import Crossover, Series
+from gdbackends.benchmarking.rows import Row, beside, by_case, ratio
+from gdbackends.pictures.palette import shade
+from gdbackends.pictures.result_rows import inline, point, time_point
+from gdbackends.pictures.result_scales import Look, about_rows, logarithmic, same, seconds, short
+
+Spec: TypeAlias = dict[str, Any]
+"""A chart as Vega-Lite has it."""
+Points: TypeAlias = Sequence[dict[str, Any]]
+"""What a chart knows of its rows."""
+_SECONDS = seconds("datum.value")
+_TIMES = "format(datum.value, '~r')"
+_MEGABYTES = "format(datum.value, ',~r') + ' MB'"
+_KNOWN = [{"filter": "isValid(datum.c1)"}]
+_POINT = {"type": "point", "filled": True, "strokeWidth": 1.5, "opacity": 1}
+_ROWS = {"field": "c0", "type": "quantitative", "format": ",", "title": "rows"}
+_CASE = {"field": "c8", "type": "nominal", "title": "case"}
+
+
+def time_panel(
+    table: Sequence[Row], found: Sequence[Series], shown: Look, like: Sequence[Row] = (), *, legend: bool = True
+) -> Spec:
+    """Return time against rows, on an axis with room for those of `like`. Shaded: where the fastest changes."""
+    points = [time_point(row, timed(row)) for row in table]
+    every = [*_ends(points), *_ends([time_point(row, "") for row in like])]
+    value = logarithmic("c1", every, f"time of a {table[0].case.work}", _SECONDS)
+    usual = [each for each in found if each.tuning == shown.variants[0] or len(shown.variants) == 1]
+    bands = _bands([c for each in usual for c in each.crossovers if _of_the_fastest(c, each)])
+    return curves(points, shown, value, bands, sizes=[row.case.task.rows for row in like], legend=legend)
+
+
+def ratio_panel(points: Points, shown: Look, title: str, *, like: Points = (), legend: bool = True) -> Spec:
+    """Return ratios against rows, and a line at 1, on axes with room for those of `like`."""
+    value = logarithmic("c1", [1.0, *_ends(points), *_ends(like)], title, _TIMES)
+    return curves(points, shown, value, [line(1.0, same(value))], sizes=[p["c0"] for p in like], legend=legend)
+
+
+def curves(
+    points: Points,
+    shown: Look,
+    value: Spec,
+    more: Sequence[Spec] = (),
+    *,
+    sizes: Sequence[int] = (),
+    legend: bool = True,
+) -> Spec:
+    """Return a line a place over the rows, with intervals; it breaks where a value is missing.
+
+    The first layer tells scales and axes, the others share them.
+    """
+    across = about_rows([*sizes, *(p["c0"] for p in points)])
+    colour = {"color": {"field": "c4", "type": "nominal"}}
+    ends = {"x": same(across), "y": same(value, "c2"), "y2": {"field": "c3"}} | colour
+    dots = {"x": same(across), "y": same(value), "tooltip": tip(shown, _ROWS)} | shown.encoding(legend=legend)
+    layers = [
+        {"mark": "line", "encoding": {"x": across, "y": value} | shown.encoding(line=True, legend=legend)},
+        {
+            "transform": [{"filter": "isValid(datum.c2)"}],
+            "mark": {"type": "rule", "strokeWidth": 1.5},
+            "encoding": ends,
+        },
+        {"transform": _KNOWN, "mark": _POINT, "encoding": dots},
+        *more,
+    ]
+    return {"data": inline(points, "c9"), "layer": layers}
+
+
+def _ends(points: Points) -> list[float]:
+    return [p[name] for p in points for name in ("c1", "c2", "c3") if name in p]
+
+
+def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
+    """Return the difference from the truth, over what rounding allows, beside the speed over NumPy's.
+
+    A case without a time stands at the foot.
+    """
+    others = by_case(table)
+    points = [p for row in table if (p := _judged(row, others))]
+    speed = logarithmic("c1", [1.0, *_ends(points)], "times as fast as NumPy", _TIMES)
+    # what is wrong may be so by ten orders: it stands at the edge, and would else press all others to the left
+    edge = 100 * max([1.0, *(p["c7"] for p in points if "c1" in p)])
+    points = [p | {"c7": min(p["c7"], edge)} for p in points]
+    allowed, title = [1.0, *(p["c7"] for p in points)], "of what rounding allows"
+    across = logarithmic("c7", allowed, title, "format(datum.value, '~g')")
+    told = tip(shown, _CASE, {"field": "c7", "type": "quantitative", "title": title})
+    cross = {"type": "point", "shape": "cross", "filled": True, "color": shade("bad"), "angle": 45, "size": 140}
+    dots = {"x": across, "y": speed, "tooltip": told} | shown.encoding(legend=legend)
+    failed = {"x": same(across), "y": {"value": "height"}, "tooltip": tip(shown, _CASE)}
+    layers = [
+        {"transform": _KNOWN, "mark": _POINT, "encoding": dots},
+        {
+            "transform": [{"filter": "!isValid(datum.c1)"}],
+            "mark": cross | {"opacity": 1, "yOffset": -9},
+            "encoding": failed,
+        },
+        line(1.0, same(speed)),
+        line(1.0, same(across), "x", "bad"),
+    ]
+    return {"data": inline(points, "c0", "c9"), "layer": layers}
+
+
+def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
+    """Return agreement and speed of a row, or why it has none; None where neither can be told."""
+    base = beside(row, others, backend="numpy", device="cpu")
+    against = ratio(row, base) if base else None
+    if not row.agreement or (against is None and row.timing is not None):
+        return None
+    speed = 1 / against.value if against else None
+    text = f"{speed:.2g} x NumPy" if speed else f"{row.status}, {row.agreement:.1g} of what rounding allows"
+    return point(row.case, speed, text) | {"c7": short(row.agreement, 2), "c8": _what(row)}
+
+
+def memory_panel(table: Sequence[Row], shown: Look, *, of: str = "peak_bytes", legend: bool = True) -> Spec:
+    """Return peak memory, of the process or ("device_peak_bytes") the device, against the bytes of the data."""
+    found = [(row, getattr(row, of) / 1e6) for row in table if getattr(row, of) is not None]
+    points = [point(row.case, most, f"{most:,.0f} MB") | _bytes(row) for row, most in found]
+    axis = {"axis": {"labelExpr": _MEGABYTES}, "title": "peak memory"}
+    return _by_bytes(points, shown, axis, legend)
+
+
+def bandwidth_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
+    """Return the share of the read bandwidth against the bytes of the data."""
+    points = [point(row.case, row.share, f"{row.share:.0%}") | _bytes(row) for row in table if row.share is not None]
+    return _by_bytes(points, shown, {"axis": {"format": ".0%"}, "title": "share of the read bandwidth"}, legend, 1.0)
+
+
+def _by_bytes(points: Points, shown: Look, axis: Spec, legend: bool, limit: float | None = None) -> Spec:
+    value = {"field": "c1", "type": "quantitative", "scale": {"zero": True}} | axis
+    across = logarithmic("c7", [p["c7"] for p in points], "bytes of X and y", _MEGABYTES)
+    dots = {"x": across, "y": value, "tooltip": tip(shown, _CASE)} | shown.encoding(legend=legend)
+    layers = [{"mark": _POINT, "encoding": dots}, *([] if limit is None else [line(limit, same(value))])]
+    return {"data": inline(points, "c0", "c9"), "layer": layers}
+
+
+def line(at: float, axis: Spec, along: str = "y", name: str = "muted") -> Spec:
+    """Return a dashed line across a chart at a value of an axis."""
+    mark = {"type": "rule", "strokeDash": [3, 3], "color": shade(name), "strokeWidth": 1.5}
+    return {"data": {"values": [{axis["field"]: at}]}, "mark": mark, "encoding": {along: axis}}
+
+
+def tip(shown: Look, *more: Spec) -> list[Spec]:
+    """Return what is said of a point under the pointer."""
+    names = {"c4": "backend"} | ({"c5": "variant"} if len(shown.variants) > 1 else {}) | {"c6": "value"}
+    return [*({"field": name, "type": "nominal", "title": title} for name, title in names.items()), *more]
+
+
+def _bytes(row: Row) -> dict[str, Any]:
+    return {"c7": short(row.case.task.bytes / 1e6), "c8": _what(row)}
+
+
+def _what(row: Row) -> str:
+    return ", ".join([row.case.work, size(row), *unusual(row)])
+
+
+def _bands(found: Sequence[Crossover]) -> list[Spec]:
+    """Return a band for each crossover, and a line where it is likeliest."""
+    values = [{"c0": short(c.rows, 2), "c2": short(c.low, 2), "c3": short(c.high, 2)} for c in found]
+    data, rows = {"data": {"values": values}}, {"type": "quantitative", "title": "rows"}
+    band = {"type": "rect", "opacity": 0.16, "color": shade("data")}
+    likeliest = {"type": "rule", "color": shade("data"), "strokeDash": [2, 3]}
+    across = {"x": {"field": "c2"} | rows, "x2": {"field": "c3"}}
+    layers = [{"mark": band, "encoding": across}, {"mark": likeliest, "encoding": {"x": {"field": "c0"} | rows}}]
+    return [data | layer for layer in layers] if found else []
+
+
+def _of_the_fastest(crossing: Crossover, found: Series) -> bool:
+    """Say whether who is the fastest changes there."""
+    return any(
+        crossing.small in before.first and crossing.large in after.first and before.rows <= crossing.rows <= after.rows
+        for before, after in pairwise(found.winners)
+    )

@@ -1,0 +1,137 @@
+"""What the charts of results share: a backend's colour and shape, a variant's dash, axes with units.
+
+Fields of the data are c0 rows, c1 value, c2 and c3 the ends of its interval, c4 backend, c5 variant, c6 the value in
+words; what else a chart needs comes after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, inf, log10
+from typing import Any
+
+from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.rows import Row
+from gdbackends.pictures.palette import BACKENDS, SHAPES, shade
+
+_OTHERS = (("ink", "diamond"), ("good", "cross"), ("low", "triangle-down"), ("high", "triangle-right"))
+_DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [1, 5])
+_FILLS = (1.0, 0.0, 0.45, 0.25, 0.7)
+_LEAST = 6.0
+"""The ends of a logarithmic axis over each other, so that it has a tick."""
+USUAL = "best"
+"""The variant of a place that has nothing unusual."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The backends and variants that are shown together, so that each looks the same in every chart.
+
+    Attributes:
+        backends: their names in results.
+        variants: tunings, devices and threads, as in "idiomatic".
+    """
+
+    backends: tuple[str, ...]
+    variants: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The backends as they are called."""
+        return [Place(backend).label for backend in self.backends]
+
+    @property
+    def dress(self) -> list[tuple[str, str]]:
+        """The palette's name of a colour, and a shape, each; of others than ours they begin anew after four."""
+        others = [backend for backend in self.backends if backend not in BACKENDS]
+        strange = {b: _OTHERS[k % len(_OTHERS)] for k, b in enumerate(others)}
+        return [strange[b] if b in strange else (b, SHAPES[b]) for b in self.backends]
+
+    @property
+    def dashes(self) -> list[list[int]]:
+        """The dashes of a line, a variant each."""
+        return [list(_DASHES[k % len(_DASHES)]) for k in range(len(self.variants))]
+
+    def encoding(self, *, line: bool = False, legend: bool = True) -> dict[str, Any]:
+        """Return the encodings of a mark: colour and shape by the backend, dash or filling by the variant."""
+        told = {"title": None} if legend else None
+        colours = {**_named("c4"), "legend": told, "scale": self._scale(0)}
+        if line:
+            several = {"title": None, "symbolType": "stroke", "symbolSize": 500} if len(self.variants) > 1 else None
+            dashes = {"domain": list(self.variants), "range": self.dashes}
+            dash = {**_named("c5"), "legend": several if legend else None, "scale": dashes}
+            return {"color": colours, "strokeDash": dash}
+        fills = {"domain": list(self.variants), "range": list(_FILLS[: len(self.variants)])}
+        return {
+            "color": colours,
+            "stroke": colours | {"legend": None},
+            "shape": {**_named("c4"), "legend": told, "scale": self._scale(1)},
+            "fillOpacity": {"field": "c5", "type": "ordinal", "legend": None, "scale": fills},
+        }
+
+    def _scale(self, part: int) -> dict[str, Any]:
+        found = [shade(name) if part == 0 else shape for name, shape in self.dress]
+        return {"domain": self.names, "range": found}
+
+
+def _named(field: str) -> dict[str, Any]:
+    return {"field": field, "type": "nominal"}
+
+
+def look(table: Iterable[Row]) -> Look:
+    """Return the look of all rows that will be seen together: our backends first, the best tuning first."""
+    places = dict.fromkeys(row.case.place for row in table)
+    named = list(dict.fromkeys(place.backend for place in places))
+    backends = dict.fromkeys([*(b for b in BACKENDS if b in named), *named])
+    variants = dict.fromkeys(variant(place) for place in places)
+    first = [each for each in variants if each == USUAL]
+    return Look(tuple(backends), tuple(dict.fromkeys([*first, *variants])))
+
+
+def variant(place: Place) -> str:
+    """Return what is unusual about a place: device, threads, tuning."""
+    return place.label.removeprefix(Place(place.backend).label).strip(" ,") or USUAL
+
+
+def short(value: float | None, digits: int = 4) -> float | None:
+    """Return so many digits, one more than is shown; None for what is not finite."""
+    return float(f"{value:.{digits}g}") if value is not None and abs(value) < inf else None
+
+
+def about_rows(sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the axis of rows: logarithmic, ticks where something was timed."""
+    return logarithmic("c0", sizes, "rows", "format(datum.value, '~s')", sorted(set(sizes)))
+
+
+def logarithmic(
+    field: str, values: Iterable[float | None], title: str, label: str, ticks: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """Return a logarithmic axis around the values, its ticks at powers of ten, or of 1, 2, 5 where it is short."""
+    found = [value for value in values if value is not None and value > 0] or [1.0]
+    wider = max(1.3, (_LEAST * min(found) / max(found)) ** 0.5)
+    low, high = min(found) / wider, max(found) * wider
+    scale = {"type": "log", "domain": [short(low), short(high)], "nice": False}
+    axis = {"values": _ticks(low, high) if ticks is None else ticks, "labelExpr": label}
+    return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, "title": title}
+
+
+def same(axis: Mapping[str, Any], field: str = "") -> dict[str, Any]:
+    """Return what another layer says of an axis that the first has told: the field and the title alone."""
+    return {"field": field or axis["field"], "type": axis["type"], "title": axis["title"]}
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    first, last = floor(log10(low)), ceil(log10(high))
+    within = [float(f"{m}e{k}") for k in range(first, last + 1) for m in (1, 2, 5)]
+    every = [tick for tick in within if low <= tick <= high]
+    tens = [tick for tick in every if f"{tick:e}".startswith("1.")]
+    step = max(1, ceil(len(tens) / 8))
+    return tens[::step] if len(tens) > 2 else every
+
+
+def seconds(what: str) -> str:
+    """Return the expression that writes a time with its unit, as the tables do."""
+    steps = (("0.9995", "1", "s"), ("0.9995e-3", "1e3", "ms"), ("0.9995e-6", "1e6", "us"))
+    parts = [f"{what} >= {least} ? format({what} * {factor}, '.3~r') + ' {unit}' : " for least, factor, unit in steps]
+    return f"{what} == 0 ? '0' : {''.join(parts)}format({what} * 1e9, '.3~r') + ' ns'"
