@@ -14,13 +14,13 @@ from gdbackends import Dataset, fit
 from gdbackends.datasets import synthetic, women
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearRegression
-from gdbackends.pictures import lesson_frameworks
 from gdbackends.pictures.document import bundle
 from gdbackends.pictures.lesson import Lesson, lesson
-from gdbackends.pictures.lesson_frameworks import frameworks
-from gdbackends.pictures.lesson_numbers import SHOWN, WAYS, View, subject
-from gdbackends.pictures.lesson_pieces import nice, short, slider
-from gdbackends.pictures.lesson_rate import start_of
+from gdbackends.pictures.lesson import frameworks as lesson_frameworks
+from gdbackends.pictures.lesson.frameworks import frameworks
+from gdbackends.pictures.lesson.numbers import SHOWN, WAYS, View, subject
+from gdbackends.pictures.lesson.pieces import nice, short, slider
+from gdbackends.pictures.lesson.rate import start_of
 
 COMMAND = [sys.executable, "-m", "gdbackends", "lesson"]
 EVIL = "</script><script>alert(1)</script>"
@@ -192,7 +192,7 @@ def test_frameworks_agree_within_rounding_and_are_judged_by_it(monkeypatch) -> N
 
 
 def lesson_frameworks_caption(found) -> str:
-    from gdbackends.pictures.lesson_digits import frameworks_figure
+    from gdbackends.pictures.lesson.digits import frameworks_figure
 
     return frameworks_figure(found).caption
 

@@ -25,14 +25,15 @@ from gdbackends.benchmarking.results import Results, read_results
 from gdbackends.benchmarking.rows import records, rows
 from gdbackends.errors import InputError
 from gdbackends.measurement.words import duration
-from gdbackends.pictures import result_charts
-from gdbackends.pictures.gradient_charts import components, votes
+from gdbackends.pictures import document
 from gdbackends.pictures.page import page
-from gdbackends.pictures.page_gradient import gradient_page
-from gdbackends.pictures.page_packing import packed
-from gdbackends.pictures.page_text import names
-from gdbackends.pictures.result_rows import features
-from gdbackends.pictures.result_scales import logarithmic, look, variant
+from gdbackends.pictures.page.gradient import gradient_page
+from gdbackends.pictures.page.packing import packed
+from gdbackends.pictures.page.text import names
+from gdbackends.pictures.results import charts as result_charts
+from gdbackends.pictures.results.gradient import components, votes
+from gdbackends.pictures.results.rows import features
+from gdbackends.pictures.results.scales import logarithmic, look, variant
 
 QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
 EVIL = "</script><script>alert(1)</script>"
@@ -264,8 +265,8 @@ def test_a_logarithmic_axis_has_ticks_whatever_its_values() -> None:
 def test_packing_loses_nothing(full: Results) -> None:
     from gdbackends.pictures.document import Figure
     from gdbackends.pictures.palette import as_variables
-    from gdbackends.pictures.result_dress import Drawn, config
-    from gdbackends.pictures.result_panels import time_panel
+    from gdbackends.pictures.results.dress import Drawn, config
+    from gdbackends.pictures.results.panels import time_panel
 
     part = [row for row in rows(full) if row.case.task.features == 10 and row.case.work == "step"]
     specs = [{"config": config()} | time_panel(part, series(part), look(part)) for _ in range(3)]
@@ -513,5 +514,6 @@ def test_a_gradient_page_opens_without_a_word_or_a_fault(browser, tmp_path: Path
 
 
 def test_the_script_is_short() -> None:
-    folder, own = Path(result_charts.__file__).parent, ("page_copy.js", "page.js", "document.js")
-    assert sum(len((folder / name).read_text("utf8").splitlines()) for name in own) <= 150
+    scripts = list(Path(document.__file__).parent.rglob("*.js"))
+    assert len(scripts) == 4
+    assert sum(len(script.read_text("utf8").splitlines()) for script in scripts) <= 150

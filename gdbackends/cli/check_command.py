@@ -67,7 +67,7 @@ def command(ctx: click.Context, **options: Any) -> None:
             raise
     where = "its own data" if table is None else f"{table.name}, {rows(table.y.size)}"
     if options["page"] is not None:
-        from gdbackends.pictures.page_gradient import gradient_page
+        from gdbackends.pictures.page.gradient import gradient_page
 
         write_whole(options["page"], gradient_page(report, f"{options['subject']} on {where}"))
         echo(f"{options['page']} is written; open it in a browser")

@@ -68,8 +68,8 @@ def document(
     """Return a page as HTML.
 
     Args:
-        template: a file of this folder that extends document.html.j2 and fills its block `body`; `figure("name")` puts
-            a figure there.
+        template: a file below this folder that extends document.html.j2 and fills its block `body`; `figure("name")`
+            puts a figure there.
         title: of the page.
         figures: those that the template puts.
         style: more CSS.

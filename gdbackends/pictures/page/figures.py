@@ -12,12 +12,12 @@ from gdbackends.benchmarking.changes import Change
 from gdbackends.benchmarking.findings import Crossover, Series
 from gdbackends.benchmarking.rows import Row
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.result_charts import bars, in_turn, lanes
-from gdbackends.pictures.result_costs import crossover_panel, first_call_panel, paid_panel, paid_points
-from gdbackends.pictures.result_dress import Drawn, config
-from gdbackends.pictures.result_panels import Points, Spec, ratio_panel, time_panel
-from gdbackends.pictures.result_rows import Group, by_features, features, ratio_point, ratio_points
-from gdbackends.pictures.result_scales import USUAL, Look
+from gdbackends.pictures.results.charts import bars, in_turn, lanes
+from gdbackends.pictures.results.costs import crossover_panel, first_call_panel, paid_panel, paid_points
+from gdbackends.pictures.results.dress import Drawn, config
+from gdbackends.pictures.results.panels import Points, Spec, ratio_panel, time_panel
+from gdbackends.pictures.results.rows import Group, by_features, features, ratio_point, ratio_points
+from gdbackends.pictures.results.scales import USUAL, Look
 
 Panel: TypeAlias = Callable[[Points, Points], Spec]
 """A chart of some points, on axes with room for the others."""

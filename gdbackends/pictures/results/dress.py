@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from gdbackends.pictures.palette import dressed
-from gdbackends.pictures.result_panels import Spec
+from gdbackends.pictures.results.panels import Spec
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gdbackends.benchmarking.cells import shown_ratio
 from gdbackends.benchmarking.changes import Change, version_changes
-from gdbackends.pictures.page_text import File
+from gdbackends.pictures.page.text import File
 
 _TOLD = ("slower", "faster", "fails now", "works now", "fails")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gdbackends.comparison.result import finite
 from gdbackends.objectives import Array
-from gdbackends.pictures.lesson_numbers import Subject
+from gdbackends.pictures.lesson.numbers import Subject
 from gdbackends.pictures.palette import log_axis, shade
 from gdbackends.spectrum import Quadratic
 

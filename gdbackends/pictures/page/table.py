@@ -8,8 +8,8 @@ from typing import Any
 
 from gdbackends.benchmarking.cells import cells, ordered
 from gdbackends.benchmarking.rows import records
-from gdbackends.pictures.page_text import File
-from gdbackends.pictures.result_scales import short
+from gdbackends.pictures.page.text import File
+from gdbackends.pictures.results.scales import short
 
 _KEYS = {
     "rows": "rows",

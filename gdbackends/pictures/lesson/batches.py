@@ -11,9 +11,9 @@ import numpy as np
 from gdbackends.descent import fit
 from gdbackends.objectives import Array, LinearRegression
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_contours import box, contours
-from gdbackends.pictures.lesson_numbers import Subject, View
-from gdbackends.pictures.lesson_pieces import Chart, Slider, axis, columns, logarithmic, short
+from gdbackends.pictures.lesson.contours import box, contours
+from gdbackends.pictures.lesson.numbers import Subject, View
+from gdbackends.pictures.lesson.pieces import Chart, Slider, axis, columns, logarithmic, short
 from gdbackends.pictures.palette import dressed, shade
 from gdbackends.spectrum import batch_curvature
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from gdbackends.objectives import Array
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_numbers import Subject, View
-from gdbackends.pictures.lesson_pieces import Chart, after, axis, columns, cost_of, logarithmic, readout, short, slider
+from gdbackends.pictures.lesson.numbers import Subject, View
+from gdbackends.pictures.lesson.pieces import Chart, after, axis, columns, cost_of, logarithmic, readout, short, slider
 from gdbackends.pictures.palette import dressed, shade
 
 RATES = {"too small": (0.05, "low"), "good": (0.4, "good"), "too large": (1.03, "high")}

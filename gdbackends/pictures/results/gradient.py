@@ -9,10 +9,10 @@ from typing import Any
 from gdbackends.agreement import GradientReport
 from gdbackends.errors import InputError
 from gdbackends.pictures.palette import shade
-from gdbackends.pictures.result_dress import alone
-from gdbackends.pictures.result_panels import Spec, line
-from gdbackends.pictures.result_rows import inline
-from gdbackends.pictures.result_scales import logarithmic, same, short
+from gdbackends.pictures.results.dress import alone
+from gdbackends.pictures.results.panels import Spec, line
+from gdbackends.pictures.results.rows import inline
+from gdbackends.pictures.results.scales import logarithmic, same, short
 
 _LEAST = 1e-4
 """Where a ratio of 0, which no logarithmic axis has, is drawn."""

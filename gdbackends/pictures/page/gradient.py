@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gdbackends.agreement import GradientReport
 from gdbackends.pictures.document import Figure, Table, document
-from gdbackends.pictures.gradient_charts import components_panel, height, votes_panel
-from gdbackends.pictures.result_dress import Drawn, config
+from gdbackends.pictures.results.dress import Drawn, config
+from gdbackends.pictures.results.gradient import components_panel, height, votes_panel
 
 _FOLDER = Path(__file__).parent
 _WHERE = "Left of the red line the two agree; a disc agrees, a cross differs, an arrow is not finite. Logarithmic axis."
@@ -23,11 +23,11 @@ def gradient_page(report: GradientReport, title: str = "Gradient check") -> str:
     """
     figures = [each for each in (_votes(report), _components(report)) if each is not None]
     return document(
-        "page_gradient.html.j2",
+        "page/gradient.html.j2",
         title,
         figures,
         style=(_FOLDER / "page.css").read_text(encoding="utf8"),
-        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("page_copy.js", "page_gradient.js")),
+        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("copy.js", "gradient.js")),
         report=report,
         title_of_page=title,
         names=[figure.name for figure in figures],

@@ -8,17 +8,17 @@ from gdbackends.datasets import Dataset
 from gdbackends.derivation import derive
 from gdbackends.descent import Fit
 from gdbackends.pictures.document import Figure, document
-from gdbackends.pictures.lesson_batches import batches_figure
-from gdbackends.pictures.lesson_contours import contours_figure
-from gdbackends.pictures.lesson_digits import frameworks_figure, gradient_rows
-from gdbackends.pictures.lesson_frameworks import Frameworks, frameworks
-from gdbackends.pictures.lesson_limits import limits_figure, steps_figure
-from gdbackends.pictures.lesson_line import line_figure, losses_figure
-from gdbackends.pictures.lesson_numbers import Subject, subject
-from gdbackends.pictures.lesson_pieces import short
-from gdbackends.pictures.lesson_prediction import fitted_line, prediction_figure
-from gdbackends.pictures.lesson_rate import rate_figure, rates_figure
-from gdbackends.pictures.lesson_slope import derivative_figure, tangent_figure
+from gdbackends.pictures.lesson.batches import batches_figure
+from gdbackends.pictures.lesson.contours import contours_figure
+from gdbackends.pictures.lesson.digits import frameworks_figure, gradient_rows
+from gdbackends.pictures.lesson.frameworks import Frameworks, frameworks
+from gdbackends.pictures.lesson.limits import limits_figure, steps_figure
+from gdbackends.pictures.lesson.line import line_figure, losses_figure
+from gdbackends.pictures.lesson.numbers import Subject, subject
+from gdbackends.pictures.lesson.pieces import short
+from gdbackends.pictures.lesson.prediction import fitted_line, prediction_figure
+from gdbackends.pictures.lesson.rate import rate_figure, rates_figure
+from gdbackends.pictures.lesson.slope import derivative_figure, tangent_figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Lesson:
         """Return the page."""
         about, raw, standardised = self.subject, *(self.subject.views[w] for w in ("as it is", "standardised"))
         return document(
-            "lesson.html.j2",
+            "lesson/lesson.html.j2",
             f"Gradient descent: {about.target} from {about.feature}",
             self.figures,
             about=about,

@@ -12,7 +12,7 @@ from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, rows, spread
 from gdbackends.errors import InputError
 from gdbackends.measurement.student import Estimate
-from gdbackends.pictures.result_scales import short, variant
+from gdbackends.pictures.results.scales import short, variant
 
 Table: TypeAlias = Results | Sequence[Row]
 """What every chart of results takes."""

@@ -11,9 +11,9 @@ from gdbackends.benchmarking.findings import Crossover
 from gdbackends.benchmarking.rows import Row
 from gdbackends.measurement.words import duration
 from gdbackends.pictures.palette import shade
-from gdbackends.pictures.result_panels import Points, Spec, curves
-from gdbackends.pictures.result_rows import inline, point
-from gdbackends.pictures.result_scales import Look, logarithmic, same, seconds, short, variant
+from gdbackends.pictures.results.panels import Points, Spec, curves
+from gdbackends.pictures.results.rows import inline, point
+from gdbackends.pictures.results.scales import Look, logarithmic, same, seconds, short, variant
 
 _CALLS = (0, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 

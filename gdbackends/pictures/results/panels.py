@@ -14,8 +14,8 @@ from gdbackends.benchmarking.cells import size, timed, unusual
 from gdbackends.benchmarking.findings import Crossover, Series
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio
 from gdbackends.pictures.palette import shade
-from gdbackends.pictures.result_rows import inline, point, time_point
-from gdbackends.pictures.result_scales import Look, about_rows, logarithmic, same, seconds, short
+from gdbackends.pictures.results.rows import inline, point, time_point
+from gdbackends.pictures.results.scales import Look, about_rows, logarithmic, same, seconds, short
 
 Spec: TypeAlias = dict[str, Any]
 """A chart as Vega-Lite has it."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from gdbackends.objectives import AbsoluteError, LinearRegression, SquaredError
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_numbers import Subject
-from gdbackends.pictures.lesson_pieces import (
+from gdbackends.pictures.lesson.numbers import Subject
+from gdbackends.pictures.lesson.pieces import (
     LABEL,
     ONCE,
     Chart,

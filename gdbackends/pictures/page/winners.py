@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gdbackends.benchmarking.case import Place
 from gdbackends.benchmarking.findings import Series, Winner
-from gdbackends.pictures.result_rows import features
+from gdbackends.pictures.results.rows import features
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from gdbackends.pictures.document import Figure
-from gdbackends.pictures.page_text import File
-from gdbackends.pictures.result_dress import Drawn, config
-from gdbackends.pictures.result_panels import Spec, agreement_panel, bandwidth_panel, memory_panel
-from gdbackends.pictures.result_scales import Look
+from gdbackends.pictures.page.text import File
+from gdbackends.pictures.results.dress import Drawn, config
+from gdbackends.pictures.results.panels import Spec, agreement_panel, bandwidth_panel, memory_panel
+from gdbackends.pictures.results.scales import Look
 
 _WHERE = " The numbers are in the table of all rows: "
 HEADINGS = {

@@ -9,8 +9,8 @@ import numpy as np
 
 from gdbackends.descent import Fit, fit
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_numbers import Subject
-from gdbackends.pictures.lesson_pieces import at_slider, axis, columns, padded, scatter, short, slider, written
+from gdbackends.pictures.lesson.numbers import Subject
+from gdbackends.pictures.lesson.pieces import at_slider, axis, columns, padded, scatter, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from gdbackends.descent import fit
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_numbers import WAYS, Subject, View
-from gdbackends.pictures.lesson_pieces import Chart, after, axis, columns, cost_of, logarithmic, short, slider
-from gdbackends.pictures.lesson_rate import RATES
+from gdbackends.pictures.lesson.numbers import WAYS, Subject, View
+from gdbackends.pictures.lesson.pieces import Chart, after, axis, columns, cost_of, logarithmic, short, slider
+from gdbackends.pictures.lesson.rate import RATES
 from gdbackends.pictures.palette import dressed, shade
 
 

@@ -15,7 +15,7 @@ from gdbackends.descent import Fit, fit_prepared, prepare
 from gdbackends.errors import MissingBackendError
 from gdbackends.measurement.runner import Crashed, in_fresh_process
 from gdbackends.objectives import Array
-from gdbackends.pictures.lesson_numbers import Subject
+from gdbackends.pictures.lesson.numbers import Subject
 
 EXACT_LIMIT = 1 << 21
 """Rows up to which the exact gradient is computed, by whole numbers; above, NumPy's stands for it."""

@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_frameworks import Frameworks
-from gdbackends.pictures.lesson_pieces import Chart, Slider, columns, short
+from gdbackends.pictures.lesson.frameworks import Frameworks
+from gdbackends.pictures.lesson.pieces import Chart, Slider, columns, short
 from gdbackends.pictures.palette import backend_scale, dressed, shade
 
 

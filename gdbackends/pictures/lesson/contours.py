@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_numbers import Subject, View
-from gdbackends.pictures.lesson_pieces import (
+from gdbackends.pictures.lesson.numbers import Subject, View
+from gdbackends.pictures.lesson.pieces import (
     Chart,
     Slider,
     after,

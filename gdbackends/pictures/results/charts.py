@@ -14,11 +14,11 @@ from gdbackends.benchmarking.cells import USUAL
 from gdbackends.benchmarking.findings import Crossover, Series, series
 from gdbackends.benchmarking.rows import Row
 from gdbackends.errors import InputError
-from gdbackends.pictures.result_costs import crossover_panel, first_call_panel, paid_panel, paid_points
-from gdbackends.pictures.result_dress import alone, together
-from gdbackends.pictures.result_panels import agreement_panel, bandwidth_panel, memory_panel, ratio_panel, time_panel
-from gdbackends.pictures.result_rows import Table, by_features, features, groups, ratio_points, rows_of
-from gdbackends.pictures.result_scales import look
+from gdbackends.pictures.results.costs import crossover_panel, first_call_panel, paid_panel, paid_points
+from gdbackends.pictures.results.dress import alone, together
+from gdbackends.pictures.results.panels import agreement_panel, bandwidth_panel, memory_panel, ratio_panel, time_panel
+from gdbackends.pictures.results.rows import Table, by_features, features, groups, ratio_points, rows_of
+from gdbackends.pictures.results.scales import look
 
 
 def times(table: Table) -> Any:

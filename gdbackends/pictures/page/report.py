@@ -13,17 +13,17 @@ from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.rows import Row
 from gdbackends.errors import InputError
 from gdbackends.pictures.document import Figure, document, embedded
-from gdbackends.pictures.page_changes import changed
-from gdbackends.pictures.page_figures import HEADINGS as OF_A_GROUP
-from gdbackends.pictures.page_figures import Shown, figures
-from gdbackends.pictures.page_legend import Entry, legend
-from gdbackends.pictures.page_overall import HEADINGS, overall
-from gdbackends.pictures.page_packing import packed
-from gdbackends.pictures.page_table import rows_table
-from gdbackends.pictures.page_text import File, environment, failures, fastest, names, verdict
-from gdbackends.pictures.page_winners import Winners, winners
-from gdbackends.pictures.result_rows import Group, groups, rows_of
-from gdbackends.pictures.result_scales import Look, look
+from gdbackends.pictures.page.changes import changed
+from gdbackends.pictures.page.figures import HEADINGS as OF_A_GROUP
+from gdbackends.pictures.page.figures import Shown, figures
+from gdbackends.pictures.page.legend import Entry, legend
+from gdbackends.pictures.page.overall import HEADINGS, overall
+from gdbackends.pictures.page.packing import packed
+from gdbackends.pictures.page.table import rows_table
+from gdbackends.pictures.page.text import File, environment, failures, fastest, names, verdict
+from gdbackends.pictures.page.winners import Winners, winners
+from gdbackends.pictures.results.rows import Group, groups, rows_of
+from gdbackends.pictures.results.scales import Look, look
 
 _FOLDER = Path(__file__).parent
 
@@ -86,11 +86,11 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     every, said = packed([*overall(files, shown), *(each for choice in choices for each in choice.figures)])
     table = rows_table(files)
     return document(
-        "page.html.j2",
+        "page/page.html.j2",
         title,
         every,
         style=(_FOLDER / "page.css").read_text(encoding="utf8") + table.style,
-        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("page_copy.js", "page.js")),
+        script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("copy.js", "page.js")),
         title_of_page=title,
         files=[(file.name, *verdict(file.rows)) for file in files],
         choices=choices,

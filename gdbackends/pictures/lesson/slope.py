@@ -10,8 +10,8 @@ import numpy as np
 
 from gdbackends.objectives import Convention, LinearRegression
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson_numbers import Subject
-from gdbackends.pictures.lesson_pieces import Chart, Slider, at_slider, axis, columns, short, slider, written
+from gdbackends.pictures.lesson.numbers import Subject
+from gdbackends.pictures.lesson.pieces import Chart, Slider, at_slider, axis, columns, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
 from gdbackends.spectrum import Quadratic, quadratic
 

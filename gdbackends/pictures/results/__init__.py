@@ -1,0 +1,1 @@
+"""Charts of results and of gradient reports, for pages and for notebooks."""
