@@ -195,7 +195,8 @@ def _loop(step: Step) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
     @jax.jit
     def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
         def at(k: Array | int, carry: Array) -> tuple[Array, tuple[Array, ...]]:
-            return step(carry, tuple(x[k] for x in xs), *data)
+            laid = data if len(xs) == 1 else tuple(map(rows_of, data))  # a batch is rows taken by their numbers
+            return step(carry, tuple(x[k] for x in xs), *laid)
 
         def body(k: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
             carry, columns = state
