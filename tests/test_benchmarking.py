@@ -150,7 +150,7 @@ def test_each_tuning_has_a_row_and_says_how_it_goes_about_it(tmp_path) -> None:
         "NumPy": "feature-major, whole",
         "NumPy, idiomatic": "row-major",
     }
-    assert beside(table[0], table, tuning="idiomatic") is table[1]
+    assert beside(table[0], by_case(table), tuning="idiomatic") is table[1]
     assert ratio(table[0], table[1]) is not None
 
 
