@@ -120,7 +120,7 @@ BAD = [
     (["fit", "table.csv", "--features", "a,,b"], "--features must be names separated by commas"),
     (["fit", "table.csv", "--features", ""], "--features must be names separated by commas, got ''"),
     (["fit", "--target", "y"], "--target and --features choose columns of a SOURCE"),
-    (["fit", "--no-header"], "--delimiter, --decimal and --header read one, and none was given"),
+    (["fit", "--no-header"], "--delimiter, --decimal, --header and --stream read one, and none was given"),
     (["fit", "women", "--delimiter", ";"], "women: delimiter, decimal and header are for CSV"),
     (["fit", "table.csv", "--delimiter", "::"], "delimiter must be one mark"),
     (["fit", "table.csv", "--delimiter", ",", "--decimal", ","], "delimiter and decimal are both ','"),

@@ -183,9 +183,10 @@ def _scaling(e: Evidence) -> Iterator[Cause]:
     weighted, hand = e.right / e.tolerance, e.hand / e.tolerance
     sums = (weighted**2).sum(0)
     factors = np.where(sums > 0, (weighted * hand).sum(0) / np.where(sums > 0, sums, 1), 1.0)
+    changed = (np.abs(e.hand - e.right) > e.allowed).any(0)
+    factors[~changed] = 1.0  # as near as rounding tells
     if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
         return
-    changed = (np.abs(e.hand - e.right) > e.allowed).any(0)
     ends = f"from {told(float(factors.min()))} to {told(float(factors.max()))}"
     text = f"each component has a factor of its own, {ends}, in {some_components(e, changed)}"
     left = e.left_by(factors * e.right, float(np.abs(factors).max()))

@@ -72,12 +72,12 @@ class JaxBackend:
         """Return the compiled loss."""
 
         @jax.jit
-        def compiled(theta: Array, X: Any, y: Array) -> Array:
-            return over_rows(lambda *data: (objective.loss(theta, *data),), X, y, splits(objective))[0]
+        def compiled(theta: Array, data: tuple[Any, ...]) -> Array:
+            return over_rows(lambda *rows: (objective.loss(theta, *rows),), data, splits(objective))[0]
 
         def value(theta: Array, *data: Array) -> Array:
             with _settings(self.dtype):
-                return compiled(theta, *data)
+                return compiled(theta, data)
 
         return value
 
@@ -91,17 +91,17 @@ class JaxBackend:
         """Return f(theta, v, *data) -> (loss, H v), the derivative along v of jax.grad, compiled."""
 
         @jax.jit
-        def compiled(theta: Array, v: Array, X: Any, y: Array) -> Parts:
-            def along(*data: Array) -> Parts:
+        def compiled(theta: Array, v: Array, data: tuple[Any, ...]) -> Parts:
+            def along(*rows: Array) -> Parts:
                 value_and_grad = jax.value_and_grad(objective.loss)
-                (value, _), (_, product) = jax.jvp(lambda at: value_and_grad(at, *data), (theta,), (v,))
+                (value, _), (_, product) = jax.jvp(lambda at: value_and_grad(at, *rows), (theta,), (v,))
                 return value, product
 
-            return over_rows(along, X, y, splits(objective))
+            return over_rows(along, data, splits(objective))
 
         def hessian_product(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
             with _settings(self.dtype):
-                return compiled(theta, v, *data)  # pyright: ignore[reportReturnType]
+                return compiled(theta, v, data)  # pyright: ignore[reportReturnType]
 
         return hessian_product
 
@@ -178,12 +178,12 @@ def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Arr
     whole: Any = jax.value_and_grad(objective.loss)
 
     @jax.jit
-    def compiled(theta: Array, X: Any, y: Array) -> Parts:
-        return over_rows(partial(whole, theta), X, y, splits(objective))
+    def compiled(theta: Array, data: tuple[Any, ...]) -> Parts:
+        return over_rows(partial(whole, theta), data, splits(objective))
 
     def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
         with _settings(dtype):
-            return compiled(theta, *data)  # pyright: ignore[reportReturnType]
+            return compiled(theta, data)  # pyright: ignore[reportReturnType]
 
     return value_and_grad
 

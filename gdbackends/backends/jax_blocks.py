@@ -70,10 +70,11 @@ def in_blocks(rows: int, features: int, itemsize: int) -> bool:
     return rows * features * itemsize >= _LARGE and features < _WIDE
 
 
-def over_rows(whole: Callable[..., Parts], X: Any, y: Array, splits: bool) -> Parts:
-    """Return whole(X, y), traced; of Blocks, if the objective splits, by the mean over them: one loop, however many."""
-    if not (isinstance(X, Blocks) and splits):
-        return whole(rows_of(X), y)
+def over_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits: bool) -> Parts:
+    """Return whole(*data), traced; of Blocks, if the objective splits, the mean over them: one loop, however many."""
+    if not (splits and data and isinstance(data[0], Blocks)):
+        return whole(*map(rows_of, data))
+    X, y = data
     block = X.stored.shape[2]
 
     def part(start: Array, size: int) -> Parts:
