@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -10,8 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.arrays import target_values
-from gdbackends.backends import Backend
-from gdbackends.backends.numpy_backend import NumpyBackend
+from gdbackends.backends import Backend, Step
 from gdbackends.blocks import splits
 from gdbackends.errors import InputError
 from gdbackends.objectives import AbsoluteError, Array, Huber, LinearRegression, Logistic, Objective, Poisson, Quantile
@@ -70,9 +69,22 @@ class Streaming:
         """Copy."""
         return np.array(array, None if array.dtype.kind in "ib" else self.dtype)
 
-    to_numpy = NumpyBackend.to_numpy
-    repeat = NumpyBackend.repeat
-    synchronize = NumpyBackend.synchronize
+    def to_numpy(self, array: Array) -> Array:
+        """Copy."""
+        return np.array(array)
+
+    def repeat(
+        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Loop: a step reads the file."""
+        outputs: list[tuple[Array, ...]] = []
+        for x in zip(*xs, strict=True):
+            carry, output = step(carry, x, *data)
+            outputs.append(output)
+        return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
+
+    def synchronize(self, array: Array) -> None:
+        """Return: what a step gives is in NumPy."""
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, X, y): of Rows the mean over their blocks, summed in float64; of arrays that over them."""
