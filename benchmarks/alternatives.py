@@ -23,7 +23,7 @@ from spellings import WAYS
 from trials import Found, Sample, Table
 
 from gdbackends.measurement.environment import affinity, environment, version_of
-from gdbackends.measurement.runner import Worker
+from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline
 
 TABLES = [Table(100, 1), Table(10_000, 100), Table(10_000, 100, 0.5)]

@@ -14,10 +14,10 @@ from fractions import Fraction
 import numpy as np
 
 from gdbackends import LinearRegression, get_backend
-from gdbackends.agreement.exact import exact_value_and_gradient
 from gdbackends.backends import installed
 from gdbackends.objectives import row_loss, spelled
 from gdbackends.rounding import evaluate
+from gdbackends.rounding.exact import exact_value_and_grad
 
 SHAPES = [(1, 1), (5, 2), (15, 1), (40, 7), (100, 3), (12, 20)]
 SQUARED = [LinearRegression(c, l2=l2).prepare for c in ("mean", "half", "sum") for l2 in (0.0, 0.3)]
@@ -38,8 +38,8 @@ def data(generator: np.random.Generator, n: int, d: int, dtype: str) -> tuple[np
 
 def reference(objective: LinearRegression, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple:
     if spelled(objective.row_loss) == "squared":
-        return exact_value_and_gradient(objective, theta, X, y)
-    loss, gradient = objective.value_and_gradient(*(a.astype(np.longdouble) for a in (theta, X, y)))
+        return exact_value_and_grad(objective, theta, X, y)
+    loss, gradient = objective.value_and_grad(*(a.astype(np.longdouble) for a in (theta, X, y)))
     return Fraction(*loss.as_integer_ratio()), [Fraction(*g.as_integer_ratio()) for g in gradient]
 
 

@@ -14,11 +14,11 @@ from corpus_linear import Problem
 from corpus_problems import TURNED, draw
 from corpus_spellings import Array, Gradient
 
-from gdbackends.agreement.checking import check_subject
-from gdbackends.agreement.preparing import prepare_subject, probe_points_near
-from gdbackends.agreement.report import GradientReport
-from gdbackends.agreement.subject import Frameworks
 from gdbackends.errors import InputError
+from gdbackends.gradcheck.arguments import prepare_subject, probe_points_near
+from gdbackends.gradcheck.checked_function import Frameworks
+from gdbackends.gradcheck.checking import check_subject
+from gdbackends.gradcheck.report import GradientReport
 
 
 @dataclass(frozen=True)

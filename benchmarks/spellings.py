@@ -201,7 +201,7 @@ def library_ways(X: Array, y: Array) -> tuple[list[Way], list[Way]]:
     from sklearn.preprocessing import StandardScaler
 
     def lbfgs(tolerance: float) -> Array:
-        cost, start = LinearRegression().value_and_gradient, np.zeros(X.shape[1] + 1)
+        cost, start = LinearRegression().value_and_grad, np.zeros(X.shape[1] + 1)
         options = {"ftol": tolerance, "gtol": 0.0}
         return minimize(cost, start, (X, y), method="L-BFGS-B", jac=True, options=options).x
 

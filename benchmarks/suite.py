@@ -22,7 +22,7 @@ from alternatives import duration
 
 from gdbackends.backends import installed, names
 from gdbackends.measurement.environment import affinity
-from gdbackends.measurement.runner import THREADS
+from gdbackends.measurement.subprocess_worker import THREADS
 
 HERE = Path(__file__).parent
 QUICK = ("--benchmark-max-time=0.4", "--benchmark-min-rounds=3")

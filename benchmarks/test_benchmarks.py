@@ -12,9 +12,9 @@ import pytest
 
 from gdbackends import get_backend
 from gdbackends.backends import DTYPES
-from gdbackends.benchmarking.agreement import agreement
 from gdbackends.benchmarking.case import WORKS, Task
-from gdbackends.benchmarking.work import work
+from gdbackends.benchmarking.workloads import work
+from gdbackends.comparison.referee import agreement
 from gdbackends.descent import Fit, Problem, prepare
 from gdbackends.measurement.environment import environment
 

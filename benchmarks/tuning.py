@@ -19,10 +19,10 @@ from alternatives import duration
 from gdbackends import get_backend
 from gdbackends.backends import names
 from gdbackends.benchmarking.case import Task
-from gdbackends.benchmarking.launch import bandwidth
-from gdbackends.benchmarking.work import work
+from gdbackends.benchmarking.worker_tasks import bandwidth
+from gdbackends.benchmarking.workloads import work
 from gdbackends.descent import Problem, descend, prepare
-from gdbackends.measurement.runner import Crashed, in_fresh_process
+from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.measurement.timing import Deadline, marginal_steps, seconds
 
 TARGETS = [(100, 1, "float64"), (10_000, 100, "float64"), (10**6, 10, "float64"), (400_000, 100, "float64")]

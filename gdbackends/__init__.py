@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdbackends.agreement import GradientError, GradientReport, check_gradient
     from gdbackends.backends import Backend, get_backend
     from gdbackends.comparison import Comparison, compare
     from gdbackends.datasets import Dataset
     from gdbackends.descent import Fit, fit
+    from gdbackends.gradcheck import GradientError, GradientReport, check_gradient
     from gdbackends.measurement import Timing, measure
     from gdbackends.objectives import LinearRegression
     from gdbackends.reading import read
@@ -37,11 +37,11 @@ _ROOMS = {
     "Comparison": "comparison",
     "Dataset": "datasets",
     "Fit": "descent",
-    "GradientError": "agreement",
-    "GradientReport": "agreement",
+    "GradientError": "gradcheck",
+    "GradientReport": "gradcheck",
     "LinearRegression": "objectives",
     "Timing": "measurement",
-    "check_gradient": "agreement",
+    "check_gradient": "gradcheck",
     "compare": "comparison",
     "fit": "descent",
     "get_backend": "backends",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from gdbackends.agreement import GradientReport
+    from gdbackends.gradcheck import GradientReport
 
 _OPTION = "--gradient-backends"
 _FRAMEWORKS = ("jax", "torch")
@@ -49,8 +49,8 @@ def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientRep
 
     def assert_gradient(loss: Any, gradient: Any, theta: Any, *data: Any, **options: Any) -> GradientReport:
         __tracebackhide__ = True
-        from gdbackends.agreement import GradientError, check_gradient
         from gdbackends.errors import InputError
+        from gdbackends.gradcheck import GradientError, check_gradient
 
         options = {"backends": insisted or _FRAMEWORKS} | options
         try:

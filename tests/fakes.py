@@ -12,7 +12,7 @@ import numpy as np
 
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends.numpy_backend import NumpyBackend
-from gdbackends.benchmarking.work import work
+from gdbackends.benchmarking.workloads import work
 from gdbackends.descent import prepare
 from gdbackends.measurement.timing import seconds
 
@@ -145,7 +145,7 @@ class Minimal:
         return np.array(array, array.dtype if array.dtype.kind in "ib" else self.dtype)
 
     def value_and_grad(self, objective):
-        return objective.value_and_gradient
+        return objective.value_and_grad
 
 
 def four_times_the_rows(name: str) -> list[float]:

@@ -13,11 +13,12 @@ import gdbackends
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
     {"errors", "schedules", "objectives"},
-    {"blocks", "rounding", "spectrum", "arrays", "datasets", "scaling", "streaming", "reading"},
+    {"blocks", "arrays", "datasets", "scaling", "streaming", "rounding", "reading"},
     {"backends"},
     {"descent"},
-    {"agreement", "derivation", "measurement"},
-    {"comparison", "doctor", "benchmarking"},
+    {"derivation", "measurement", "gradcheck"},
+    {"comparison"},
+    {"benchmarking", "doctor"},
     {"pictures"},
     {"cli", "pytest_plugin"},
 ]
@@ -30,7 +31,6 @@ GROUND = [
     "datasets",
     "scaling",
     "streaming",
-    "spectrum",
     "rounding",
     "reading",
 ]
@@ -133,9 +133,7 @@ def test_every_room_says_its_job_in_one_line() -> None:
         assert len(text.splitlines()[0]) > 20, path
 
 
-def test_rooms_and_functions_are_small() -> None:
-    for path in FILES:
-        assert len(path.read_text(encoding="utf8").splitlines()) <= 230, path
+def test_functions_are_small() -> None:
     for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gdbackends import LinearRegression, get_backend
-from gdbackends.agreement.exact import exact_value_and_gradient
 from gdbackends.backends import Backend, installed, names
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.rounding import evaluate
+from gdbackends.rounding.exact import exact_value_and_grad
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def test_value_and_grad_is_right_within_rounding(backend: Backend, convention: s
         assert value.dtype == gradient.dtype == backend.dtype
         assert value.shape == ()
         assert gradient.shape == theta.shape
-        exact_value, exact = exact_value_and_gradient(objective, theta, X, y)
+        exact_value, exact = exact_value_and_grad(objective, theta, X, y)
         at = evaluate(objective, theta, X, y, backend.dtype)
         assert abs(float(value) - float(exact_value)) <= at.loss_bound
         assert (np.abs(gradient.astype(float) - np.array(exact, float)) <= at.gradient_bound).all()
@@ -266,7 +266,7 @@ def test_a_gpu_computes_the_same(name: str, device: str, dtype: str) -> None:
     backend = get_backend(name, device, dtype)
     theta, X, y = sample(dtype, n=500, d=20)
     value, gradient = backend.value_and_grad(LinearRegression())(*map(backend.asarray, (theta, X, y)))
-    exact_value, exact = exact_value_and_gradient(LinearRegression(), theta, X, y)
+    exact_value, exact = exact_value_and_grad(LinearRegression(), theta, X, y)
     at = evaluate(LinearRegression(), theta, X, y, dtype)
     assert abs(float(backend.to_numpy(value)) - float(exact_value)) <= at.loss_bound
     assert (np.abs(backend.to_numpy(gradient).astype(float) - np.array(exact, float)) <= at.gradient_bound).all()

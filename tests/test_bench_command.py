@@ -41,7 +41,7 @@ def children(path: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-            if b"gdbackends.measurement.runner" in command and (entry / "cwd").readlink() == path:
+            if b"gdbackends.measurement.subprocess_worker" in command and (entry / "cwd").readlink() == path:
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -12,19 +12,19 @@ from scipy.optimize import brentq
 
 from gdbackends.backends import get_backend
 from gdbackends.benchmarking.advice import advice
-from gdbackends.benchmarking.agreement import agreement
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import SUITES, WORKS, Case, Grid, Place, Task
-from gdbackends.benchmarking.changes import changes, version_changes
-from gdbackends.benchmarking.crew import outcome
-from gdbackends.benchmarking.findings import series, winner
-from gdbackends.benchmarking.launch import _hidden
+from gdbackends.benchmarking.crossovers import series, winner
+from gdbackends.benchmarking.regressions import changes, version_changes
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
 from gdbackends.benchmarking.rows import beside, by_case, paid_after, ratio, records, rows, spread
-from gdbackends.benchmarking.work import Unsupported, work
+from gdbackends.benchmarking.worker_tasks import _hidden
+from gdbackends.benchmarking.workers import outcome
+from gdbackends.benchmarking.workloads import Unsupported, work
+from gdbackends.comparison.referee import agreement
 from gdbackends.descent import prepare
 from gdbackends.errors import InputError
-from gdbackends.measurement.runner import Killed, TimedOut
+from gdbackends.measurement.subprocess_worker import Killed, TimedOut
 
 QUICK = Plan(launches=2, most=2, slice_s=0.01, timeout_s=30)
 

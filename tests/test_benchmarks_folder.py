@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gdbackends.backends import names
-from gdbackends.measurement.runner import in_fresh_process
+from gdbackends.measurement.subprocess_worker import in_fresh_process
 
 ROOT = Path(__file__).parents[1]
 SABOTAGE = """

@@ -16,10 +16,10 @@ def test_blocks_give_what_the_whole_gives(table, convention, block) -> None:
     objective, theta = LinearRegression(convention, l2=0.3, total=float(len(y))), np.arange(4.0)
 
     def part(start: int, size: int) -> tuple:
-        return objective.value_and_gradient(theta, X[start : start + size], y[start : start + size])
+        return objective.value_and_grad(theta, X[start : start + size], y[start : start + size])
 
     value, gradient = over_blocks(part, len(y), block, add_up)
-    loss, exact = objective.value_and_gradient(theta, X, y)
+    loss, exact = objective.value_and_grad(theta, X, y)
     assert value == pytest.approx(loss, rel=1e-13)
     np.testing.assert_allclose(gradient, exact, rtol=1e-12)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gdbackends import __version__
-from gdbackends.cli.showing import number, printable
-from gdbackends.measurement.words import duration
+from gdbackends.cli.console import number, printable
+from gdbackends.measurement.formatting import duration
 
 COMMAND = [sys.executable, "-m", "gdbackends"]
 TABLE = "a,b,y\n1,2,3\n4,5,7\n7,9,11\n2,2,2\n"

@@ -15,11 +15,11 @@ from gdbackends import LinearRegression, fit, get_backend
 from gdbackends.backends import Backend, names
 from gdbackends.datasets import women
 from gdbackends.descent import Check, Stop, learning_rates, prepare
-from gdbackends.descent.pieces import pieces
+from gdbackends.descent.chunks import pieces
+from gdbackends.descent.spectrum import spectrum
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import row_loss
 from gdbackends.schedules import cosine, inverse_time
-from gdbackends.spectrum import spectrum
 
 WOMEN = women()
 LONGLEY = np.array(  # NIST StRD Longley: y and six features
@@ -336,7 +336,7 @@ def test_shapes_of_an_objective_are_checked(objective: Shaped) -> None:
 
 def test_a_numpy_penalty_leaves_float32_alone(table) -> None:
     objective = LinearRegression(l2=np.float64(0.1))
-    value, gradient = objective.value_and_gradient(*(a.astype("f4") for a in (np.ones(4), *table)))
+    value, gradient = objective.value_and_grad(*(a.astype("f4") for a in (np.ones(4), *table)))
     assert value.dtype == gradient.dtype == np.float32
 
 

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 from scipy.optimize import check_grad
 
 from gdbackends import check_gradient
-from gdbackends.agreement import GradientReport
+from gdbackends.gradcheck import GradientReport
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)

@@ -366,7 +366,7 @@ def test_the_tangent_and_the_prediction_are_where_the_slider_stands(browser, pag
     chosen = browser.rows("tangent", 0, "c0", "c1", "c2", "c3")[0]
     view = made.subject.views["centred"]
     theta = np.array([chosen["c0"], made.subject.y.mean()])
-    value, gradient = LinearRegression().value_and_gradient(theta, view.plain, made.subject.y)
+    value, gradient = LinearRegression().value_and_grad(theta, view.plain, made.subject.y)
     close([chosen["c1"], chosen["c2"]], [value, gradient[0]])
     assert abs(chosen["c0"] - 2.0) < 0.1
     browser.slide("prediction", "x", 70)

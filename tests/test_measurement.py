@@ -23,8 +23,8 @@ from gdbackends.measurement.environment import (
     machine,
     peak_memory,
 )
-from gdbackends.measurement.runner import Crashed, Killed, TimedOut, Worker, in_fresh_process
-from gdbackends.measurement.student import change, estimate, middle, quantile, two_sided
+from gdbackends.measurement.statistics import change, estimate, middle, quantile, two_sided
+from gdbackends.measurement.subprocess_worker import Crashed, Killed, TimedOut, Worker, in_fresh_process
 from gdbackends.measurement.timing import Stopped, marginal_step, marginal_steps, measure, seconds
 
 

@@ -75,9 +75,9 @@ def test_the_whole_is_the_row_weighted_mean_of_uneven_parts(convention: str, cut
     whole = LinearRegression(convention, l2=0.3)
     objective, design = whole.prepare(X)
     edges = [0, *sorted(cuts), 40]
-    parts = [objective.value_and_gradient(theta, design[a:b], y[a:b]) for a, b in itertools.pairwise(edges)]
+    parts = [objective.value_and_grad(theta, design[a:b], y[a:b]) for a, b in itertools.pairwise(edges)]
     shares = np.diff(edges) / 40
-    value, gradient = whole.value_and_gradient(theta, X, y)
+    value, gradient = whole.value_and_grad(theta, X, y)
     assert sum(s * v for s, (v, _) in zip(shares, parts, strict=True)) == pytest.approx(value, rel=1e-12)
     total = sum(s * g for s, (_, g) in zip(shares, parts, strict=True))
     np.testing.assert_allclose(total, gradient, rtol=1e-11, atol=1e-11)
@@ -88,8 +88,8 @@ def test_weights_that_are_whole_numbers_repeat_rows(convention: str, table) -> N
     X, y = table
     theta, counts = np.array([1.0, 2.0, -3.0, 4.0]), np.arange(40) % 4
     objective = LinearRegression(convention, l2=0.1)
-    repeated = objective.value_and_gradient(theta, np.repeat(X, counts, axis=0), np.repeat(y, counts))
-    weighted = objective.value_and_gradient(theta, X, y, weights=counts.astype(float))
+    repeated = objective.value_and_grad(theta, np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    weighted = objective.value_and_grad(theta, X, y, weights=counts.astype(float))
     for a, b in zip(weighted, repeated, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
@@ -100,11 +100,11 @@ def test_scaling_by_a_power_of_two_changes_no_bit(k: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     X, y, theta = generator.normal(size=(17, 2)), generator.normal(size=17), generator.normal(size=3)
     objective, two = LinearRegression(), 2.0**k
-    value, gradient = objective.value_and_gradient(theta, X, y)
-    scaled, scaled_gradient = objective.value_and_gradient(two * theta, X, two * y)
+    value, gradient = objective.value_and_grad(theta, X, y)
+    scaled, scaled_gradient = objective.value_and_grad(two * theta, X, two * y)
     assert scaled == two * two * value
     assert (scaled_gradient == two * gradient).all()
-    value2, gradient2 = objective.value_and_gradient(theta * [1 / two, 1 / two, 1], two * X, y)
+    value2, gradient2 = objective.value_and_grad(theta * [1 / two, 1 / two, 1], two * X, y)
     assert value2 == value
     assert (gradient2 == gradient * [two, two, 1]).all()
 
@@ -115,7 +115,7 @@ def test_three_ways_to_the_same_numbers(weighted: bool, table) -> None:
     weights = np.linspace(0, 1, 40) if weighted else None
     theta, objective = np.array([1.0, 2.0, -3.0, 4.0]), LinearRegression("half", l2=0.2)
     prepared, design = objective.prepare(X)
-    value, gradient = objective.value_and_gradient(theta, X, y, weights)
+    value, gradient = objective.value_and_grad(theta, X, y, weights)
     assert value == objective.loss(theta, X, y, weights)
     assert (gradient == objective.gradient(theta, X, y, weights)).all()
     assert prepared.loss(theta, design, y, weights) == pytest.approx(value, rel=1e-13)
@@ -125,8 +125,8 @@ def test_three_ways_to_the_same_numbers(weighted: bool, table) -> None:
 def test_any_library_of_the_array_api_will_do(table) -> None:
     X, y = table
     theta, objective = np.array([1.0, 2.0, -3.0, 4.0]), LinearRegression(l2=0.1)
-    value, gradient = objective.value_and_gradient(*map(array_api_strict.asarray, (theta, X, y)))
-    expected, expected_gradient = objective.value_and_gradient(theta, X, y)
+    value, gradient = objective.value_and_grad(*map(array_api_strict.asarray, (theta, X, y)))
+    expected, expected_gradient = objective.value_and_grad(theta, X, y)
     assert float(value) == pytest.approx(float(expected), rel=1e-14)
     np.testing.assert_allclose(np.asarray(gradient), expected_gradient, rtol=1e-13)
 

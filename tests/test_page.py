@@ -18,13 +18,13 @@ from selenium.webdriver.common.keys import Keys
 
 from gdbackends import check_gradient
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.cells import ordered
-from gdbackends.benchmarking.changes import changes
-from gdbackends.benchmarking.findings import series
+from gdbackends.benchmarking.crossovers import series
+from gdbackends.benchmarking.formatting import ordered
+from gdbackends.benchmarking.regressions import changes
 from gdbackends.benchmarking.results import Results, read_results
 from gdbackends.benchmarking.rows import records, rows
 from gdbackends.errors import InputError
-from gdbackends.measurement.words import duration
+from gdbackends.measurement.formatting import duration
 from gdbackends.pictures import document
 from gdbackends.pictures.page import page
 from gdbackends.pictures.page.gradient import gradient_page

@@ -7,7 +7,7 @@ import pytest
 
 from gdbackends import LinearRegression, fit
 from gdbackends.descent import Stop
-from gdbackends.spectrum import batch_curvature, quadratic, spectrum
+from gdbackends.descent.spectrum import batch_curvature, quadratic, spectrum
 
 
 def test_a_known_hessian() -> None:

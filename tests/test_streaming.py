@@ -24,7 +24,7 @@ from gdbackends.rounding import evaluate
 from gdbackends.streaming import Rows, mapped_rows, over_rows, quantile_of, row_blocks
 from gdbackends.streaming import parquet as parquet_room
 from gdbackends.streaming import rows as rows_room
-from gdbackends.streaming.ahead import ahead
+from gdbackends.streaming.prefetch import ahead
 
 ROWS, FEATURES = 1_003, 6
 
@@ -32,7 +32,7 @@ ROWS, FEATURES = 1_003, 6
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stream what is small, in 8 blocks of 142 rows and one of 9, or nearly."""
-    monkeypatch.setattr("gdbackends.descent.streamed.STREAMED", 0)
+    monkeypatch.setattr("gdbackends.descent.streaming_backend.STREAMED", 0)
     monkeypatch.setattr(rows_room, "ELEMENTS", 142 * (FEATURES + 1))
 
 
@@ -344,7 +344,7 @@ def test_what_only_a_stream_refuses(tmp_path, monkeypatch) -> None:
     refused(InputError, "Parquet has not; take all rows, or write it as NPY", data.X, data.y, batch_size=5)
     refused(InputError, "y must be that of the same dataset", data.X, y)
     refused(InputError, "X must be that of the same dataset", X, data.y)
-    monkeypatch.setattr("gdbackends.descent.streamed._DRAWN", 1000)
+    monkeypatch.setattr("gdbackends.descent.streaming_backend._DRAWN", 1000)
     refused(
         InputError, "at most 1,000 rows of a file are put in order, got 1,003", mapped(tmp_path, X), y, batch_size=5
     )
@@ -441,7 +441,7 @@ def test_a_place_is_used_by_one_block_at_a_time() -> None:
 
 
 def test_a_mapped_array_that_is_small_is_read(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("gdbackends.descent.streamed.STREAMED", ROWS * FEATURES)
+    monkeypatch.setattr("gdbackends.descent.streaming_backend.STREAMED", ROWS * FEATURES)
     X, y = arrays()
     assert fit(mapped(tmp_path, X), y, backend="numpy").plan == "feature-major, whole"
     assert fit(X, y, backend="numpy").plan == "feature-major, whole"  # as every array in memory, however large

@@ -18,7 +18,7 @@ from gdbackends.benchmarking.case import Grid
 from gdbackends.benchmarking.results import ResultsFile
 from gdbackends.benchmarking.rows import beside, by_case, ratio, rows
 from gdbackends.measurement.environment import affinity
-from gdbackends.measurement.runner import Worker
+from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import batches, marginal_step, measure
 
 pytestmark = pytest.mark.timing

@@ -87,7 +87,7 @@ class JaxBackend:
         _loop.cache_clear()
         jax.clear_caches()
 
-    def hessian_product(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+    def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, v, *data) -> (loss, H v), the derivative along v of jax.grad, compiled."""
 
         @jax.jit
@@ -99,11 +99,11 @@ class JaxBackend:
 
             return over_rows(along, data, splits(objective))
 
-        def hessian_product(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
+        def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
             with _settings(self.dtype):
                 return compiled(theta, v, data)  # pyright: ignore[reportReturnType]
 
-        return hessian_product
+        return hvp
 
     def repeat(
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]

@@ -57,7 +57,7 @@ class NumpyBackend:
         def separately(theta: Array, *data: Array) -> tuple[Array, Array]:
             return objective.loss(theta, *data), objective.gradient(theta, *data)
 
-        whole: Callable[..., tuple[Array, Array]] = getattr(objective, "value_and_gradient", separately)
+        whole: Callable[..., tuple[Array, Array]] = getattr(objective, "value_and_grad", separately)
 
         def by_blocks(theta: Array, X: Array, y: Array) -> Parts:
             if X.nbytes < _LARGE:

@@ -100,10 +100,10 @@ class TorchBackend:
 
         return value
 
-    def hessian_product(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+    def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, v, *data) -> (loss, H v): autograd of the gradient along v."""
 
-        def hessian_product(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
+        def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
             with _autograd_in_full_precision():
                 leaf = theta.detach().requires_grad_()
                 value = objective.loss(leaf, *data)
@@ -114,7 +114,7 @@ class TorchBackend:
                 (product,) = torch.autograd.grad((slopes * v).sum(), leaf, materialize_grads=True)
             return value.detach(), product
 
-        return hessian_product
+        return hvp
 
     def repeat(
         self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]

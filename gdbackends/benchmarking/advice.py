@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.cells import USUAL, size
-from gdbackends.benchmarking.findings import Crossover, Series, Winner, series
+from gdbackends.benchmarking.crossovers import Crossover, Series, Winner, series
+from gdbackends.benchmarking.formatting import USUAL, size
 from gdbackends.benchmarking.rows import Row, beside, by_case, paid_after, ratio
-from gdbackends.measurement.student import Estimate
-from gdbackends.measurement.words import duration
+from gdbackends.measurement.formatting import duration
+from gdbackends.measurement.statistics import Estimate
 
 
 def findings(table: Sequence[Row]) -> list[str]:

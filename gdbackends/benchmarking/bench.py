@@ -14,12 +14,12 @@ from random import Random
 
 from gdbackends import __version__
 from gdbackends.benchmarking.case import Case, Place, Task
-from gdbackends.benchmarking.crew import Crew, Unsynchronised, outcome
-from gdbackends.benchmarking.launch import Opening, Sample, bandwidth
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
 from gdbackends.benchmarking.rows import rows, spread
+from gdbackends.benchmarking.worker_tasks import Opening, Sample, bandwidth
+from gdbackends.benchmarking.workers import Crew, Unsynchronised, outcome
 from gdbackends.measurement.environment import affinity, commit, environment, machine
-from gdbackends.measurement.runner import Worker
+from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
 
 Progress = Callable[[int, int, str], None]

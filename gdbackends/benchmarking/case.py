@@ -13,7 +13,7 @@ import numpy as np
 from gdbackends.backends import DTYPES, TUNINGS, names
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearRegression, row_loss
+from gdbackends.objectives import LinearModel, row_loss
 
 WORKS = ("loss", "gradient", "step", "fit")
 """The loss alone; it and its gradient; one more step of a descent; a descent of at most STEPS steps."""
@@ -50,9 +50,9 @@ class Task:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
 
     @property
-    def model(self) -> LinearRegression:
+    def model(self) -> LinearModel:
         """The objective."""
-        return LinearRegression(row_loss=row_loss(self.objective))
+        return LinearModel(row_loss=row_loss(self.objective))
 
     @property
     def bytes(self) -> int:

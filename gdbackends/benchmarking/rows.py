@@ -10,7 +10,7 @@ from typing import Any
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.results import Results
-from gdbackends.measurement.student import Estimate, estimate
+from gdbackends.measurement.statistics import Estimate, estimate
 from gdbackends.measurement.timing import Stopped, Timing
 
 

@@ -14,10 +14,10 @@ from rich.text import Text
 from gdbackends.benchmarking.advice import findings
 from gdbackends.benchmarking.bench import Plan
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.cells import cells, ordered, size, unusual
+from gdbackends.benchmarking.formatting import cells, ordered, size, unusual
 from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.rows import Row
-from gdbackends.cli.showing import console, environment_line
+from gdbackends.cli.console import console, environment_line
 
 
 def show(table: Sequence[Row], results: Results) -> None:

@@ -15,15 +15,15 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.agreement import GradientReport, check_gradient
 from gdbackends.backends import check_installed
-from gdbackends.cli.showing import console, echo, print_json, printable, rows
+from gdbackends.cli.console import console, echo, print_json, printable, rows
+from gdbackends.cli.output import check_output, write_whole
 from gdbackends.cli.source import dataset, split, table_options
 from gdbackends.cli.target import Target, find_target
-from gdbackends.cli.writing import check_output, write_whole
-from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset, synthetic
 from gdbackends.errors import InputError
+from gdbackends.gradcheck import GradientReport, check_gradient
+from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array, Logistic, Poisson
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
@@ -72,7 +72,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         write_whole(options["page"], gradient_page(report, f"{options['subject']} on {where}"))
         echo(f"{options['page']} is written; open it in a browser")
     if options["as_json"]:
-        print_json({"target": options["subject"]} | finite(report.to_dict()))
+        print_json({"target": options["subject"]} | jsonable(report.to_dict()))
     else:
         _show(report, f"{options['subject']} on {where}")
     ctx.exit(0 if report.verdict == "pass" else 1)

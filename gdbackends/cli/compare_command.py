@@ -9,12 +9,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from gdbackends.cli.console import console, environment_line, labels_line, number, print_json, printable, rows
 from gdbackends.cli.options import fit_options, fit_settings
-from gdbackends.cli.showing import console, environment_line, labels_line, number, print_json, printable, rows
 from gdbackends.cli.source import dataset, source_options, split
 from gdbackends.comparison import Comparison, Row, compare
 from gdbackends.descent import Fit
-from gdbackends.measurement.words import duration
+from gdbackends.measurement.formatting import duration
 
 _SHOWN = 12
 _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "diverged": "bold red"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gdbackends.cli.showing import print_json
+from gdbackends.cli.console import print_json
 from gdbackends.derivation import LOSSES, derive
 
 

@@ -8,10 +8,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.benchmarking.changes import Change, changes, version_changes
+from gdbackends.benchmarking.regressions import Change, changes, version_changes
 from gdbackends.benchmarking.results import read_results
 from gdbackends.cli.bench_showing import print_whole
-from gdbackends.cli.showing import console
+from gdbackends.cli.console import console
 from gdbackends.errors import InputError
 
 _STYLES = {"slower": "red", "faster": "green", "fails now": "bold red", "incomparable": "yellow"}

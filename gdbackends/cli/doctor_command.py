@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.cli.showing import console, number, print_json, printable
+from gdbackends.cli.console import console, number, print_json, printable
 from gdbackends.doctor import Checkup, Device, Package, Trial, check_up
 
 

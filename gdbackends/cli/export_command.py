@@ -12,12 +12,12 @@ import click
 
 from gdbackends.benchmarking.advice import findings
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.cells import shown_ratio
+from gdbackends.benchmarking.formatting import shown_ratio
 from gdbackends.benchmarking.results import read_results
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, records, rows
-from gdbackends.cli.writing import check_output, csv_cell, write_whole
+from gdbackends.cli.output import check_output, csv_cell, write_whole
 from gdbackends.errors import InputError
-from gdbackends.measurement.words import duration
+from gdbackends.measurement.formatting import duration
 
 
 @click.command("export")

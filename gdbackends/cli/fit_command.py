@@ -16,15 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gdbackends.backends import Backend, get_backend
+from gdbackends.cli.console import console, document_text, echo, environment_line, labels_line, number, printable, rows
 from gdbackends.cli.options import fit_options, fit_settings
-from gdbackends.cli.showing import console, document_text, echo, environment_line, labels_line, number, printable, rows
+from gdbackends.cli.output import check_output, predictions_csv, write_whole
 from gdbackends.cli.source import source_options, table
-from gdbackends.cli.writing import check_output, predictions_csv, write_whole
-from gdbackends.comparison.result import finite
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, Stop, fit
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import environment
+from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import spelled
 from gdbackends.reading import StreamedDataset
 
@@ -81,7 +81,7 @@ def _document(data: Dataset | StreamedDataset, fitted: Fit, backend: Backend) ->
     """Return the JSON document of a fit."""
     table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
     place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
-    return document_text(finite({"schema": 1} | place | fitted.to_dict(data.names) | {"environment": environment()}))
+    return document_text(jsonable({"schema": 1} | place | fitted.to_dict(data.names) | {"environment": environment()}))
 
 
 @contextmanager

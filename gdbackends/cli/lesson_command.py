@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from gdbackends.cli.showing import echo, printable
+from gdbackends.cli.console import echo, printable
+from gdbackends.cli.output import check_output, write_whole
 from gdbackends.cli.source import dataset, source_options
-from gdbackends.cli.writing import check_output, write_whole
 from gdbackends.errors import InputError
 
 

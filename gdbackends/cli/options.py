@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearRegression, row_loss
+from gdbackends.objectives import LinearModel, row_loss
 
 _OPTIONS = [
     click.option(
@@ -56,7 +56,7 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         rate = rate if rate == "auto" else float(rate)
     except ValueError:
         raise InputError(f"--learning-rate must be a number or auto, got {rate!r}") from None
-    objective = LinearRegression(row_loss=row_loss(options["objective"]), l2=options["l2"])
+    objective = LinearModel(row_loss=row_loss(options["objective"]), l2=options["l2"])
     return {"objective": objective, "learning_rate": rate, "standardize": not options["no_standardize"]} | {
         name: options[name] for name in names
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from gdbackends.benchmarking.results import read_results
-from gdbackends.cli.showing import echo
-from gdbackends.cli.writing import check_output, write_whole
+from gdbackends.cli.console import echo
+from gdbackends.cli.output import check_output, write_whole
 from gdbackends.errors import InputError
 
 

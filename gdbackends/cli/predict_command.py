@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from gdbackends.cli.output import check_output, predictions_csv, write_whole
 from gdbackends.cli.source import mark_options, marks, unheard
-from gdbackends.cli.writing import check_output, predictions_csv, write_whole
 from gdbackends.descent import Fit
 from gdbackends.errors import InputError
 from gdbackends.reading import read_features

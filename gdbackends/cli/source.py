@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gdbackends.cli.showing import echo
+from gdbackends.cli.console import echo
 from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
 from gdbackends.reading import BUNDLED, StreamedDataset, is_large, read, stream

@@ -11,7 +11,7 @@ from types import ModuleType, NoneType
 from typing import Any, cast
 
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearRegression, row_loss
+from gdbackends.objectives import LinearModel, row_loss
 
 _MODULE = "gdbackends_target"
 
@@ -48,7 +48,7 @@ def find_target(text: str) -> Target:
     path, _, names = (text, "", "loss") if text.endswith(".py") else text.rpartition(":")
     if not path.endswith(".py"):
         try:
-            objective = LinearRegression(row_loss=row_loss(text))
+            objective = LinearModel(row_loss=row_loss(text))
         except InputError as error:
             raise InputError(f"{error}; or name a file, as FILE.py:NAME") from None
         return Target(objective.loss, objective.gradient, bundled=text.partition(":")[0])

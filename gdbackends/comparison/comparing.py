@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import check_installed, installed, names
+from gdbackends.comparison.backend_run import Observation, observe
 from gdbackends.comparison.judging import Case, judge, lay_out, verdict
-from gdbackends.comparison.observation import Observation, observe
 from gdbackends.comparison.result import Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.measurement.environment import environment
-from gdbackends.measurement.runner import Crashed, in_fresh_process
+from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.rounding import has_bound
 
 
@@ -39,7 +39,7 @@ def compare(
     if not isinstance(data, Dataset):
         raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
     if not has_bound(chosen.objective):
-        raise InputTypeError(f"compare judges LinearRegression with a bundled loss, got {chosen.objective!r}; use fit")
+        raise InputTypeError(f"compare judges LinearModel with a bundled loss, got {chosen.objective!r}; use fit")
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):

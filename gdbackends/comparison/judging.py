@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gdbackends.agreement.gradients import VISIBLE, Yardstick, exact_values, probe_points, yardstick
-from gdbackends.agreement.proof import Proof, proof_run
-from gdbackends.agreement.tube import end_bound
 from gdbackends.backends import get_backend
-from gdbackends.comparison.observation import Observation
+from gdbackends.comparison.backend_run import Observation
+from gdbackends.comparison.probes import Yardstick, exact_values, probe_points, yardstick
 from gdbackends.comparison.result import Row, Settings, Status, Verdict
+from gdbackends.comparison.trajectory_bounds import end_bound
+from gdbackends.comparison.trajectory_check import Proof, proof_run
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Problem, Stop, check_settings, descend, learning_rates, prepare
-from gdbackends.objectives import Array, LinearRegression, SquaredError
+from gdbackends.descent.spectrum import Spectrum, is_curved, spectrum
+from gdbackends.objectives import Array, LinearModel, SquaredError
 from gdbackends.rounding import evaluate
+from gdbackends.rounding.limit import VISIBLE
 from gdbackends.scaling import identity, standardization
-from gdbackends.spectrum import Spectrum, is_curved, spectrum
 
 EXACT_LIMIT = 1 << 22
 """Elements of X up to which a lone backend is held against exact arithmetic, which takes some seconds."""
@@ -98,7 +99,7 @@ def _full_rank(X: Array) -> bool:
 
 
 def _minimum(problem: Problem) -> Array:
-    assert isinstance(problem.objective, LinearRegression)
+    assert isinstance(problem.objective, LinearModel)
     return problem.objective.minimum(problem.X, problem.y.astype(np.float64), problem.theta0.astype(np.float64))
 
 

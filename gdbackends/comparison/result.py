@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite
-from typing import Any, Literal, TypeAlias, cast
-
-import numpy as np
+from typing import Any, Literal, TypeAlias
 
 from gdbackends.descent import Fit
 from gdbackends.descent.rates import LearningRate
-from gdbackends.objectives import Array, LinearRegression, spelled
-from gdbackends.spectrum import Spectrum
+from gdbackends.descent.spectrum import Spectrum
+from gdbackends.measurement.formatting import jsonable
+from gdbackends.objectives import Array, LinearModel, spelled
 
 Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
 Status: TypeAlias = Literal["ok", "disagrees", "diverged", "crashed"]
@@ -25,7 +23,7 @@ class Settings:
     device: str | None = None
     dtype: str = "float64"
     tuning: str = "best"
-    objective: LinearRegression = field(default_factory=LinearRegression)
+    objective: LinearModel = field(default_factory=LinearModel)
     learning_rate: LearningRate = "auto"
     steps: int = 1000
     batch_size: int | None = None
@@ -145,21 +143,8 @@ class Comparison:
             "proof_steps": self.proof_steps,
             "backends": [row.to_dict(features, self.settings.dtype) for row in self.rows],
         }
-        return finite(document)
+        return jsonable(document)
 
 
-def _objective(objective: LinearRegression) -> dict[str, Any]:
+def _objective(objective: LinearModel) -> dict[str, Any]:
     return {"row_loss": spelled(objective.row_loss), "convention": objective.convention, "l2": objective.l2}
-
-
-def finite(value: Any) -> Any:
-    """Return the same tree with None for each number that is not finite, as JSON has none."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in cast("list[Any]", value)]
-    if callable(value):
-        return repr(value)
-    if isinstance(value, np.generic):
-        return finite(value.item())
-    return None if isinstance(value, float) and not isfinite(value) else value

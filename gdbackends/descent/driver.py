@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.backends import Backend, get_backend
-from gdbackends.descent.pieces import Piece, pieces
+from gdbackends.descent.chunks import Piece, pieces
 from gdbackends.descent.problem import Problem, prepare
 from gdbackends.descent.rates import LearningRate, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.stopping import check_shapes, checked_tolerance, largest_loss, norm, note, verdict
-from gdbackends.objectives import Array, LinearRegression, Objective
+from gdbackends.objectives import Array, LinearModel, Objective
 
 
 def fit(
@@ -22,7 +22,7 @@ def fit(
     y: Any,
     *,
     backend: str | Backend,
-    objective: Objective = LinearRegression(),  # noqa: B008 - frozen
+    objective: Objective = LinearModel(),  # noqa: B008 - frozen
     learning_rate: LearningRate = "auto",
     steps: int = 1000,
     batch_size: int | None = None,

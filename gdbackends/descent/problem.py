@@ -10,9 +10,9 @@ import numpy as np
 
 from gdbackends.arrays import checked_arrays, real_array, target_values
 from gdbackends.backends import Backend
-from gdbackends.descent.streamed import Streaming, check_batches, coded, constant_of, given_rows
+from gdbackends.descent.streaming_backend import Streaming, check_batches, coded, constant_of, given_rows
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import Array, LinearRegression, Objective
+from gdbackends.objectives import Array, LinearModel, Objective
 from gdbackends.scaling import Scaling, identity, standardization
 from gdbackends.streaming import Rows, summarised
 
@@ -62,7 +62,7 @@ def prepare(
     X: Any,
     y: Any,
     backend: Backend,
-    objective: Objective = LinearRegression(),  # noqa: B008 - frozen
+    objective: Objective = LinearModel(),  # noqa: B008 - frozen
     batch_size: int | None = None,
     standardize: bool = True,
     seed: int = 0,
@@ -88,7 +88,7 @@ def prepare(
         X, y = (scaling.apply(X) if standardize else X).astype(backend.dtype), y.astype(backend.dtype)
     _check_parameters(objective, np.dtype(backend.dtype))
     _check_range(X, y, backend.dtype)
-    if isinstance(objective, LinearRegression):
+    if isinstance(objective, LinearModel):
         objective, X = objective.prepare(X, **getattr(backend, "form", {}))
     data = backend.asarray(X), backend.asarray(y)
     start = scaling.from_data_units(start).astype(backend.dtype)
@@ -125,8 +125,8 @@ def _over_rows(
         _check_range(X.astype(backend.dtype), y.astype(backend.dtype), backend.dtype)
     _check_parameters(objective, np.dtype(backend.dtype))
     form: dict[str, bool] = getattr(backend, "form", {})
-    ones = isinstance(objective, LinearRegression) and form.get("ones", True)
-    if isinstance(objective, LinearRegression):
+    ones = isinstance(objective, LinearModel) and form.get("ones", True)
+    if isinstance(objective, LinearModel):
         objective = replace(objective.prepare(rows, **{**form, "ones": False})[0], ones=ones)
     lying = getattr(backend, "tuning", "best") == "best"
     rows = replace(rows, dtype=backend.dtype, scaling=scaling if standardize else None, ones=ones, feature_major=lying)
@@ -143,8 +143,8 @@ def _check_settings(objective: Objective, rows: int, batch_size: Any, standardiz
         raise InputError(f"seed must be at least 0, got {seed}")
     if not isinstance(standardize, bool):
         raise InputTypeError(f"standardize must be True or False, got {standardize!r}")
-    if isinstance(objective, LinearRegression) and objective.ones:
-        raise InputError("LinearRegression(ones=True) is what fit makes of X itself; give it without ones")
+    if isinstance(objective, LinearModel) and objective.ones:
+        raise InputError("LinearModel(ones=True) is what fit makes of X itself; give it without ones")
 
 
 def _check_start(start: Array, features: int) -> None:
@@ -168,7 +168,7 @@ def _start(objective: Objective, X: Array, y: Array) -> Array:
 
 def _check_parameters(objective: Objective, dtype: np.dtype[Any]) -> None:
     """Refuse a parameter of a linear model that would be 0 or infinite in the dtype."""
-    if not isinstance(objective, LinearRegression):
+    if not isinstance(objective, LinearModel):
         return
     loss = objective.row_loss
     values = {"l2": objective.l2} | {name: getattr(loss, name) for name in ("delta", "q") if hasattr(loss, name)}

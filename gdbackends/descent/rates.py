@@ -10,10 +10,10 @@ import numpy as np
 
 from gdbackends.blocks import Parts
 from gdbackends.descent.problem import Problem
+from gdbackends.descent.spectrum import batch_curvature, is_curved, spectrum
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import AbsoluteError, Array, LinearRegression, Poisson, Quantile, SquaredError
+from gdbackends.objectives import AbsoluteError, Array, LinearModel, Poisson, Quantile, SquaredError
 from gdbackends.schedules import Schedule
-from gdbackends.spectrum import batch_curvature, is_curved, spectrum
 from gdbackends.streaming import over_rows
 
 LearningRate: TypeAlias = float | str | Schedule
@@ -79,7 +79,7 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
     section 3.2.3).
     """
     objective = problem.objective
-    if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, _KNOWN)):
+    if not (isinstance(objective, LinearModel) and isinstance(objective.row_loss, _KNOWN)):
         raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
     if isinstance(objective.row_loss, Poisson):
         if len(problem.batches) > 1:
@@ -112,7 +112,7 @@ def poisson_curvature(problem: Problem) -> float:
     all rows with a rate below 2 / L never leaves that region.
     """
     objective = problem.objective
-    assert isinstance(objective, LinearRegression)
+    assert isinstance(objective, LinearModel)
     theta, plain = problem.theta0.astype(np.float64), replace(objective, convention="mean")
     squared, widest = replace(objective, row_loss=SquaredError(), l2=0.0), 0.0
 

@@ -9,12 +9,12 @@ from numbers import Real
 
 import numpy as np
 
-from gdbackends import rounding
 from gdbackends.descent.problem import Problem
 from gdbackends.descent.result import Check, Stop
+from gdbackends.descent.spectrum import batch_curvature, is_curved, spectrum
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array, LinearRegression, Logistic, SquaredError
-from gdbackends.spectrum import batch_curvature, is_curved, spectrum
+from gdbackends.objectives import Array, LinearModel, Logistic, SquaredError
+from gdbackends.rounding import evaluate, has_bound
 from gdbackends.streaming import row_blocks
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
@@ -73,11 +73,11 @@ def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Ch
         return Stop.DIVERGED
     if tolerance and now.gradient_norm <= tolerance * first.gradient_norm:
         return Stop.CONVERGED
-    if tolerance and rounding.has_bound(problem.objective):
+    if tolerance and has_bound(problem.objective):
         if len(checks) == 1 or now.gradient_norm <= checks[-2].gradient_norm / 2:
             return None
         dtype = problem.backend.dtype
-        at = rounding.evaluate(problem.objective, theta, problem.X, problem.y, dtype, probable=True)
+        at = evaluate(problem.objective, theta, problem.X, problem.y, dtype, probable=True)
         if (np.abs(gradient) <= at.gradient_bound).all():
             return Stop.FLOOR
     return None
@@ -98,7 +98,7 @@ def note(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bo
 def _separated(problem: Problem, theta: Array) -> bool:
     """Say whether an unpenalised logistic fit has every row on its own side: then twice theta costs less, for ever."""
     objective = problem.objective
-    if not (isinstance(objective, LinearRegression) and isinstance(objective.row_loss, Logistic) and not objective.l2):
+    if not (isinstance(objective, LinearModel) and isinstance(objective.row_loss, Logistic) and not objective.l2):
         return False
     at = theta.astype(np.float64)
     with closing(row_blocks(problem.X, problem.y)) as blocks:
@@ -116,7 +116,7 @@ def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:
         text = f"For these data every rate up to {stable:.6g} is stable for every batch; {largest:.6g} was used."
         return text if stop is Stop.DIVERGED else ""
     stable = spectrum(problem.objective, problem.X, problem.theta0.size).largest_stable_rate
-    exact = isinstance(problem.objective, LinearRegression) and isinstance(problem.objective.row_loss, SquaredError)
+    exact = isinstance(problem.objective, LinearModel) and isinstance(problem.objective.row_loss, SquaredError)
     known = f"the largest stable rate is {stable:.6g}" if exact else f"every rate up to {stable:.6g} is stable"
     text = f"For these data {known}; {largest:.6g} was used."
     return text if stop is Stop.DIVERGED or (exact and float(rates.min()) > stable) else ""

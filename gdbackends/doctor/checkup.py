@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from gdbackends.doctor.result import Checkup, Package, Trial, in_one_line
 from gdbackends.measurement.environment import machine, version_of
-from gdbackends.measurement.runner import Crashed, in_fresh_process
+from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 
 PATIENCE = 120.0
 """Seconds that a backend may take; the slowest start seen takes a tenth of that."""

@@ -11,7 +11,7 @@ from gdbackends.backends import DTYPES, Surroundings, get_backend
 from gdbackends.datasets import women
 from gdbackends.descent import fit
 from gdbackends.doctor.result import Device, Trial, in_one_line
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate
 
 
@@ -39,7 +39,7 @@ def _on_device(name: str, device: Device) -> Device:
 
 def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
     """Say whether a gradient comes in the dtype asked for and within its rounding, where theta is rounded in any."""
-    backend, objective, data = get_backend(name, device, dtype), LinearRegression(), women()
+    backend, objective, data = get_backend(name, device, dtype), LinearModel(), women()
     theta = np.array([1 / 3, -0.1]).astype(dtype)
     _, gradient = backend.value_and_grad(objective)(*map(backend.asarray, (theta, data.X, data.y)))
     computed, true = backend.to_numpy(gradient), evaluate(objective, theta, data.X, data.y, dtype)

@@ -11,7 +11,7 @@ from statistics import median
 from time import gmtime, perf_counter, strftime
 
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.measurement.student import Estimate, estimate, middle
+from gdbackends.measurement.statistics import Estimate, estimate, middle
 
 _BATCH = 1e-3
 """Seconds of a batch of calls at least: reading the clock, 0.1 us, and the loop, 0.05 us a call, vanish in it."""

@@ -4,8 +4,9 @@ Shapes, for the whole package: X is (n, d), n rows and d features; y is (n,); th
 weights w first and the intercept b last. Arrays may be of any library of the Python array API standard.
 """
 
-from gdbackends.objectives.linear import Array, Convention, LinearRegression, Objective
-from gdbackends.objectives.link_losses import Logistic, Poisson
+from gdbackends.objectives.glm_losses import Logistic, Poisson
+from gdbackends.objectives.linear import Array, Convention, LinearModel, LinearRegression, Objective
+from gdbackends.objectives.names import row_loss, spelled
 from gdbackends.objectives.row_losses import (
     AbsoluteError,
     Huber,
@@ -13,13 +14,13 @@ from gdbackends.objectives.row_losses import (
     RowLoss,
     SquaredError,
 )
-from gdbackends.objectives.spelling import row_loss, spelled
 
 __all__ = [
     "AbsoluteError",
     "Array",
     "Convention",
     "Huber",
+    "LinearModel",
     "LinearRegression",
     "Logistic",
     "Objective",

@@ -34,7 +34,7 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class LinearRegression:
+class LinearModel:
     """The mean of a row loss over the predictions z = X w + b, plus `l2 * w.w`.
 
     Chain rule, once: dz_i/dw = x_i and dz_i/db = 1, so the gradient of mean(phi(z_i, y_i)) is
@@ -54,7 +54,7 @@ class LinearRegression:
 
     >>> import numpy as np
     >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0])
-    >>> objective, theta = LinearRegression(), np.array([1.0, 0.0])  # w = 1, b = 0: residuals -1, -2, -3
+    >>> objective, theta = LinearModel(), np.array([1.0, 0.0])  # w = 1, b = 0: residuals -1, -2, -3
     >>> float(objective.loss(theta, X, y))  # (1 + 4 + 9) / 3
     4.666666666666666
     >>> objective.gradient(theta, X, y)  # 2 (-1 - 4 - 9) / 3 and 2 (-1 - 2 - 3) / 3
@@ -95,7 +95,7 @@ class LinearRegression:
         z = self._predict_rows(theta, X, y)
         return self._gradient(self._slope(z, y, weights), theta, X, self._row_scale(y, weights))
 
-    def value_and_gradient(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    def value_and_grad(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """Return the cost and its gradient, with the prediction computed once."""
         z, scale = self._predict_rows(theta, X, y), self._row_scale(y, weights)
         both: Any = getattr(self.row_loss, "total_and_derivative", None) if weights is None else None
@@ -105,7 +105,7 @@ class LinearRegression:
             value, slope = both(z, y)
         return self._penalised(scale * value, theta), self._gradient(slope, theta, X, scale)
 
-    def prepare(self, X: Array, *, ones: bool = True, rows_first: bool = False) -> tuple[LinearRegression, Array]:
+    def prepare(self, X: Array, *, ones: bool = True, rows_first: bool = False) -> tuple[LinearModel, Array]:
         """Return the same objective, able to be run on parts of X (NumPy), and X, with its column of ones or without.
 
         One product with a column of ones takes 0.7 of the time of a product and an intercept (100 x 1, NumPy
@@ -214,6 +214,10 @@ class LinearRegression:
     def _row_scale(self, y: Array, weights: Array | None) -> Any:
         """Return what multiplies a sum over rows: dividing took PyTorch 104 us a step, not 93."""
         return 1 / self.divisor(y.shape[0] if weights is None else _sum(weights))
+
+
+LinearRegression = LinearModel
+"""The linear model of squared errors, which is what the defaults of `LinearModel` are."""
 
 
 def _sum(array: Array) -> Array:

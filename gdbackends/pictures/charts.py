@@ -11,11 +11,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from gdbackends.agreement import GradientReport
 from gdbackends.comparison import Comparison
-from gdbackends.comparison.result import finite
 from gdbackends.descent import Fit
 from gdbackends.errors import InputError, InputTypeError
+from gdbackends.gradcheck import GradientReport
+from gdbackends.measurement.formatting import jsonable
 from gdbackends.pictures.palette import BACKENDS, backend_scale, dressed, log_axis, shade
 
 Chart = Any
@@ -176,4 +176,4 @@ def _scale(names: Sequence[str], of: str) -> alt.Scale:
 
 
 def _data(rows: list[dict[str, Any]]) -> alt.Data:
-    return alt.Data(values=finite(rows))
+    return alt.Data(values=jsonable(rows))

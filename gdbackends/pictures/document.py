@@ -21,7 +21,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gdbackends.comparison.result import finite
+from gdbackends.measurement.formatting import jsonable
 from gdbackends.pictures.palette import as_variables, variables
 
 _ENDS = re.compile("<(/script|!--)", re.IGNORECASE)
@@ -112,7 +112,7 @@ def bundle() -> str:
 
 def page_spec(chart: Any) -> dict[str, Any]:
     """Return a chart's JSON as a page holds it: as wide as there is room for, in the colours of the page."""
-    spec = as_variables(finite(chart.to_dict()))
+    spec = as_variables(jsonable(chart.to_dict()))
     once = {"datasets": _shared(spec)} if "layer" in spec else {}
     return spec | once | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 

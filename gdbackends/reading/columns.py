@@ -16,7 +16,7 @@ from gdbackends.arrays import numbers_of, series_of
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError, require_package
 from gdbackends.objectives import Array
-from gdbackends.reading.choosing import label_codes, no_numbers
+from gdbackends.reading.column_selection import label_codes, no_numbers
 from gdbackends.reading.sources import Source
 
 _PICKLE = "holds Python objects (a pickle), which are never loaded; save it as an array of numbers"

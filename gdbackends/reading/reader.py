@@ -14,7 +14,7 @@ from gdbackends.arrays import checked_arrays, is_framed
 from gdbackends.datasets import Dataset, diabetes, women
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
-from gdbackends.reading.choosing import check_known, choose
+from gdbackends.reading.column_selection import check_known, choose
 from gdbackends.reading.columns import (
     Columns,
     dataset_columns,
@@ -24,7 +24,7 @@ from gdbackends.reading.columns import (
     parquet_columns,
     take,
 )
-from gdbackends.reading.layout import layout_of
+from gdbackends.reading.dialect import layout_of
 from gdbackends.reading.sources import Source, file_source, stream_source
 from gdbackends.reading.text import read_text
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.reading.choosing import choose, label_codes, no_numbers
+from gdbackends.reading.column_selection import choose, label_codes, no_numbers
 from gdbackends.reading.columns import npy_header
 from gdbackends.reading.sources import file_source
 from gdbackends.streaming import Rows, Targets, npy_source, parquet_source

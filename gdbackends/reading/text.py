@@ -14,10 +14,10 @@ from typing import BinaryIO
 import numpy as np
 
 from gdbackends.objectives import Array
-from gdbackends.reading.cells import is_missing, is_number
-from gdbackends.reading.choosing import label_codes
-from gdbackends.reading.layout import Layout
-from gdbackends.reading.refusals import refuse
+from gdbackends.reading.cell_text import is_missing, is_number
+from gdbackends.reading.column_selection import label_codes
+from gdbackends.reading.diagnosis import refuse
+from gdbackends.reading.dialect import Layout
 from gdbackends.reading.sources import Source
 
 _CHUNK = 1 << 22  # bytes; larger ones are as fast and take more memory

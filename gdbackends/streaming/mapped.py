@@ -14,8 +14,8 @@ import numpy as np
 from gdbackends.arrays import check_shapes, real_array
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
+from gdbackends.streaming.file_views import File, View, view_of
 from gdbackends.streaming.rows import Pieces, Rows
-from gdbackends.streaming.views import File, View, view_of
 
 STREAMED = 1 << 21
 """Elements of a mapped X from which it is streamed: 16 MB in float64. A smaller one is read, which is faster."""

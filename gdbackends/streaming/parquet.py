@@ -21,8 +21,8 @@ import numpy as np
 from gdbackends.errors import InputError, require_package
 from gdbackends.objectives import Array
 from gdbackends.streaming.arrow import decoded, opened, refusals
+from gdbackends.streaming.file_views import File, stamp
 from gdbackends.streaming.rows import Pieces
-from gdbackends.streaming.views import File, stamp
 
 _HELD = 1 << 22
 """Numbers of a row group that are held in memory: 32 MB."""

@@ -14,7 +14,7 @@ from gdbackends.blocks import Parts, add_up, over_blocks
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 from gdbackends.scaling import Scaling
-from gdbackends.streaming.ahead import ahead, places
+from gdbackends.streaming.prefetch import ahead, places
 
 ELEMENTS = 1 << 18
 """Elements of X in a block: 2 MB in float64, which with its copies stays in the cache; BLAS uses one thread for it."""

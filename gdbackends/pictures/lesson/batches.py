@@ -9,19 +9,19 @@ import altair as alt
 import numpy as np
 
 from gdbackends.descent import fit
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.descent.spectrum import batch_curvature
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson.contours import box, contours
 from gdbackends.pictures.lesson.numbers import Subject, View
 from gdbackends.pictures.lesson.pieces import Chart, Slider, axis, columns, logarithmic, short
 from gdbackends.pictures.palette import dressed, shade
-from gdbackends.spectrum import batch_curvature
 
 
 def batches_figure(subject: Subject) -> Figure:
     """Return section 8: batch, mini-batch and stochastic descent from one start, real fits."""
     view, n = subject.views["standardised"], subject.y.size
-    rate = min(0.05 * view.ends.largest_stable_rate, 1 / batch_curvature(LinearRegression(), view.plain, 1))
+    rate = min(0.05 * view.ends.largest_stable_rate, 1 / batch_curvature(LinearModel(), view.plain, 1))
     steps = min(400, max(80, ceil(8 / (rate * float(view.cost.values[0])))))
     size = min(n, max(2, min(32, n // 4)))
     sizes = {f"batch: all {n:,} rows": None, f"mini-batch: {size} rows": size, "stochastic: 1 row": 1}

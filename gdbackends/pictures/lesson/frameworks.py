@@ -8,14 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from gdbackends.agreement.exact import exact_value_and_gradient
-from gdbackends.agreement.gradients import values, yardstick
 from gdbackends.backends import check_installed, get_backend, installed, names
+from gdbackends.comparison.probes import values, yardstick
 from gdbackends.descent import Fit, fit_prepared, prepare
 from gdbackends.errors import MissingBackendError
-from gdbackends.measurement.runner import Crashed, in_fresh_process
+from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.objectives import Array
 from gdbackends.pictures.lesson.numbers import Subject
+from gdbackends.rounding.exact import exact_value_and_grad
 
 EXACT_LIMIT = 1 << 21
 """Rows up to which the exact gradient is computed, by whole numbers; above, NumPy's stands for it."""
@@ -106,7 +106,7 @@ def frameworks(subject: Subject) -> Frameworks:
 def _exact(subject: Subject, point: Array, found: dict[str, tuple[Array, Fit]]) -> tuple[tuple[Fraction, ...], bool]:
     problem = subject.views["standardised"].problem
     if subject.y.size <= EXACT_LIMIT:
-        return exact_value_and_gradient(problem.objective, point, problem.X, problem.y)[1], True
+        return exact_value_and_grad(problem.objective, point, problem.X, problem.y)[1], True
     return tuple(Fraction(float(g)) for g in found["numpy"][0]), False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 
-from gdbackends.objectives import AbsoluteError, LinearRegression, SquaredError
+from gdbackends.objectives import AbsoluteError, LinearModel, SquaredError
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson.numbers import Subject
 from gdbackends.pictures.lesson.pieces import (
@@ -88,7 +88,7 @@ def _losses(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
 
 
 def _line_table(subject: Subject) -> Table:
-    X, objective, mean = subject.x[:, None], LinearRegression(), float(subject.y.mean())
+    X, objective, mean = subject.x[:, None], LinearModel(), float(subject.y.mean())
     least = subject.views["as it is"].cost.minimum
     lines = {
         "flat, through the mean": np.array([0.0, mean]),

@@ -10,10 +10,10 @@ import numpy as np
 from gdbackends.backends import get_backend
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Problem, prepare
+from gdbackends.descent.spectrum import Quadratic, Spectrum, quadratic, spectrum
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array, LinearRegression
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.scaling import Scaling, identity, standardization
-from gdbackends.spectrum import Quadratic, Spectrum, quadratic, spectrum
 
 SHOWN = 300
 """Rows that a picture shows at most; every number is of all rows."""
@@ -120,14 +120,14 @@ def subject(data: Dataset, feature: str | None = None) -> Subject:
     )
 
 
-def line(objective: LinearRegression, X: Array, y: Array) -> Array:
+def line(objective: LinearModel, X: Array, y: Array) -> Array:
     """Return theta (2,) of least squares."""
     return objective.minimum(X, y, np.zeros(2))
 
 
 def _least(x: Array, y: Array) -> float:
     """Return the cost of the best line; the standardised feature has the same."""
-    X, objective = standardization(x[:, None]).apply(x[:, None]), LinearRegression()
+    X, objective = standardization(x[:, None]).apply(x[:, None]), LinearModel()
     return float(objective.loss(line(objective, X, y), X, y))
 
 
@@ -139,7 +139,7 @@ def _view(way: Way, X: Array, y: Array) -> View:
         "standardised": standardised,
     }[way]
     problem = prepare(scaling.apply(X), y, get_backend("numpy"), standardize=False)
-    assert isinstance(problem.objective, LinearRegression)
+    assert isinstance(problem.objective, LinearModel)
     ends = spectrum(problem.objective, problem.X, 2)
     return View(
         way,

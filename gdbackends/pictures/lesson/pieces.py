@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import altair as alt
 import numpy as np
 
-from gdbackends.comparison.result import finite
+from gdbackends.descent.spectrum import Quadratic
+from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array
 from gdbackends.pictures.lesson.numbers import Subject
 from gdbackends.pictures.palette import log_axis, shade
-from gdbackends.spectrum import Quadratic
 
 Chart: TypeAlias = Any
 """A chart of altair, which has many types."""
@@ -86,7 +86,7 @@ def columns(name: str, *values: Any) -> alt.Data:
     """Return columns as a chart's data, their fields c0, c1, ...: one text of JSON, which altair copies in no time."""
     lists = [np.asarray(each).tolist() for each in values]
     rows = [{f"c{j}": v for j, v in enumerate(row)} for row in zip(*lists, strict=True)]
-    text = json.dumps(finite(rows), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(jsonable(rows), allow_nan=False, separators=(",", ":"))
     return alt.Data(values=text, name=name, format=alt.JsonDataFormat(type="json"))
 
 

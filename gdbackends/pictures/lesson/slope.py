@@ -8,12 +8,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from gdbackends.objectives import Convention, LinearRegression
+from gdbackends.descent.spectrum import Quadratic, quadratic
+from gdbackends.objectives import Convention, LinearModel
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson.numbers import Subject
 from gdbackends.pictures.lesson.pieces import Chart, Slider, at_slider, axis, columns, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
-from gdbackends.spectrum import Quadratic, quadratic
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def parabola(subject: Subject) -> Parabola:
     least, wide = float(view.cost.minimum[0]), float(subject.y.std() / subject.x.std()) or 1.0
     at = slider("m", "slope m", least - 1.4 * wide, least + 1.4 * wide, least - 0.8 * wide, 112)
     rate = 0.2 * view.ends.largest_stable_rate
-    half = quadratic(LinearRegression(convention="half"), view.plain, subject.y, np.zeros(2))
+    half = quadratic(LinearModel(convention="half"), view.plain, subject.y, np.zeros(2))
     return Parabola({"mean": view.cost, "half": half}, at, rate, f"cost J ({subject.target} squared)")
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdbackends.benchmarking.cells import shown_ratio
-from gdbackends.benchmarking.changes import Change, version_changes
+from gdbackends.benchmarking.formatting import shown_ratio
+from gdbackends.benchmarking.regressions import Change, version_changes
 from gdbackends.pictures.page.text import File
 
 _TOLD = ("slower", "faster", "fails now", "works now", "fails")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.advice import paid
-from gdbackends.benchmarking.cells import WRITTEN, ordered
-from gdbackends.benchmarking.changes import Change
-from gdbackends.benchmarking.findings import Crossover, Series
+from gdbackends.benchmarking.crossovers import Crossover, Series
+from gdbackends.benchmarking.formatting import WRITTEN, ordered
+from gdbackends.benchmarking.regressions import Change
 from gdbackends.benchmarking.rows import Row
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.results.charts import bars, in_turn, lanes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from pathlib import Path
 
-from gdbackends.agreement import GradientReport
+from gdbackends.gradcheck import GradientReport
 from gdbackends.pictures.document import Figure, Table, document
 from gdbackends.pictures.results.dress import Drawn, config
 from gdbackends.pictures.results.gradient import components_panel, height, votes_panel

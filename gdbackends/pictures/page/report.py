@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdbackends.benchmarking.advice import advices, imports, payments
-from gdbackends.benchmarking.changes import Change, changes
-from gdbackends.benchmarking.findings import series
+from gdbackends.benchmarking.crossovers import series
+from gdbackends.benchmarking.regressions import Change, changes
 from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.rows import Row
 from gdbackends.errors import InputError

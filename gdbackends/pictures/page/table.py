@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdbackends.benchmarking.cells import cells, ordered
+from gdbackends.benchmarking.formatting import cells, ordered
 from gdbackends.benchmarking.rows import records
 from gdbackends.pictures.page.text import File
 from gdbackends.pictures.results.scales import short

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gdbackends.benchmarking.cells import size
-from gdbackends.benchmarking.findings import Series
+from gdbackends.benchmarking.crossovers import Series
+from gdbackends.benchmarking.formatting import size
 from gdbackends.benchmarking.results import BAD, FAILURES, Results
 from gdbackends.benchmarking.rows import Row
 

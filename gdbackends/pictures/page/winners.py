@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.findings import Series, Winner
+from gdbackends.benchmarking.crossovers import Series, Winner
 from gdbackends.pictures.results.rows import features
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from gdbackends.benchmarking.advice import paid
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.cells import USUAL
-from gdbackends.benchmarking.findings import Crossover, Series, series
+from gdbackends.benchmarking.crossovers import Crossover, Series, series
+from gdbackends.benchmarking.formatting import USUAL
 from gdbackends.benchmarking.rows import Row
 from gdbackends.errors import InputError
 from gdbackends.pictures.results.costs import crossover_panel, first_call_panel, paid_panel, paid_points

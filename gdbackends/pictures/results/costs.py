@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.cells import size, timed
-from gdbackends.benchmarking.findings import Crossover
+from gdbackends.benchmarking.crossovers import Crossover
+from gdbackends.benchmarking.formatting import size, timed
 from gdbackends.benchmarking.rows import Row
-from gdbackends.measurement.words import duration
+from gdbackends.measurement.formatting import duration
 from gdbackends.pictures.palette import shade
 from gdbackends.pictures.results.panels import Points, Spec, curves
 from gdbackends.pictures.results.rows import inline, point

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from gdbackends.agreement import GradientReport
 from gdbackends.errors import InputError
+from gdbackends.gradcheck import GradientReport
 from gdbackends.pictures.palette import shade
 from gdbackends.pictures.results.dress import alone
 from gdbackends.pictures.results.panels import Spec, line

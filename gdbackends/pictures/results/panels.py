@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.cells import size, timed, unusual
-from gdbackends.benchmarking.findings import Crossover, Series
+from gdbackends.benchmarking.crossovers import Crossover, Series
+from gdbackends.benchmarking.formatting import size, timed, unusual
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio
 from gdbackends.pictures.palette import shade
 from gdbackends.pictures.results.rows import inline, point, time_point

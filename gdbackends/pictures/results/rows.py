@@ -7,11 +7,11 @@ from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
 from gdbackends.benchmarking.case import Case, Place
-from gdbackends.benchmarking.cells import shown_ratio
+from gdbackends.benchmarking.formatting import shown_ratio
 from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, rows, spread
 from gdbackends.errors import InputError
-from gdbackends.measurement.student import Estimate
+from gdbackends.measurement.statistics import Estimate
 from gdbackends.pictures.results.scales import short, variant
 
 Table: TypeAlias = Results | Sequence[Row]

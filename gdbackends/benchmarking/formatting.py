@@ -1,0 +1,106 @@
+"""How a row of the results is written: its cells, for every table that shows rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+
+from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, spread
+from gdbackends.measurement.formatting import duration
+from gdbackends.measurement.statistics import Estimate
+
+USUAL = ("squared", "float64", "best")
+"""What is said only where it is otherwise."""
+_ORDER = {"loss": 0, "gradient": 1, "step": 2, "fit": 3}
+
+
+def ordered(table: Sequence[Row]) -> list[Row]:
+    """Return the rows by work, objective, dtype, features, rows and place."""
+
+    def key(row: Row) -> tuple[object, ...]:
+        task = row.case.task
+        size = (task.features, task.rows)
+        return (_ORDER[row.case.work], task.objective, task.dtype, *size, row.case.place.label)
+
+    return sorted(table, key=key)
+
+
+def cells(table: Sequence[Row]) -> dict[str, list[str]]:
+    """Return the columns by their titles, a text a row; a column in which nothing stands is left out."""
+    others = by_case(table)
+    beside_others: dict[str, Callable[[Row], str]] = {
+        "x loss": lambda row: _over_loss(row, others),
+        "x NumPy": lambda row: _over_numpy(row, others),
+        "x idiomatic": lambda row: _over_idiomatic(row, others),
+    }
+    written = {title: beside_others.get(title) or WRITTEN[title] for title in _TITLES}
+    columns = {title: [write(row) for row in table] for title, write in written.items()}
+    return {title: column for title, column in columns.items() if any(cell not in ("-", "") for cell in column)}
+
+
+def unusual(row: Row) -> list[str]:
+    """Return the objective and the dtype, where they are not the usual ones."""
+    return [text for text in (row.case.task.objective, row.case.task.dtype) if text not in USUAL]
+
+
+def size(row: Row) -> str:
+    """Return the rows by the features."""
+    return f"{row.case.task.rows:,} x {row.case.task.features:,}"
+
+
+def shown_ratio(found: Estimate | None) -> str:
+    """Return a ratio with its interval; of one launch there is none."""
+    if found is None:
+        return "-"
+    ends = f"{found.low:.2g} to {found.high:.2g}" if found.high < inf else "one launch"
+    return f"{found.value:.2g} ({ends})"
+
+
+def _over_idiomatic(row: Row, others: Mapping[Case, Row]) -> str:
+    """Return the time over that of the same backend as people usually write it."""
+    base = beside(row, others, tuning="idiomatic")
+    return "-" if base is None or base is row else shown_ratio(ratio(row, base))
+
+
+def timed(row: Row) -> str:
+    """Return the time of a call with the half width of its interval; or why there is none."""
+    if row.timing is None:
+        return row.status
+    half, mark = spread(row), "" if row.status == "ok" else " *"
+    reach = f"± {half:.0%}" if half < 1 else f"x/÷ {1 + half:.2g}" if half < 99 else "± ?"
+    return f"{duration(row.timing.median)} {reach}{mark}"
+
+
+def _over_numpy(row: Row, others: Mapping[Case, Row]) -> str:
+    base = beside(row, others, backend="numpy", device="cpu")
+    return "-" if base is None or base is row else shown_ratio(ratio(row, base))
+
+
+def _over_loss(row: Row, others: Mapping[Case, Row]) -> str:
+    base = beside(row, others, work="loss")
+    return "-" if base is None or row.case.work != "gradient" else shown_ratio(ratio(row, base))
+
+
+def _megabytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e6:,.0f} MB"
+
+
+WRITTEN: dict[str, Callable[[Row], str]] = {
+    "work": lambda row: row.case.work,
+    "rows": lambda row: f"{row.case.task.rows:,}",
+    "features": lambda row: f"{row.case.task.features:,}",
+    "": lambda row: " ".join(unusual(row)),
+    "backend": lambda row: row.case.place.label,
+    "transfer": lambda row: duration(row.transfer_s),
+    "first call": lambda row: duration(row.first_call_s),
+    "a call": timed,
+    "memory": lambda row: _megabytes(row.peak_bytes),
+    "on device": lambda row: _megabytes(row.device_peak_bytes),
+    "bandwidth": lambda row: "-" if row.share is None else f"{row.share:.0%}",
+    "agrees": lambda row: "-" if row.agreement is None or row.timing is None else f"{row.agreement:.0e}",
+    "plan": lambda row: row.plan,
+}
+"""The columns that tell of a row alone."""
+_RATIOS = ("x loss", "x NumPy", "x idiomatic")
+_TITLES = (*list(WRITTEN)[:8], *_RATIOS, *list(WRITTEN)[8:])

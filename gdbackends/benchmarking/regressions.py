@@ -1,0 +1,124 @@
+"""What changed between two files of results: a Change for each case, and whether any is a regression.
+
+A case is slower (or faster) only when the 99 % interval of its ratio, corrected by Holm for the number of cases, leaves
+1 out; a regression only when the threshold is passed as well. S. Holm, Scand. J. Statist. 6 (1979), 65.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.results import FAILURES, Results
+from gdbackends.benchmarking.rows import Row, rows
+from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change
+
+_MACHINE = ("cpu", "machine_cores", "cpu_quota", "variables")
+_LAUNCH = ("device_name", "affinity", "threads_seen")
+_VERSIONS = ("python", "numpy", "jax", "torch")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a case.
+
+    Attributes:
+        case: in both files, or in one.
+        word: "slower", "faster", "no difference", "cannot tell" (a regression may hide in the noise), "incomparable",
+            "fails now", "works now", "fails", "only in the old", "only in the new".
+        reason: why it cannot be compared, or failed; else "".
+        ratio: new time over old, with its 99 % interval for this case alone; None where there is none.
+        p: the probability of such a ratio by chance alone, corrected for the number of cases.
+        regression: it fails the comparison.
+    """
+
+    case: Case
+    word: str
+    reason: str = ""
+    ratio: Estimate | None = None
+    p: float = 1.0
+    regression: bool = False
+
+
+def changes(old: Results, new: Results, fail_above: float = 0.1) -> list[Change]:
+    """Return a change for each case of either, in the order of the new file.
+
+    Args:
+        old: the results before.
+        new: those after.
+        fail_above: a regression is slower by more than this part.
+    """
+    before, after = ({row.case: row for row in rows(results)} for results in (old, new))
+    found = [_change(old, new, before.get(case), after.get(case)) for case in dict.fromkeys([*after, *before])]
+    compared = sorted((c for c in found if c.ratio), key=lambda c: c.ratio.p if c.ratio else 1.0)
+    corrected: dict[Case, float] = {}
+    highest = 0.0
+    for k, c in enumerate(compared):
+        highest = max(highest, min(1.0, (len(compared) - k) * (c.ratio.p if c.ratio else 1.0)))
+        corrected[c.case] = highest
+    return [_judged(c, corrected[c.case], fail_above) if c.ratio else c for c in found]
+
+
+def _change(old: Results, new: Results, before: Row | None, after: Row | None) -> Change:
+    if before is None or after is None:
+        row = before or after
+        assert row is not None
+        return Change(row.case, f"only in the {'new' if before is None else 'old'}")
+    case, differences = after.case, _differences(old, new, after.case)
+    if differences:
+        return Change(case, "incomparable", "; ".join(differences))
+    if after.status in FAILURES:
+        fails_now = before.status not in FAILURES
+        return Change(
+            case, "fails now" if fails_now else "fails", f"{after.status}: {after.reason}", None, 1.0, fails_now
+        )
+    if before.status in FAILURES:
+        return Change(case, "works now", f"was {before.status}: {before.reason}")
+    if not (before.by_launch and after.by_launch and before.timing and after.timing):
+        return Change(case, "incomparable", "there is no time in one of them")
+    if min(len(row.by_launch or ()) for row in (before, after)) < 2:
+        return Change(case, "incomparable", "one launch alone says nothing; give --launches 5")
+    return Change(case, "no difference", ratio=change([*before.by_launch.values()], [*after.by_launch.values()]))
+
+
+def _judged(found: Change, p: float, fail_above: float) -> Change:
+    assert found.ratio is not None
+    if not p < 1 - CONFIDENCE:
+        return replace(found, word="no difference" if found.ratio.high <= 1 + fail_above else "cannot tell", p=p)
+    word = "slower" if found.ratio.value > 1 else "faster"
+    return replace(found, word=word, p=p, regression=found.ratio.value > 1 + fail_above)
+
+
+def _differences(old: Results, new: Results, case: Case) -> list[str]:
+    """Return in what the machine, the device or the threads of a case differ, which says more than the code."""
+    found: list[str] = []
+    for name in (*_MACHINE, *_LAUNCH):
+        was, now = (_settings(results, case, name) for results in (old, new))
+        if was and now and was != now:
+            found.append(f"{name} {_list(was)} -> {_list(now)}")
+    return found
+
+
+def _settings(results: Results, case: Case, name: str) -> set[str]:
+    """Return what was recorded of it with any launch of a case, or with its end; {} of what a failure cannot tell."""
+    if name in _LAUNCH:
+        return {str(record[name]) for record in results.of(case).values()}
+    ended = [results.ends[case]] if case in results.ends else []
+    runs = [results.runs.get(record["run"]) for record in (*results.of(case).values(), *ended)]
+    return {str(run["machine"].get(name)) for run in runs if run}
+
+
+def version_changes(old: Results, new: Results) -> list[str]:
+    """Return the versions that differ, which is what a comparison may be for: "jax 0.10.1 -> 0.10.2"."""
+
+    def versions(results: Results) -> dict[str, set[str]]:
+        keys = [*_VERSIONS, "gdbackends", "commit"]
+        runs = [{**run.get("environment", {}), **run} for run in results.runs.values()]
+        return {key: {str(run[key]) for run in runs if run.get(key)} for key in keys}
+
+    was, now = versions(old), versions(new)
+    return [f"{key} {_list(was[key])} -> {_list(now[key])}" for key in was if was[key] != now[key]]
+
+
+def _list(values: set[str]) -> str:
+    return " and ".join(sorted(values)) or "none"

@@ -1,0 +1,190 @@
+"""A descent over rows in a file: how X and y are told to lie in one, and a backend that computes block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from gdbackends.arrays import target_values
+from gdbackends.backends import Backend, Step
+from gdbackends.blocks import splits
+from gdbackends.errors import InputError
+from gdbackends.objectives import AbsoluteError, Array, Huber, LinearModel, Logistic, Objective, Poisson, Quantile
+from gdbackends.streaming import (
+    STREAMED,
+    Rows,
+    Summary,
+    Targets,
+    labels_of,
+    mapped_rows,
+    over_rows,
+    quantile_of,
+    row_blocks,
+)
+
+Labels = tuple[str, str] | None
+
+_DRAWN = 1 << 23
+"""Rows whose order is drawn anew each epoch: 16 bytes a row, 128 MB."""
+_BATCH = 1 << 21
+"""Elements of a batch that is gathered: 16 MB, held a few times."""
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """A backend for Rows: theta and what is summed over blocks are in NumPy, the blocks on the backend inside.
+
+    A step sends theta there, and its gradient back, where it sends all of X.
+
+    Attributes:
+        inner: what computes.
+        block: rows of a block.
+        gathered: whether steps take batches, each gathered from the file.
+    """
+
+    inner: Backend
+    block: int
+    gathered: bool = False
+
+    @property
+    def name(self) -> str:
+        """The framework."""
+        return self.inner.name
+
+    @property
+    def device(self) -> str:
+        """The device of the blocks."""
+        return self.inner.device
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of every floating result."""
+        return self.inner.dtype
+
+    def asarray(self, array: Array) -> Array:
+        """Copy."""
+        return np.array(array, None if array.dtype.kind in "ib" else self.dtype)
+
+    def to_numpy(self, array: Array) -> Array:
+        """Copy."""
+        return np.array(array)
+
+    def repeat(
+        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Loop: a step reads the file."""
+        outputs: list[tuple[Array, ...]] = []
+        for x in zip(*xs, strict=True):
+            carry, output = step(carry, x, *data)
+            outputs.append(output)
+        return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
+
+    def synchronize(self, array: Array) -> None:
+        """Return: what a step gives is in NumPy."""
+
+    def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return f(theta, X, y): of Rows the mean over their blocks, summed in float64; of arrays that over them."""
+        inner, place = self.inner.value_and_grad(objective), self.inner.asarray
+
+        def part(at: Array, X: Array, y: Array) -> tuple[Array, ...]:
+            return tuple(self.inner.to_numpy(a).astype(np.float64) for a in inner(at, place(X), place(y)))
+
+        def value_and_grad(theta: Array, X: Any, y: Any) -> tuple[Array, Array]:
+            value, gradient = over_rows(partial(part, place(theta)), X, y)
+            return np.asarray(value).astype(self.dtype), gradient.astype(self.dtype)
+
+        return value_and_grad
+
+    def plan(self, rows: int, features: int) -> str:
+        """Say how so many rows and features are walked through."""
+        plan: Callable[[int, int], str] | None = getattr(self.inner, "plan", None)
+        lying = "" if plan is None else f", {plan(self.block, features).partition(',')[0]}"
+        cut = f"streamed in {-(-rows // self.block):,} blocks of {self.block:,} rows"
+        return f"{'batches gathered from the file; all rows ' if self.gathered else ''}{cut}{lying}"
+
+
+def given_rows(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | None:
+    """Return what is to be streamed, if X is it, and what 0 and 1 of y stand for; None for what fits in memory."""
+    labels: Labels = None
+    mapped = cast(Any, X) if isinstance(X, np.memmap) else None
+    if isinstance(X, Rows):
+        if not (isinstance(y, Targets) and y.rows is X):
+            raise InputError("X lies in a file, so y must be that of the same dataset; give data.X and data.y")
+        rows = X
+    elif isinstance(y, Targets):
+        raise InputError("y lies in a file, so X must be that of the same dataset; give data.X and data.y")
+    elif mapped is not None and mapped.size > STREAMED:
+        plain = isinstance(y, np.ndarray) and not isinstance(y, np.ma.MaskedArray)
+        if not plain or getattr(y, "dtype", np.dtype(object)).kind not in "fiub":  # pyright: ignore
+            y, targets = target_values(y), getattr(getattr(objective, "row_loss", None), "targets", None)
+            y, labels = (y, None) if targets is None else targets(y)
+        rows = mapped_rows(mapped, y)
+    else:
+        return None
+    if not (isinstance(objective, LinearModel) or splits(objective)):
+        raise InputError(
+            "a file is taken block by block, so the objective must be a mean over rows; if it is, give it splits = True"
+        )
+    return rows, labels
+
+
+def coded(rows: Rows, summary: Summary, objective: Objective, labels: Labels) -> tuple[Rows, Labels]:
+    """Return the rows with the target as the loss wants it, and what 0 and 1 stand for.
+
+    Raises:
+        InputError: the target does not suit the loss.
+    """
+    loss: Any = getattr(objective, "row_loss", None)
+    if labels is not None or not hasattr(loss, "targets"):
+        return rows, labels
+    if isinstance(loss, Poisson):  # which refuses by the extremes
+        loss.targets(np.array([summary.low[-1], summary.high[-1]]))
+        return rows, None
+    if not isinstance(loss, Logistic):
+        raise InputError(f"the targets of {loss!r} are made of all of them at once; give X and y as arrays in memory")
+    found = labels_of(rows)
+    if found.size > 2:
+        shown = ", ".join(repr(label) for label in found.tolist())
+        raise InputError(
+            f"the logistic loss needs a target of two labels, got more ({shown}, ...); choose the rows or the target"
+        )
+    _, labels = loss.targets(found)
+    return replace(rows, code=partial(_is, float(found[1]))), labels
+
+
+def _is(label: float, y: Array) -> Array:
+    return (y.astype(np.float64) == label).astype(np.float64)
+
+
+def check_batches(rows: Rows, batch_size: int) -> None:
+    """Refuse batches that cannot be drawn from a file, or not within the memory that a stream may take."""
+    if rows.source.ordered:
+        raise InputError("batches need rows by their numbers, which Parquet has not; take all rows, or write it as NPY")
+    if rows.shape[0] > _DRAWN:
+        raise InputError(
+            f"batches need an order of all rows, and at most {_DRAWN:,} rows of a file are put in order, got "
+            f"{rows.shape[0]:,}; take all rows, or X in memory"
+        )
+    if batch_size * rows.shape[1] > _BATCH:
+        raise InputError(
+            f"batch_size must be at most {_BATCH // rows.shape[1]:,} for {rows.shape[1]:,} features in a file, got "
+            f"{batch_size:,}; take fewer rows a step, or all"
+        )
+
+
+def constant_of(rows: Rows, objective: Objective) -> float:
+    """Return the prediction that costs least if it is the same for all rows, or nearly; 0 of a loss that has none."""
+    loss: Any = getattr(objective, "row_loss", None)
+    if not hasattr(loss, "constant"):
+        return 0.0
+    if isinstance(loss, (AbsoluteError, Huber, Quantile)):
+        return quantile_of(rows, getattr(loss, "q", 0.5))
+    targets = replace(rows, source=rows.source.target_only())
+    if isinstance(loss, (Logistic, Poisson)):  # whose constant is that of the mean
+        (mean,) = over_rows(lambda X, y: (y.mean(),), targets, targets.targets)
+        return loss.constant(np.array([mean]))
+    return loss.constant(np.concatenate([y.copy() for _, y in row_blocks(targets, targets.targets)]))

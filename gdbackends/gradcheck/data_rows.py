@@ -1,0 +1,159 @@
+"""Mistakes in the data rows: one is left out, or counted twice, and the mean perhaps taken of those that remain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from gdbackends.gradcheck.checked_function import Runner
+from gdbackends.gradcheck.evidence import WITHIN, Cause, Evidence
+from gdbackends.objectives import Array
+from gdbackends.rounding.limit import Values
+
+
+def pulled_back(X: Array, y: Array, d: int) -> Iterator[Array]:
+    """Yield X^T y, (d,), X as it is, or with a column of ones behind or in front."""
+    product = y @ X
+    if X.shape[1] == d:
+        yield product
+    elif X.shape[1] == d - 1:
+        yield np.append(product, y.sum())
+        yield np.append(y.sum(), product)
+
+
+_SCREENED = 4
+"""Components by which rows are looked through first, as a large table must take no longer than its gradient."""
+_FEW_ROWS = 2000
+"""Rows among which it is also looked for one left out of the mean of a penalised loss, which has many variants."""
+
+
+def row_left_out(e: Evidence) -> Iterator[Cause]:
+    """At every point the difference is a multiple of one data row, or one multiple for each row of a matrix theta.
+
+    Where the mean is taken of the n - 1 rows that remain, that holds of the difference from n/(n - 1) times the right
+    gradient, but for the penalty, which stays as it was: 1/(n - 1) of it is a multiple of theta, or of its signs.
+    """
+    width = e.shape[-1] if e.shape else 1
+    if width < 2:
+        return
+    weights = e.points.copy()
+    weights[:, -1] = 0
+    for X in e.data:
+        if X.ndim != 2 or X.shape[1] not in (width, width - 1) or X.dtype.kind not in "fi":
+            continue
+        n = X.shape[0]
+        penalties = (None, e.points, weights, np.sign(e.points)) if n <= _FEW_ROWS else (None,)
+        for shift in (0,) if X.shape[1] == width else (0, 1):  # the intercept last or first
+            for factor in (1.0, n / (n - 1), n / (n + 1)) if n > 1 else (1.0,):
+                for penalty in penalties if factor != 1 else (None,):
+                    found = _explains(e, X, shift, e.hand - factor * e.right, penalty)
+                    if found is not None:
+                        yield _cause(*found, factor)
+                        return
+
+
+def _explains(
+    e: Evidence, X: Array, shift: int, difference: Array, penalty: Array | None
+) -> tuple[Array, Array] | None:
+    """Return the rows that explain the difference and what each leaves; None if there are none."""
+    width = e.shape[-1]
+    wanted, allowed = difference.reshape(-1, width), e.tolerance.reshape(-1, width)
+    known = None if penalty is None else penalty.reshape(-1, width)
+    few = np.argsort(-(np.abs(wanted) / allowed).max(0))[:_SCREENED]
+    some = slice(0, 2)  # points; more would be surer, and are looked at afterwards
+    first = _left_by_rows(
+        _columns(X, few, shift), wanted[some, few], allowed[some, few], None if known is None else known[some, few]
+    )
+    rows = np.flatnonzero(first <= 4)
+    if rows.size == 0:
+        return None
+    left = _left_by_rows(_columns(X[rows], np.arange(width), shift), wanted, allowed, known)
+    return (rows[left <= 1], left[left <= 1]) if (left <= 1).any() else None
+
+
+def _columns(X: Array, chosen: Array, shift: int) -> Array:
+    """Return the chosen components of each row, (n, k): those of X, and 1 for the intercept."""
+    design = np.ones((X.shape[0], chosen.size))
+    inside = (chosen >= shift) & (chosen - shift < X.shape[1])
+    design[:, inside] = X[:, chosen[inside] - shift]
+    return design
+
+
+def _cause(rows: Array, left: Array, factor: float, of: str = "row") -> Cause:
+    i = int(left.argmin())
+    more = f" (or one of {rows.size - 1} others like it)" if rows.size > 1 else ""
+    mean = "" if factor == 1 else ", and the mean is of the rows that are counted"
+    text = f"a data row is left out or counted twice: the difference is a multiple of {of} {rows[i]}{more}{mean}"
+    return Cause("row", text, {"row": float(rows[i])}, float(left[i]))
+
+
+def _left_by_rows(design: Array, wanted: Array, allowed: Array, known: Array | None) -> Array:
+    """Return for each row what it leaves of the difference as a multiple of it (and one multiple of the penalty), (n,).
+
+    One point and one row of theta after another, so that no array of all points, rows and components is held.
+    """
+    n = design.shape[0]
+    weight, products, squares = np.zeros((3, n))
+
+    def beside(k: int, what: Array) -> Array:
+        """Return what each row leaves of a vector, (n, width), over the allowance."""
+        rows = design / allowed[k]
+        scale = (rows @ (what[k] / allowed[k])) / np.maximum((rows**2).sum(1), 1e-300)
+        return what[k] / allowed[k] - scale[:, None] * rows
+
+    if known is not None:
+        for k in range(len(wanted)):
+            rest, own = beside(k, wanted), beside(k, known)
+            products, squares = products + (rest * own).sum(1), squares + (own * own).sum(1)
+        weight = products / np.maximum(squares, 1e-300)
+    left = np.zeros(n)
+    for k in range(len(wanted)):
+        rest = beside(k, wanted)
+        if known is not None:
+            rest = rest - weight[:, None] * beside(k, known)
+        left = np.maximum(left, np.abs(rest).max(1) / (2 * WITHIN))
+    return left
+
+
+_RUN_ROWS = 300
+"""Rows up to which each is differentiated alone, one call a row."""
+
+
+def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
+    """Return a cause if the difference is one multiple, at every point, of what the loss of one row alone has.
+
+    For losses without a linear model, in which a row's gradient is no multiple of the row. Where the mean is taken of
+    the rows that are counted, it is a multiple of what that gradient differs by from the right one, penalty and all.
+    """
+    n = e.rows
+    if n is None or not 2 <= n <= _RUN_ROWS or e.points.shape[1] < 2:
+        return None
+    wanted = (e.hand - e.right) / e.tolerance
+    first = _of_rows(e, run, range(n), slice(0, 1))
+    if first is None:
+        return None
+    for shift in (0.0, 1.0):
+        near = np.argsort(_left_by_one(first - shift * e.right[:1], wanted[:1], e.tolerance[:1]))[:8]
+        alone = _of_rows(e, run, near, slice(None))
+        if alone is None:
+            return None
+        left = _left_by_one(alone - shift * e.right, wanted, e.tolerance)
+        if (left <= 1).any():
+            return _cause(near[left <= 1], left[left <= 1], 1.0 + shift, "the gradient of row")
+    return None
+
+
+def _of_rows(e: Evidence, run: Runner, rows: Iterable[int], points: slice) -> Array | None:
+    """Return the gradients of single rows at some of the points, (rows, m, d); None where the loss cannot be run."""
+    found = [run(e.points[points], tuple(a[i : i + 1] for a in e.data)) for i in rows]
+    gradients = [values.gradients for values in found if isinstance(values, Values)]
+    return np.array(gradients) if len(gradients) == len(found) else None
+
+
+def _left_by_one(alone: Array, wanted: Array, allowed: Array) -> Array:
+    """Return what each row's gradients (rows, m, d), times one number, leave of the difference, (rows,)."""
+    columns = alone / allowed
+    size = np.maximum((columns**2).sum((1, 2)), 1e-300)
+    rest = wanted - ((columns * wanted).sum((1, 2)) / size)[:, None, None] * columns
+    return np.nan_to_num(np.abs(rest).max((1, 2)), nan=np.inf) / (2 * WITHIN)

@@ -1,0 +1,97 @@
+"""A Hessian derived by hand, or its product with a vector, judged as a gradient is: along random directions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from gdbackends.errors import InputError, InputTypeError
+from gdbackends.gradcheck.arguments import rounding_bounds
+from gdbackends.gradcheck.case import Case
+from gdbackends.gradcheck.checked_function import Frameworks, Function, Subject
+from gdbackends.gradcheck.evidence import Cause
+from gdbackends.gradcheck.report import GradientReport
+from gdbackends.gradcheck.side_effects import hand_values
+from gdbackends.gradcheck.verdict import judge
+from gdbackends.objectives import Array
+from gdbackends.rounding.limit import Values
+
+_DIRECTIONS = 2
+
+
+def check_second(
+    what: str,
+    function: Function,
+    subject: Subject,
+    points: Array,
+    frameworks: Frameworks,
+    names: tuple[str, ...],
+    sensitivity: float,
+    seed: int,
+) -> GradientReport:
+    """Check hessian(theta, *data), or hvp(theta, v, *data), along random directions; the first failure counts.
+
+    Args:
+        what: "hessian" or "hvp".
+        function: under check.
+        subject: its loss and data.
+        points: flat, (m, d).
+        frameworks: that differentiate the loss twice.
+        names: of the components.
+        sensitivity: as in `check_gradient`.
+        seed: of the directions.
+    """
+    if not callable(function):
+        raise InputTypeError(f"{what} must be a function, got {function!r}")
+    generator, report = np.random.default_rng(seed), None
+    fault = _asymmetry(function, subject, points[0]) if what == "hessian" else None
+    for _ in range(_DIRECTIONS):
+        direction = cast(Array, generator.normal(size=points.shape[1]))
+        changed: list[Cause] = []
+        along = replace(subject, hand=_along(what, function, subject.shape, direction, changed), what=what)
+        found = {name: frameworks.run(name, "float64", direction)(points, subject.data) for name in frameworks.names}
+        voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+        unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
+        if not voters:
+            raise InputError(f"no framework can differentiate the loss twice ({unsupported})")
+        bounds, bound = rounding_bounds(subject, frameworks, voters, points, "float64", seed, direction)
+        run = frameworks.run(next(iter(voters)), "float64", direction)
+        case = Case(along, points, voters, bounds, bound, names, run, direction)
+        hand, own = hand_values(along, points)
+        report = judge(case, hand, fault or own or next(iter(changed), None), sensitivity, seed, unsupported)
+        if report.verdict != "pass":
+            break
+    assert report is not None
+    return report
+
+
+def _asymmetry(function: Function, subject: Subject, theta: Array) -> Cause | None:
+    """Return a cause if the Hessian is not symmetric, as every Hessian of a smooth function is."""
+    matrix = np.asarray(replace(subject, hand=function).by_hand(theta), np.float64)
+    matrix = matrix.reshape(theta.size, -1) if matrix.size == theta.size**2 else np.zeros((1, 1))
+    apart = np.abs(matrix - matrix.T)
+    if not apart.max() > 1e-6 * np.abs(matrix).max():
+        return None
+    i, j = (int(k) for k in np.unravel_index(int(apart.argmax()), apart.shape))
+    text = f"it is not symmetric: entry ({i}, {j}) is {matrix[i, j]:.6g} and ({j}, {i}) {matrix[j, i]:.6g}"
+    return Cause("not-a-gradient", text, {"asymmetry": float(apart.max())})
+
+
+def _along(what: str, function: Function, shape: tuple[int, ...], direction: Array, changed: list[Cause]) -> Function:
+    """Return the function's product with the direction, of theta's shape; it notes where v is changed."""
+
+    def product(theta: Array, *data: Array, **params: Any) -> Array:
+        if what == "hvp":
+            v = direction.astype(theta.dtype).reshape(shape)
+            found = function(theta, v, *data, **params)
+            if not np.array_equal(v, direction.astype(theta.dtype).reshape(shape)):
+                changed.append(Cause("mutates-input", "the hvp function changes v in place", {}))
+            return found
+        matrix = np.asarray(function(theta, *data, **params))
+        if matrix.shape not in ((*shape, *shape), (direction.size, direction.size)):
+            raise InputError(f"the hessian must have theta's shape twice, {(*shape, *shape)}, got {matrix.shape}")
+        return (matrix.reshape(direction.size, direction.size) @ direction).reshape(shape)
+
+    return product

@@ -1,0 +1,216 @@
+"""The mistakes that are looked for, each fitted to the evidence by weighted least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from math import isclose
+from typing import Any, cast
+
+import numpy as np
+
+from gdbackends.gradcheck.data_rows import pulled_back, row_left_out
+from gdbackends.gradcheck.evidence import (
+    Cause,
+    Evidence,
+    all_components,
+    from_params,
+    name_factor,
+    some_components,
+    told,
+)
+from gdbackends.objectives import Array
+
+_MOST_PERMUTED = 500
+"""Components up to which any permutation is looked for, which takes the square of them in memory."""
+
+
+def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
+    """Return the coefficients of the terms (each (m, d)) in the target, by least squares weighted by the allowance."""
+    columns = np.stack([(term / evidence.tolerance).ravel() for term in terms], axis=1)
+    size = np.abs(columns).max(0)
+    if not (np.isfinite(columns).all() and (size > 0).all()):
+        return None
+    fitted = cast("tuple[Any, ...]", np.linalg.lstsq(columns / size, (target / evidence.tolerance).ravel()))
+    return fitted[0] / size if fitted[2] == len(terms) else None
+
+
+def _kept(e: Evidence) -> Iterator[Cause]:
+    """The same answer at every point, to the last bit, and right at the first one."""
+    same, first = (e.hand == e.hand[0]).all(), np.abs(e.hand[0] - e.right[0]) <= e.allowed[0]
+    if same and first.all() and (e.points != e.points[0]).any():
+        yield Cause("stale", "the answer of the first call is given at every theta", {}, 0.0)
+
+
+def _factor(e: Evidence) -> Iterator[Cause]:
+    found = _fit(e, e.hand, [e.right])
+    if found is None:
+        return
+    c = float(found[0])
+    left = e.left_by(c * e.right, c)
+    name = name_factor(c, e)
+    if not np.any(e.hand):
+        yield Cause("factor", f"yours is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
+        return
+    what = "all signs are turned" if name == "-1" else f"a factor {name or 'without a name'}"
+    yield Cause("factor", f"{what}: yours is {told(c)} of autodiff in {all_components(e)}", {"factor": c}, left)
+
+
+def _sign(e: Evidence) -> Iterator[Cause]:
+    turned = np.abs(e.hand + e.right).max(0) < np.abs(e.hand - e.right).max(0)
+    if turned.any() and not turned.all():
+        left = e.left_by(np.where(turned, -1, 1) * e.right)
+        yield Cause(
+            "sign", f"the sign is turned in {some_components(e, turned)}", {"components": float(turned.sum())}, left
+        )
+
+
+def _permutation(e: Evidence) -> Iterator[Cause]:
+    d = e.right.shape[1]
+    identity = cast(Array, np.arange(d))
+    orders: dict[str, Array] = {"reversed": identity[::-1]}
+    if len(e.shape) > 1:
+        orders["transposed"] = identity.reshape(e.shape).T.ravel()
+    if d <= _MOST_PERMUTED:
+        gap = np.abs(e.hand[:, :, None] - e.right[:, None, :]) / (e.allowed[:, :, None] + e.allowed[:, None, :])
+        orders["permuted"] = gap.max(0).argmin(1)
+    for name, order in orders.items():
+        moved = order != identity
+        if sorted(order) == list(range(d)) and moved.any():
+            text = f"the components are {name}: {some_components(e, moved)} of yours hold others of autodiff"
+            left = replace(e, allowed=e.allowed + e.allowed[:, order]).left_by(e.right[:, order])
+            yield Cause("permutation", text, {"components": float(moved.sum())}, left)
+
+
+def terms(e: Evidence) -> dict[str, Array]:
+    """Return what is often added or forgotten, (m, d) each, by its name."""
+    m, d = e.points.shape
+    found = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
+    if d > 1:
+        for name, j in (("last", -1), ("first", 0)):
+            without = e.points.copy()
+            without[:, j] = 0
+            alone = e.points - without
+            found |= {f"theta but the {name}": without, f"sign of theta but the {name}": np.sign(without)}
+            found |= {f"the {name} of theta": alone}
+    return {name: term for name, term in found.items() if np.any(term)}
+
+
+def _one_term(e: Evidence) -> Iterator[Cause]:
+    for name, term in terms(e).items():
+        found = _fit(e, e.hand - e.right, [term])
+        if found is not None:
+            c = float(found[0])
+            yield _term_cause(e, {name: c}, e.left_by(e.right + c * term, 1))
+
+
+def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause:
+    parts = [f"{abs(c):.6g}{from_params(abs(c), e)} times {name}" for name, c in weights.items()]
+    lacks = all(c < 0 for c in weights.values())
+    word = "missing-term" if lacks else "extra-term"
+    verb = "lacks" if lacks else "has too much of"
+    return Cause(
+        word, f"a term is {'missing' if lacks else 'extra'}: yours {verb} {' and '.join(parts)}", weights, left
+    )
+
+
+def _offset(e: Evidence) -> Iterator[Cause]:
+    """The same difference at every point, whatever theta: something that depends on the data alone."""
+    if (np.ptp(e.right, axis=0) <= e.allowed.max(0)).all():  # as everything is, of a gradient that is the same itself
+        return
+    difference = e.hand - e.right
+    weights = 1 / e.tolerance**2
+    constant = (difference * weights).sum(0) / weights.sum(0)
+    left = e.left_by(e.right + constant, 1)
+    largest = e.names[int(np.abs(constant).argmax())]
+    text = f"an offset that does not depend on theta, up to {np.abs(constant).max():.6g} in {largest}"
+    for X, y in combinations(e.data, 2):
+        for a, b in ((X, y), (y, X)):
+            if (
+                a.ndim == 2
+                and b.ndim == 1
+                and a.shape[0] == b.size
+                and a.shape[1] in (constant.size, constant.size - 1)
+            ):
+                for vector in pulled_back(a, b, constant.size):
+                    term = np.broadcast_to(vector, e.points.shape)
+                    found = _fit(e, difference, [term])
+                    if found is not None and e.left_by(e.right + float(found[0]) * term, 1) <= 1:
+                        text += f": {float(found[0]):.6g} of X^T y, as where the target was forgotten or taken twice"
+    yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
+
+
+def _compound(e: Evidence) -> Iterator[Cause]:
+    if e.points.shape[1] == 1 and _linear(e):
+        return
+    known = terms(e)
+    for name, term in known.items():
+        found = _fit(e, e.hand, [e.right, term])
+        if found is not None:
+            c, w = map(float, found)
+            text = f"a factor {name_factor(c, e) or f'{c:.6g}'} and {w:.6g}{from_params(abs(w), e)} times {name}"
+            yield Cause("compound", text, {"factor": c, name: w}, e.left_by(c * e.right + w * term, abs(c)))
+    for (name, term), (other, second) in combinations(known.items(), 2):
+        found = _fit(e, e.hand - e.right, [term, second])
+        if found is not None:
+            c, w = map(float, found)
+            cause = _term_cause(e, {name: c, other: w}, e.left_by(e.right + c * term + w * second, 1))
+            yield Cause("compound", f"two terms: {cause.text}", cause.constants, cause.leaves)
+    turned = np.abs(e.hand + e.right).max(0) < np.abs(e.hand - e.right).max(0)
+    signed = np.where(turned, -1, 1) * e.right
+    found = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
+    if found is not None:
+        c = float(found[0])
+        text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign turned in {some_components(e, turned)}"
+        yield Cause("compound", text, {"factor": c}, e.left_by(c * signed, c))
+
+
+def _linear(e: Evidence) -> bool:
+    """Say whether the right gradient is a multiple of theta and a constant.
+
+    Then in one component any two numbers explain any other such gradient, so that they are no explanation.
+    """
+    parts = [e.points, np.ones_like(e.points)]
+    found = _fit(e, e.right, parts)
+    return found is not None and e.left_of(e.right, found[0] * parts[0] + found[1] * parts[1]) <= 1
+
+
+def _scaling(e: Evidence) -> Iterator[Cause]:
+    """A factor of its own for each component, the same at every point."""
+    if e.points.shape[0] < 3:
+        return
+    weighted, hand = e.right / e.tolerance, e.hand / e.tolerance
+    sums = (weighted**2).sum(0)
+    factors = np.where(sums > 0, (weighted * hand).sum(0) / np.where(sums > 0, sums, 1), 1.0)
+    changed = (np.abs(e.hand - e.right) > e.allowed).any(0)
+    factors[~changed] = 1.0  # as near as rounding tells
+    if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
+        return
+    ends = f"from {told(float(factors.min()))} to {told(float(factors.max()))}"
+    text = f"each component has a factor of its own, {ends}, in {some_components(e, changed)}"
+    left = e.left_by(factors * e.right, float(np.abs(factors).max()))
+    constants = {"least": float(factors.min()), "largest": float(factors.max()), "components": float(changed.sum())}
+    yield Cause("scaling", text, constants, left)
+
+
+def _one_scaled(e: Evidence) -> Iterator[Cause]:
+    """A factor in one component alone: two constants, where a data row takes one for each point."""
+    for cause in _scaling(e):
+        if cause.constants["components"] == 1:
+            yield cause
+
+
+HYPOTHESES = (
+    (_kept, False),
+    (_factor, False),
+    (_sign, False),
+    (_permutation, False),
+    (_one_term, False),
+    (_one_scaled, False),
+    (row_left_out, False),
+    (_offset, False),
+    (_compound, True),
+    (_scaling, True),
+)
+"""Those of the fewest constants first; True: it holds simpler ones as special cases, and is tried where they fail."""

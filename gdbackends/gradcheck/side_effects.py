@@ -1,0 +1,105 @@
+"""Whether a function keeps to itself: it changes no argument, remembers nothing, and gives the same answer twice."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdbackends.errors import InputError
+from gdbackends.gradcheck.checked_function import Subject, copied
+from gdbackends.gradcheck.evidence import Cause
+from gdbackends.objectives import Array
+
+
+def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tuple[Array | None, Cause | None]:
+    """Return the hand gradients at flat points, (m, d) float64, and what is wrong with the function itself.
+
+    Two points are evaluated again at the end, as at one the gradient may be 0 whatever it remembers. None for the
+    gradients if they have not theta's shape.
+
+    Raises:
+        InputError: the gradient raises, or returns no real numbers; where, in one line.
+    """
+    kept: list[Any] = []
+    values: list[Array] = []
+    changed: str | None = None
+    second = min(1, len(points) - 1)
+    base = [a.astype(dtype, copy=False) if a.dtype.kind == "f" else a for a in subject.data]
+    for point in (*points, points[second], points[0]):
+        theta, data = point.astype(dtype).reshape(subject.shape), [a.copy() for a in base]
+        before = (theta.copy(), *base)
+        params = copied(subject.params)
+        result = _call(subject, theta, data, params)
+        kept.append(result)
+        for name, value in subject.params.items():
+            if isinstance(value, np.ndarray) and not _same_bits(value, params[name]):
+                changed = f"params[{name!r}]"
+        for k, (old, new) in enumerate(zip(before, (theta, *data), strict=True)):
+            if not _same_bits(old, new):
+                changed = "theta" if k == 0 else f"data[{k - 1}]"
+        values.append(_numbers(result, subject.what))
+    wrong = next((value.shape for value in values if value.shape != subject.shape), None)
+    if wrong is not None:
+        text = f"it has shape {wrong} where theta has {subject.shape}"
+        return None, Cause("shape", text, {})
+    hand = np.array([value.ravel() for value in values], np.float64)
+    if changed is not None:
+        return hand[:-2], Cause("mutates-input", f"the {subject.what} function changes {changed} in place", {})
+    if not np.array_equal(hand[[second, 0]], hand[-2:], equal_nan=True):
+        return hand[:-2], _unsteady(subject, points, dtype)
+    if any(not np.array_equal(np.asarray(now), then, equal_nan=True) for now, then in zip(kept, values, strict=True)):
+        return hand[:-2], Cause("stale", "what an earlier call returned is changed by a later one", {})
+    return hand[:-2], None
+
+
+def _unsteady(subject: Subject, points: Array, dtype: str) -> Cause:
+    """Tell a function that remembers the call before from one that is random."""
+    again = [_numbers(subject.by_hand(points[-1], dtype), subject.what).ravel() for _ in range(3)]
+    if np.array_equal(again[1], again[2], equal_nan=True):
+        return Cause("stale", "at the same theta it gives another answer after a call at another theta", {})
+    return Cause("nondeterministic", "at the same theta it gives another answer each time", {})
+
+
+def _same_bits(old: Array, new: Array) -> bool:
+    """Say whether two arrays of one shape hold the same bits, without a copy of large ones."""
+    if not (old.flags.c_contiguous and new.flags.c_contiguous):
+        return old.tobytes() == new.tobytes()
+    return old.size == 0 or memoryview(old).cast("B") == memoryview(new).cast("B")
+
+
+def _call(subject: Subject, theta: Array, data: list[Array], params: dict[str, Any]) -> Any:
+    try:
+        with np.errstate(all="ignore"):
+            return subject.hand(theta, *data, **params)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the function under test raises
+        frames = _of_the_user(error)
+        where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        told = InputError(f"the {subject.what} raises {text}{where}; mend it first")
+        told.add_note("".join(traceback.format_list(frames)).rstrip())
+    raise told from None  # the note has the frames that are the user's
+
+
+_HERE = Path(__file__).parents[1]
+_FOREIGN = [_HERE, *(Path(np.__file__).parent.with_name(name) for name in ("numpy", "jax", "jaxlib", "torch"))]
+
+
+def _of_the_user(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames of a traceback that are neither this package's nor an array library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f for f in frames if not any(Path(f.filename).is_relative_to(folder) for folder in _FOREIGN)]
+
+
+def _numbers(result: Any, what: str) -> Array:
+    try:
+        array = np.array(result)
+    except Exception as error:  # what any object's own conversion may raise
+        raise InputError(f"the {what} cannot be made a NumPy array: {' '.join(str(error).split())[:150]}") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"the {what} must be real numbers, got {type(result).__name__} of dtype {array.dtype}")
+    return array

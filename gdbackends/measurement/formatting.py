@@ -1,0 +1,33 @@
+"""How results are written: durations in words, and trees that JSON can hold."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, cast
+
+import numpy as np
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time with its unit and three digits.
+
+    >>> duration(0.00012345), duration(None)
+    ('123 us', '-')
+    """
+    if seconds is None:
+        return "-"
+    scale, unit = next(((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (1e-6, "us")) if seconds >= s), (1e-9, "ns"))
+    return f"{seconds / scale:.3g} {unit}"
+
+
+def jsonable(value: Any) -> Any:
+    """Return the same tree as JSON can hold it: None for a number that is not finite, the repr of a function."""
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in cast("list[Any]", value)]
+    if callable(value):
+        return repr(value)
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    return None if isinstance(value, float) and not isfinite(value) else value
