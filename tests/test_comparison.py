@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gdbackends import Dataset, LinearRegression, compare
-from gdbackends.comparison import comparing, judging, observation
+from gdbackends.comparison import backend_run, comparing, judging
 from gdbackends.comparison.backend_run import Observation, observe
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import row_loss
@@ -281,7 +281,7 @@ def test_what_compare_cannot_take_is_one_line(require) -> None:
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No step is timed, which takes most of a comparison of small data."""
-    monkeypatch.setattr(observation, "marginal_step", lambda run: 1e-6)
+    monkeypatch.setattr(backend_run, "marginal_step", lambda run: 1e-6)
 
 
 LOSSES = ["absolute", "huber:0.5", "quantile:0.9", "logistic", "poisson"]

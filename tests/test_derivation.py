@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from gdbackends import LinearRegression, errors
 from gdbackends.cli.derive_command import command
 from gdbackends.derivation import LOSSES, Derivation, derive
-from gdbackends.objectives import link_losses, row_loss, row_losses, spelled, spelling
+from gdbackends.objectives import glm_losses, names, row_loss, row_losses, spelled
 
 SPELLINGS = ["squared", "absolute", "huber", "huber:1.5", "huber:0.25", "quantile:0.9", "quantile:0.25"]
 SPELLINGS += ["logistic", "poisson"]
@@ -65,7 +65,7 @@ def scope(loss: str, x: float, y: float, m: float, b: float) -> dict[str, float]
 
 
 def test_every_bundled_loss_has_a_derivation() -> None:
-    assert set(LOSSES) == set(spelling._NAMES)
+    assert set(LOSSES) == set(names._NAMES)
     for loss in LOSSES:
         assert derive(loss).loss == spelled(row_loss(loss))
 
@@ -100,7 +100,7 @@ def test_the_loss_and_its_derivative_are_those_of_the_objectives(loss: str) -> N
     ],
 )
 def test_and_by_algebra(monkeypatch, loss: str, piece: int, at: sympy.Expr) -> None:
-    for room in (row_losses, link_losses):
+    for room in (row_losses, glm_losses):
         monkeypatch.setattr(room, "array_namespace", lambda array: NAMESPACE)
     ours, t = row_loss(loss), (1 - 2 * Y) * at
     names = {"y": Y, "z": at, "r": at - Y, "t": t, "s": sympy.exp(t) + 1, "delta": 2, "q": sympy.Rational(3, 4)}
