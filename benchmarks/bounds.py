@@ -15,14 +15,14 @@ import numpy as np
 
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends import installed
-from gdbackends.objectives import row_loss, spelled
+from gdbackends.objectives import format_loss, parse_loss
 from gdbackends.rounding import evaluate
 from gdbackends.rounding.exact import exact_value_and_grad
 
 SHAPES = [(1, 1), (5, 2), (15, 1), (40, 7), (100, 3), (12, 20)]
 SQUARED = [LinearRegression(c, l2=l2).prepare for c in ("mean", "half", "sum") for l2 in (0.0, 0.3)]
 LOSSES = ("absolute", "huber:0.5", "quantile:0.9", "logistic", "poisson")
-OTHERS = [LinearRegression(l2=l2, row_loss=row_loss(loss)).prepare for loss in LOSSES for l2 in (0.0, 0.3)]
+OTHERS = [LinearRegression(l2=l2, row_loss=parse_loss(loss)).prepare for loss in LOSSES for l2 in (0.0, 0.3)]
 OBJECTIVES = [*SQUARED, *OTHERS]
 
 
@@ -37,7 +37,7 @@ def data(generator: np.random.Generator, n: int, d: int, dtype: str) -> tuple[np
 
 
 def reference(objective: LinearRegression, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple:
-    if spelled(objective.row_loss) == "squared":
+    if format_loss(objective.row_loss) == "squared":
         return exact_value_and_grad(objective, theta, X, y)
     loss, gradient = objective.value_and_grad(*(a.astype(np.longdouble) for a in (theta, X, y)))
     return Fraction(*loss.as_integer_ratio()), [Fraction(*g.as_integer_ratio()) for g in gradient]
@@ -52,9 +52,9 @@ def main(cases: int) -> int:
             n, d = SHAPES[k % len(SHAPES)]
             X, y = data(generator, n, d, dtype)
             objective, X = OBJECTIVES[k // len(SHAPES) % len(OBJECTIVES)](X)
-            y = (y > 0).astype(dtype) if spelled(objective.row_loss) in ("logistic", "poisson") else y
+            y = (y > 0).astype(dtype) if format_loss(objective.row_loss) in ("logistic", "poisson") else y
             theta = [np.zeros(d + 1), generator.normal(size=d + 1), np.linalg.lstsq(X, y)[0]][k % 3].astype(dtype)
-            if spelled(objective.row_loss) == "poisson":  # of a table of any scale, but with an exponential in range
+            if format_loss(objective.row_loss) == "poisson":  # keep e^z in range
                 theta = (theta / max(1.0, np.abs(X @ theta).max() / 20)).astype(dtype)
             loss, exact = reference(objective, theta, X, y)
             at = evaluate(objective, theta, X, y, dtype)

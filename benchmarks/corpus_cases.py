@@ -107,7 +107,7 @@ def correct(seed: int, kept: list[Problem], autodiff: Callable[[Problem, str], G
             if way.startswith("gram"):
                 hand = gram(p, way == "gram matrix")
             elif way in SPELLINGS:
-                hand = spelled(p, way)
+                hand = spell_gradient(p, way)
             else:
                 hand = autodiff(p, way)
             yield Case(p, theta, data, hand, "correct", (), passes=True)
@@ -165,7 +165,7 @@ def installed_frameworks() -> tuple[str, ...]:
     return tuple(name for name in installed() if name != "numpy")
 
 
-def spelled(p: Problem, way: str) -> Gradient:
+def spell_gradient(p: Problem, way: str) -> Gradient:
     return lambda *a, **k: p.gradient(*a, spelling=way, **k)
 
 

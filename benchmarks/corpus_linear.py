@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 from corpus_spellings import SPELLINGS, Array, Gradient, Rng
 
 from gdbackends import LinearRegression
-from gdbackends.objectives import row_loss
+from gdbackends.objectives import parse_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def own_linear(kind: str, n: int, d: int, intercept: bool, l2: float) -> Problem
 
 def bundled(spelling: str, convention: Any, n: int, d: int, l2: float) -> Problem:
     kind = spelling.split(":")[0]
-    objective = LinearRegression(convention, l2=l2, row_loss=row_loss(spelling))
+    objective = LinearRegression(convention, l2=l2, row_loss=parse_loss(spelling))
     return Problem(
         f"{kind}, bundled",
         objective.loss,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdbackends import LinearRegression, fit, get_backend
-from gdbackends.descent import descend, learning_rates, prepare
+from gdbackends.descent import ProblemOptions, descend, learning_rates, prepare
 
 Array = np.ndarray
 RATE = 0.01
@@ -47,12 +47,14 @@ def with_ones(X: Array) -> Array:
 
 def best_rate(X: Array, y: Array) -> float:
     """Return the rate that our fit finds; the time to find it is in ours alone."""
-    return float(learning_rates(prepare(X, y, get_backend("numpy"), standardize=False), "auto", 1000)[0])
+    return float(
+        learning_rates(prepare(X, y, get_backend("numpy"), options=ProblemOptions(standardize=False)), "auto", 1000)[0]
+    )
 
 
 def ours(name: str, X: Array, y: Array) -> tuple[list[Way], list[Way]]:
     problem, label = (
-        prepare(X, y, get_backend(name), standardize=False),
+        prepare(X, y, get_backend(name), options=ProblemOptions(standardize=False)),
         f'fit(X, y, backend="{name}", tolerance={{:g}})',
     )
     step = Way("our driver", lambda k: descend(problem, np.broadcast_to(RATE, (k,))).theta)

@@ -15,7 +15,7 @@ from gdbackends.backends import DTYPES
 from gdbackends.benchmarking.case import WORKS, Task
 from gdbackends.benchmarking.workloads import work
 from gdbackends.comparison.referee import agreement
-from gdbackends.descent import Fit, Problem, prepare
+from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
 from gdbackends.measurement.environment import environment
 
 STEPS = 100
@@ -26,7 +26,11 @@ def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
     """Return the problem as it is placed, and how far its backend agrees; for all works of a task, which follow."""
     data = task.table()
     problem = prepare(
-        data.X, data.y, get_backend(backend_name, dtype=task.dtype), objective=task.model, standardize=False
+        data.X,
+        data.y,
+        get_backend(backend_name, dtype=task.dtype),
+        objective=task.model,
+        options=ProblemOptions(standardize=False),
     )
     return problem, *agreement(problem, get_backend(backend_name))
 

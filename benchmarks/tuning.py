@@ -21,7 +21,7 @@ from gdbackends.backends import names
 from gdbackends.benchmarking.case import Task
 from gdbackends.benchmarking.worker_tasks import bandwidth
 from gdbackends.benchmarking.workloads import work
-from gdbackends.descent import Problem, descend, prepare
+from gdbackends.descent import Problem, ProblemOptions, descend, prepare
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.measurement.timing import Deadline, marginal_steps, seconds
 
@@ -63,7 +63,13 @@ def trial(name: str, task: Task, tuning: str, rounds: int, budget: float) -> Fou
     limit = bandwidth(0.2) if task.bytes > 1 << 25 else float("nan")
     data = task.table()
     problems = [
-        prepare(data.X, data.y, get_backend(name, dtype=task.dtype, tuning=each), task.model, standardize=False)
+        prepare(
+            data.X,
+            data.y,
+            get_backend(name, dtype=task.dtype, tuning=each),
+            task.model,
+            options=ProblemOptions(standardize=False),
+        )
         for each in (tuning, "idiomatic")
     ]
     del data

@@ -37,7 +37,7 @@ def spans(rows: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, rows))
 
 
-def said(rows: int, block: int) -> str:
+def describe_blocks(rows: int, block: int) -> str:
     """Say how the rows are cut."""
     return f"{-(-rows // block):,} blocks of {block:,} rows"
 

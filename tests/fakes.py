@@ -13,7 +13,7 @@ import numpy as np
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends.numpy_backend import NumpyBackend
 from gdbackends.benchmarking.workloads import work
-from gdbackends.descent import prepare
+from gdbackends.descent import ProblemOptions, prepare
 from gdbackends.measurement.timing import seconds
 
 THREAD = ThreadPoolExecutor(1)
@@ -154,7 +154,7 @@ def four_times_the_rows(name: str) -> list[float]:
     for rows in (250_000, 1_000_000):
         generator = np.random.default_rng(0)
         X, y = generator.normal(size=(rows, 40)), generator.normal(size=rows)
-        problem = prepare(X, y, get_backend(name), LinearRegression(), standardize=False)
+        problem = prepare(X, y, get_backend(name), LinearRegression(), ProblemOptions(standardize=False))
         works.append(work("gradient", problem).run)
         works[-1]()
     pairs = [[seconds(run) for run in works] for _ in range(21)]
@@ -164,5 +164,5 @@ def four_times_the_rows(name: str) -> list[float]:
 class Speechless(NumpyBackend):
     """It computes, but raises when it is asked what it finds on the machine."""
 
-    def surroundings(self):
+    def system_info(self):
         raise OSError("no /proc")

@@ -296,5 +296,5 @@ def test_what_is_forgotten_is_compiled_again(require) -> None:
     backend = get_backend("jax")
     first = backend.value_and_grad(LinearRegression())
     assert backend.value_and_grad(LinearRegression()) is first
-    backend.forget()
+    backend.clear_cache()
     assert backend.value_and_grad(LinearRegression()) is not first

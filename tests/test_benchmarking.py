@@ -22,7 +22,7 @@ from gdbackends.benchmarking.worker_tasks import _hidden
 from gdbackends.benchmarking.workers import outcome
 from gdbackends.benchmarking.workloads import Unsupported, work
 from gdbackends.comparison.referee import agreement
-from gdbackends.descent import prepare
+from gdbackends.descent import ProblemOptions, prepare
 from gdbackends.errors import InputError
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut
 
@@ -85,7 +85,7 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
     """The closures that are timed compute what the judge has seen."""
     task = Task(objective, rows, 3, backend.dtype)
     data = task.table()
-    problem = prepare(data.X, data.y, backend, task.model, standardize=False)
+    problem = prepare(data.X, data.y, backend, task.model, ProblemOptions(standardize=False))
     ratio, _ = agreement(problem, get_backend(backend.name))
     assert ratio <= 1
     value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(problem.theta0), *problem.data)
@@ -129,7 +129,7 @@ def test_the_work_is_not_the_same_twice(backend) -> None:
     """A backend that remembers its last answer has to compute all the same."""
     task = Task(rows=50, features=3, dtype=backend.dtype)
     data = task.table()
-    problem = prepare(data.X, data.y, backend, task.model, standardize=False)
+    problem = prepare(data.X, data.y, backend, task.model, ProblemOptions(standardize=False))
     for kind in ("loss", "gradient"):
         prepared = work(kind, problem)
         first, second, third = (prepared.read(prepared.run()) for _ in range(3))
@@ -366,7 +366,7 @@ def test_an_honest_backend_is_not_called_unsynchronised(name: str, require) -> N
     require(name)
     for task in (Task(rows=200, features=3), Task(rows=300_000, features=10)):
         data = task.table()
-        problem = prepare(data.X, data.y, get_backend(name), task.model, standardize=False)
+        problem = prepare(data.X, data.y, get_backend(name), task.model, ProblemOptions(standardize=False))
         for kind in ("loss", "gradient"):
             prepared = work(kind, problem)
             assert _hidden(prepared.run, prepared.read) == 0

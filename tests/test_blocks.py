@@ -13,7 +13,7 @@ from gdbackends.blocks import add_up, block_rows, over_blocks, spans
 @pytest.mark.parametrize("block", [1, 3, 7, 10, 39, 40])
 def test_blocks_give_what_the_whole_gives(table, convention, block) -> None:
     X, y = table
-    objective, theta = LinearRegression(convention, l2=0.3, total=float(len(y))), np.arange(4.0)
+    objective, theta = LinearRegression(convention, l2=0.3).prepare_rows(len(y), ones=False), np.arange(4.0)
 
     def part(start: int, size: int) -> tuple:
         return objective.value_and_grad(theta, X[start : start + size], y[start : start + size])

@@ -13,7 +13,7 @@ from gdbackends import Dataset, LinearRegression, compare
 from gdbackends.comparison import backend_run, comparing, judging
 from gdbackends.comparison.backend_run import Observation, observe
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
-from gdbackends.objectives import row_loss
+from gdbackends.objectives import parse_loss
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -303,7 +303,7 @@ def test_every_loss_is_agreed_on(text: str, dtype: str, batch_size: int | None, 
     for name in ("jax", "torch"):
         require(name)
     rate = 0.001 if text == "poisson" and batch_size else "auto"
-    objective = LinearRegression(row_loss=row_loss(text))
+    objective = LinearRegression(row_loss=parse_loss(text))
     settings = dict(objective=objective, dtype=dtype, batch_size=batch_size, learning_rate=rate, steps=100)
     result = compare(suited(text), backends=["numpy", "jax", "torch"], **settings)
     assert result.verdict == "agree"
@@ -320,7 +320,7 @@ def test_every_loss_is_agreed_on(text: str, dtype: str, batch_size: int | None, 
 def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
-    data, objective, right = suited(text), LinearRegression(row_loss=row_loss(text)), {}
+    data, objective, right = suited(text), LinearRegression(row_loss=parse_loss(text)), {}
     for how in ("gradient", "loss", "nan", "trajectory"):
 
         def observed(name: str, *arguments, how=how):
@@ -334,7 +334,7 @@ def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pyte
 
 
 def test_a_lone_backend_of_another_loss_is_held_against_nothing() -> None:
-    result = compare(backends=["numpy"], objective=LinearRegression(row_loss=row_loss("huber:1")), steps=5)
+    result = compare(backends=["numpy"], objective=LinearRegression(row_loss=parse_loss("huber:1")), steps=5)
     assert result.verdict == "inconclusive"
     assert "numpy was held against nothing: no other backend, and exact arithmetic takes squared errors" in str(result)
 
@@ -343,7 +343,7 @@ def test_a_lone_backend_of_another_loss_is_held_against_nothing() -> None:
 def test_derivatives_cut_off_alike_in_all_rows_hide_nothing() -> None:
     """Every residual of the bundled data has one sign at most random points: slopes showed nothing."""
     for text, standardize in (("huber:0.1", True), ("huber:0.1", False), ("quantile:0.75", True)):
-        objective = LinearRegression(row_loss=row_loss(text))
+        objective = LinearRegression(row_loss=parse_loss(text))
         settings = dict(objective=objective, standardize=standardize, learning_rate=1e-4, steps=5)
         assert compare(backends=["numpy", "torch"], **settings).sensitivity < 1e-10
 
@@ -354,7 +354,7 @@ def test_random_tables_of_every_loss_are_agreed_on(require) -> None:
     for k in range(15):
         text = LOSSES[k % 5]
         data = suited(text, k, n=int(10 + 20 * (k % 3)), d=1 + k % 4)
-        objective = LinearRegression(row_loss=row_loss(text), l2=[0.0, 0.1][k % 2])
+        objective = LinearRegression(row_loss=parse_loss(text), l2=[0.0, 0.1][k % 2])
         result = compare(data, backends=["numpy", "torch"], objective=objective, steps=50)
         assert result.verdict == "agree", (k, str(result))
 
@@ -374,7 +374,7 @@ def test_a_descent_at_another_rate_is_found_whatever_the_loss(text: str, factor:
         return repeat(self, step, carry, (xs[0] * np.asarray(factor, xs[0].dtype), *xs[1:]), data)
 
     monkeypatch.setattr(TorchBackend, "repeat", wrong)
-    settings = dict(objective=LinearRegression(row_loss=row_loss(text)), steps=50)
+    settings = dict(objective=LinearRegression(row_loss=parse_loss(text)), steps=50)
     settings |= dict(batch_size=10, learning_rate=0.05) if text == "poisson" else {}
     result = compare(suited(text), backends=["numpy", "jax", "torch"], **settings)
     assert result.sentence.startswith("torch disagrees: ")
@@ -387,7 +387,7 @@ def test_numbers_that_one_framework_flushes_to_zero_are_no_disagreement(text: st
     X = np.arange(8.0)[:, None]
     for y in (np.array([1, 0, 0, 1, 1, 0, 1, 1]) * 1e-39, np.linspace(1e-38, 5e-38, 8)):
         data = Dataset(X, y)
-        objective = LinearRegression(row_loss=row_loss(text))
+        objective = LinearRegression(row_loss=parse_loss(text))
         settings = dict(objective=objective, dtype="float32", standardize=False, learning_rate=0.01, steps=20)
         result = compare(data, backends=["numpy", "jax"], **settings)
         assert result.verdict in ("agree", "inconclusive"), result.sentence

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from gdbackends import LinearRegression, errors
 from gdbackends.cli.derive_command import command
-from gdbackends.derivation import LOSSES, Derivation, derive
-from gdbackends.objectives import glm_losses, names, row_loss, row_losses, spelled
+from gdbackends.derivation import Derivation, derive
+from gdbackends.objectives import format_loss, loss_names, parse_loss, row_losses
 
 SPELLINGS = ["squared", "absolute", "huber", "huber:1.5", "huber:0.25", "quantile:0.9", "quantile:0.25"]
-SPELLINGS += ["logistic", "poisson"]
+SPELLINGS += ["logcosh", "logistic", "poisson"]
 ROOT = Path(__file__).parent.parent
 Z, Y = sympy.symbols("z y", real=True)
 P = sympy.Symbol("p", positive=True)
@@ -50,7 +50,7 @@ def shown(derivation: Derivation, left: str) -> list[tuple[str, str]]:
 
 def evaluate(derivation: Derivation, left: str, scope: dict[str, float]) -> float:
     """Return what is shown for one row; 0 where no condition holds, as a kink says."""
-    names = {"exp": np.exp, "log": np.log, **scope}
+    names = {"exp": np.exp, "log": np.log, "cosh": np.cosh, "sinh": np.sinh, **scope}
     held = [value for value, condition in shown(derivation, left) if eval(condition, names)]
     return float(eval(held[0], names)) if held else 0.0
 
@@ -59,20 +59,20 @@ def scope(loss: str, x: float, y: float, m: float, b: float) -> dict[str, float]
     """Return every name that a step may hold, for one row."""
     z = m * x + b
     t = (1 - 2 * y) * z
-    row = {"x": x, "y": y, "z": z, "r": z - y, "t": t, "s": np.exp(t) + 1}
-    own = {name: getattr(row_loss(loss), name, 0) for name in ("delta", "q")}
+    row = {"x": x, "y": y, "z": z, "r": z - y, "t": t}
+    row["s"] = np.cosh(z - y) if loss == "logcosh" else np.exp(t) + 1
+    own = {"delta": 0, "q": 0} | parse_loss(loss).parameters
     return row | {f"{name}_i": value for name, value in row.items()} | own | {"m": m, "b": b}
 
 
 def test_every_bundled_loss_has_a_derivation() -> None:
-    assert set(LOSSES) == set(names._NAMES)
-    for loss in LOSSES:
-        assert derive(loss).loss == spelled(row_loss(loss))
+    for loss in loss_names():
+        assert derive(loss).loss == format_loss(parse_loss(loss))
 
 
 @pytest.mark.parametrize("loss", SPELLINGS)
 def test_the_loss_and_its_derivative_are_those_of_the_objectives(loss: str) -> None:
-    derivation, ours = derive(loss), row_loss(loss)
+    derivation, ours = derive(loss), parse_loss(loss)
     labels = loss in ("logistic", "poisson")
     delta = getattr(ours, "delta", 1.0)
     edges = [edge + step for edge in (-delta, 0, delta) for step in (-1e-9, 0, 1e-9)]
@@ -100,9 +100,8 @@ def test_the_loss_and_its_derivative_are_those_of_the_objectives(loss: str) -> N
     ],
 )
 def test_and_by_algebra(monkeypatch, loss: str, piece: int, at: sympy.Expr) -> None:
-    for room in (row_losses, glm_losses):
-        monkeypatch.setattr(room, "array_namespace", lambda array: NAMESPACE)
-    ours, t = row_loss(loss), (1 - 2 * Y) * at
+    monkeypatch.setattr(row_losses, "array_namespace", lambda array: NAMESPACE)
+    ours, t = parse_loss(loss), (1 - 2 * Y) * at
     names = {"y": Y, "z": at, "r": at - Y, "t": t, "s": sympy.exp(t) + 1, "delta": 2, "q": sympy.Rational(3, 4)}
     for left, hand_made in (("phi", ours.value(at, Y)), ("d phi/db", ours.derivative(at, Y))):
         theirs = sympy.sympify(shown(derive(loss), left)[piece][0], names)
@@ -114,7 +113,7 @@ def test_the_last_steps_are_the_gradient_of_the_cost(loss: str) -> None:
     rng, derivation = np.random.default_rng(3), derive(loss)
     x, y, theta = rng.normal(size=60), rng.integers(0, 2, 60).astype(float), rng.normal(size=2)
     rows = [scope(loss, *row, *theta) for row in zip(x, y, strict=True)]
-    objective = LinearRegression(row_loss=row_loss(loss))
+    objective = LinearRegression(row_loss=parse_loss(loss))
     costs, by_m, by_b = ([evaluate(derivation, left, row) for row in rows] for left in ("J", "dJ/dm", "dJ/db"))
     assert np.mean(costs) == pytest.approx(float(objective.loss(theta, x[:, None], y)), rel=1e-13)
     gradient = objective.gradient(theta, x[:, None], y)
@@ -133,12 +132,13 @@ def test_conventions_of_the_squared_loss() -> None:
 
 
 def test_kinks_are_told() -> None:
-    kinks = {loss: [s.text for s in derive(loss).steps if s.rule.endswith("kink")] for loss in LOSSES}
+    kinks = {loss: [s.text for s in derive(loss).steps if s.rule.endswith("kink")] for loss in loss_names()}
     assert kinks == {
         "squared": [],
         "absolute": ["at r = 0 the slope jumps from -1 to 1 and 0 is taken"],
         "huber": ["at r = -delta both slopes are -2 delta", "at r = delta both slopes are 2 delta"],
         "quantile": ["at r = 0 the slope jumps from -q to 1 - q and 0 is taken"],
+        "logcosh": [],
         "logistic": [],
         "poisson": [],
     }
@@ -181,7 +181,7 @@ def test_the_command() -> None:
     excerpt = readme.partition("$ gdbackends derive\n")[2].partition("```")[0].split("...\n")
     assert all(part in shown.stdout for part in excerpt)
     every = CliRunner().invoke(command, ["all", "--latex"]).stdout
-    assert every == "\n\n".join(f"% {derive(loss).loss}\n{derive(loss).latex}" for loss in LOSSES) + "\n"
+    assert every == "\n\n".join(f"% {derive(loss).loss}\n{derive(loss).latex}" for loss in loss_names()) + "\n"
     document = json.loads(CliRunner().invoke(command, ["huber:2", "--json"]).stdout)
     assert document["schema"] == 1
     (derivation,) = document["derivations"]

@@ -14,11 +14,11 @@ import pytest
 from gdbackends import LinearRegression, fit, get_backend
 from gdbackends.backends import Backend, names
 from gdbackends.datasets import women
-from gdbackends.descent import Check, Stop, learning_rates, prepare
+from gdbackends.descent import Check, ProblemOptions, Stop, learning_rates, prepare
 from gdbackends.descent.chunks import pieces
 from gdbackends.descent.spectrum import spectrum
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.objectives import row_loss
+from gdbackends.objectives import parse_loss
 from gdbackends.schedules import cosine, inverse_time
 
 WOMEN = women()
@@ -100,7 +100,7 @@ def test_batches_are_the_same_rows_on_every_backend(batch_size: int, table, requ
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 40, None])
 @pytest.mark.parametrize("steps", [1, 5, 6, 61, 300])
 def test_an_epoch_visits_every_row_once(batch_size: int | None, steps: int, table) -> None:
-    problem = prepare(*table, get_backend("numpy"), batch_size=batch_size)
+    problem = prepare(*table, get_backend("numpy"), options=ProblemOptions(batch_size=batch_size))
     made = list(pieces(problem, np.arange(steps)))
     assert (np.concatenate([piece[0] for piece, _ in made]) == np.arange(steps)).all()
     assert made[-1][1], "the last piece is checked"
@@ -260,7 +260,7 @@ def test_rates_are_rounded_once_and_auto_towards_zero(table) -> None:
     assert learning_rates(problem, 0.1, 2).tolist() == [float(np.float32(0.1))] * 2
     schedule = learning_rates(problem, cosine(0.3, 4), 4)
     assert schedule.tolist() == [float(np.float32(cosine(0.3, 4)(k))) for k in range(4)]
-    batched = prepare(*table, get_backend("numpy"), batch_size=7)
+    batched = prepare(*table, get_backend("numpy"), options=ProblemOptions(batch_size=7))
     decaying = learning_rates(batched, "auto", 1000)
     assert (np.diff(decaying) < 0).all()
     for size in (7, 5):  # stable for every batch that can be drawn, the worst five rows too
@@ -376,7 +376,6 @@ BAD = {
     "tolerance True": (dict(tolerance=True), ValueError, "tolerance must be a finite number"),
     "standardize text": (dict(standardize="no"), TypeError, "standardize must be True or False"),
     "objective class": (dict(objective=LinearRegression), TypeError, "objective must keep the Objective protocol"),
-    "objective with ones": (dict(objective=LinearRegression(ones=True)), ValueError, "give it without ones"),
     "rate array": (dict(learning_rate=np.array([0.1, 0.2])), TypeError, "learning_rate must be a number"),
     "schedule of text": (dict(learning_rate=lambda k: "a"), TypeError, "the schedule must return a number"),
     "beyond float32": (
@@ -423,7 +422,7 @@ def test_every_loss_reaches_the_answer_of_another_library(text: str, backend64: 
     from sklearn.linear_model import LogisticRegression, PoissonRegressor, QuantileRegressor
 
     X, y = losses_table(text)
-    fitted = fit(X, y, backend=backend64, objective=LinearRegression(row_loss=row_loss(text)), steps=5000)
+    fitted = fit(X, y, backend=backend64, objective=LinearRegression(row_loss=parse_loss(text)), steps=5000)
     rtol = 1e-6
     if text == "huber:0.5":
         delta = 0.5
@@ -442,7 +441,7 @@ def test_every_loss_reaches_the_answer_of_another_library(text: str, backend64: 
         }[text].fit(X, y)
         expected = np.append(model.coef_, model.intercept_)
     if text in ("absolute", "quantile:0.9"):  # a subgradient descent comes near
-        objective = LinearRegression(row_loss=row_loss(text))
+        objective = LinearRegression(row_loss=parse_loss(text))
         assert fitted.loss <= float(objective.loss(expected, X, y)) * (1 + 1e-4)
         assert (fitted.stop, fitted.steps) == (Stop.STEPS, 5000)
         assert "The derivative of this loss jumps, so the tolerance is ignored." in fitted.message
@@ -456,7 +455,7 @@ def test_at_the_automatic_rate_no_step_raises_the_cost(text: str) -> None:
     X, y = losses_table(text)
     for l2 in (0.0, 0.5):
         for convention in ("mean", "half", "sum"):
-            objective = LinearRegression(convention, l2=l2, row_loss=row_loss(text))
+            objective = LinearRegression(convention, l2=l2, row_loss=parse_loss(text))
             losses = fit(X, y, backend="numpy", objective=objective, steps=300, tolerance=0).losses
             assert (np.diff(losses) <= 1e-13 * np.abs(losses[:-1])).all()
 
@@ -464,19 +463,19 @@ def test_at_the_automatic_rate_no_step_raises_the_cost(text: str) -> None:
 @pytest.mark.parametrize("text", ["absolute", "quantile:0.9"])
 def test_the_automatic_rate_of_a_kinked_loss_falls_as_the_root_and_scales_with_the_target(text: str) -> None:
     X, y = losses_table(text)
-    objective = LinearRegression(row_loss=row_loss(text))
+    objective = LinearRegression(row_loss=parse_loss(text))
     rates = learning_rates(prepare(X, y, get_backend("numpy"), objective), "auto", 100)
     np.testing.assert_allclose(rates, rates[0] / np.sqrt(np.arange(1, 101)), rtol=1e-15)
     larger = learning_rates(prepare(X, 1000 * y, get_backend("numpy"), objective), "auto", 100)
     np.testing.assert_allclose(larger, 1000 * rates, rtol=1e-12)
-    halved = LinearRegression("half", row_loss=row_loss(text))
+    halved = LinearRegression("half", row_loss=parse_loss(text))
     path = [fit(X, y, backend="numpy", objective=o, steps=50).theta for o in (objective, halved)]
     np.testing.assert_allclose(path[0], path[1], rtol=1e-9)
 
 
 def test_labels_are_coded_and_probabilities_and_counts_predicted() -> None:
     X, y = losses_table("logistic")
-    objective = LinearRegression(row_loss=row_loss("logistic"))
+    objective = LinearRegression(row_loss=parse_loss("logistic"))
     fitted = fit(X, np.where(y == 1, "yes", "no"), backend="numpy", objective=objective)
     plain = fit(X, 2 * y - 1, backend="numpy", objective=objective)
     assert fitted.labels == ("no", "yes")
@@ -487,16 +486,16 @@ def test_labels_are_coded_and_probabilities_and_counts_predicted() -> None:
     z = X @ fitted.coef + fitted.intercept
     np.testing.assert_allclose(fitted.predict(X), 1 / (1 + np.exp(-z)), rtol=1e-12)
     X, y = losses_table("poisson")
-    counts = fit(X, y, backend="numpy", objective=LinearRegression(row_loss=row_loss("poisson")), steps=5000)
+    counts = fit(X, y, backend="numpy", objective=LinearRegression(row_loss=parse_loss("poisson")), steps=5000)
     assert counts.predict(X).mean() == pytest.approx(y.mean(), rel=1e-9)  # as the intercept's gradient is 0
     assert (counts.predict([[1e9, 0.0]]) == np.inf).all()
 
 
 def test_separable_data_are_said_to_be() -> None:
     X, y = np.arange(10.0)[:, None], (np.arange(10) > 4).astype(int)
-    objective = LinearRegression(row_loss=row_loss("logistic"))
+    objective = LinearRegression(row_loss=parse_loss("logistic"))
     assert "The data are separable" in fit(X, y, backend="numpy", objective=objective).message
-    penalised = LinearRegression(row_loss=row_loss("logistic"), l2=0.01)
+    penalised = LinearRegression(row_loss=parse_loss("logistic"), l2=0.01)
     assert "separable" not in fit(X, y, backend="numpy", objective=penalised).message
     y[0] = 1
     assert "separable" not in fit(X, y, backend="numpy", objective=objective).message
@@ -504,7 +503,7 @@ def test_separable_data_are_said_to_be() -> None:
 
 def test_what_a_loss_cannot_take_is_one_line() -> None:
     X = np.arange(4.0)[:, None]
-    poisson, logistic = (LinearRegression(row_loss=row_loss(text)) for text in ("poisson", "logistic"))
+    poisson, logistic = (LinearRegression(row_loss=parse_loss(text)) for text in ("poisson", "logistic"))
     with pytest.raises(InputError, match="two labels, got 4 different values"):
         fit(X, [1, 2, 3, 4], backend="numpy", objective=logistic)
     with pytest.raises(InputError, match="counts of at least 0, got -1"):
@@ -514,7 +513,7 @@ def test_what_a_loss_cannot_take_is_one_line() -> None:
     assert fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, batch_size=2, learning_rate=0.01).loss < 1
     diverged = fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, learning_rate=100.0)
     assert diverged.message.endswith("Try a learning rate below 100.")
-    stable = fit(X, [0, 1, 0, 1], backend="numpy", objective=LinearRegression(row_loss=row_loss("huber:1")), steps=2)
+    stable = fit(X, [0, 1, 0, 1], backend="numpy", objective=LinearRegression(row_loss=parse_loss("huber:1")), steps=2)
     assert stable.stop is not Stop.DIVERGED
 
 
@@ -523,7 +522,7 @@ def test_the_automatic_rate_comes_near_the_least_cost_of_the_bundled_data(text: 
     """They ended far off when they started at 0, as no target is near it."""
     from sklearn.linear_model import QuantileRegressor
 
-    objective = LinearRegression(row_loss=row_loss(text))
+    objective = LinearRegression(row_loss=parse_loss(text))
     q = getattr(objective.row_loss, "q", 0.5)
     best = QuantileRegressor(quantile=q, alpha=0).fit(WOMEN.X, WOMEN.y)  # of Huber's nearly, at so small a delta
     least = float(objective.loss(np.append(best.coef_, best.intercept_), WOMEN.X, WOMEN.y))
@@ -535,7 +534,7 @@ def test_the_automatic_rate_comes_near_the_least_cost_of_the_bundled_data(text: 
 def test_an_offset_of_the_target_costs_nothing(text: str) -> None:
     X, y = losses_table("poisson") if text == "poisson" else losses_table("absolute")
     y = 1000 * y if text == "poisson" else y + 1e6
-    objective = LinearRegression(row_loss=row_loss(text))
+    objective = LinearRegression(row_loss=parse_loss(text))
     fitted = fit(X, y, backend="numpy", objective=objective, steps=3000)
     near = fit(X, y - (0 if text == "poisson" else 1e6), backend="numpy", objective=objective, steps=3000)
     assert fitted.loss == pytest.approx(near.loss, rel=1e-4)
@@ -545,7 +544,7 @@ def test_an_offset_of_the_target_costs_nothing(text: str) -> None:
 @pytest.mark.parametrize("l2", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("text", ["absolute", "quantile:0.9"])
 def test_a_penalty_does_not_make_the_automatic_rate_of_a_kinked_loss_diverge(text: str, l2: float) -> None:
-    objective = LinearRegression(row_loss=row_loss(text), l2=l2)
+    objective = LinearRegression(row_loss=parse_loss(text), l2=l2)
     fitted = fit(WOMEN.X, WOMEN.y, backend="numpy", objective=objective)
     assert fitted.stop is Stop.STEPS
     assert fitted.loss <= fitted.losses[0]
@@ -553,7 +552,7 @@ def test_a_penalty_does_not_make_the_automatic_rate_of_a_kinked_loss_diverge(tex
 
 def test_a_parameter_out_of_the_range_of_the_dtype_is_refused() -> None:
     for text, l2, name in (("huber:1e39", 0.0, "delta"), ("huber:1e-50", 0.0, "delta"), ("squared", 1e39, "l2")):
-        objective = LinearRegression(row_loss=row_loss(text), l2=l2)
+        objective = LinearRegression(row_loss=parse_loss(text), l2=l2)
         with pytest.raises(InputError, match=f"{name} must be within the range of float32"):
             fit(WOMEN.X, WOMEN.y, backend=get_backend("numpy", dtype="float32"), objective=objective)
 

@@ -10,7 +10,7 @@ import pytest
 from gdbackends import GradientError, LinearRegression, check_gradient
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.objectives import row_loss
+from gdbackends.objectives import parse_loss
 
 GENERATOR = np.random.default_rng(0)
 X, Y, THETA = GENERATOR.normal(size=(50, 3)), GENERATOR.normal(size=50), GENERATOR.normal(size=4)
@@ -42,7 +42,7 @@ def frameworks(require) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("text", ["squared", "absolute", "huber:0.5", "quantile:0.9", "logistic", "poisson"])
 def test_bundled_objectives_pass(text: str, dtype: str) -> None:
-    objective = LinearRegression(l2=0.1, row_loss=row_loss(text))
+    objective = LinearRegression(l2=0.1, row_loss=parse_loss(text))
     y = (Y > 0).astype(float) if text in ("logistic", "poisson") else Y
     report = check_gradient(objective.loss, objective.gradient, THETA, X, y, dtype=dtype)
     assert (report.verdict, report.cause, report.bound) == ("pass", None, "closed")

@@ -18,7 +18,7 @@ from gdbackends import LinearRegression
 from gdbackends.arrays import target_values
 from gdbackends.backends import Backend
 from gdbackends.errors import InputError
-from gdbackends.objectives import Objective, SquaredError, row_loss, spelled
+from gdbackends.objectives import Objective, SquaredError, format_loss, parse_loss
 
 CONVENTIONS = ("mean", "half", "sum")
 numbers = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 6))
@@ -167,8 +167,8 @@ TEXTBOOK = {  # of the prediction z, the target y and mpmath's numbers
 
 @pytest.mark.parametrize("text", TEXTBOOK)
 def test_row_losses_are_the_textbook_ones_and_their_derivatives_are_right(text: str) -> None:
-    loss, phi = row_loss(text), TEXTBOOK[text]
-    assert spelled(loss) == text
+    loss, phi = parse_loss(text), TEXTBOOK[text]
+    assert format_loss(loss) == text
     for z in (-740.0, -40.0, -3.0, -0.5, 0.25, 0.7, 2.0, 36.0, 700.0):
         for y in (0.0, 1.0):
             with mpmath.workdps(400):
@@ -180,7 +180,7 @@ def test_row_losses_are_the_textbook_ones_and_their_derivatives_are_right(text: 
 
 @pytest.mark.parametrize("text", TEXTBOOK)
 def test_autodiff_finds_the_derivative_at_a_kink_too(text: str, backend64: Backend) -> None:
-    objective = LinearRegression(row_loss=row_loss(text))
+    objective = LinearRegression(row_loss=parse_loss(text))
     value_and_grad = backend64.value_and_grad(objective)
     for z in (0.0, 1.0, 0.75, -0.75, 1e-300, 30.0, -30.0):  # at 0, where abs and max differ between frameworks, too
         for y in (0.0, 1.0):
@@ -193,12 +193,12 @@ def test_autodiff_finds_the_derivative_at_a_kink_too(text: str, backend64: Backe
 
 @pytest.mark.parametrize("text", TEXTBOOK)
 def test_the_derivative_changes_by_the_lipschitz_constant_or_jumps(text: str) -> None:
-    loss, z = row_loss(text), np.linspace(-5, 5, 10_001)
+    loss, z = parse_loss(text), np.linspace(-5, 5, 10_001)
     for y in (0.0, 1.0):
         change = np.diff(loss.derivative(z, np.full_like(z, y)))
         if np.isfinite(loss.lipschitz):
             assert np.abs(change / np.diff(z)).max() == pytest.approx(loss.lipschitz, rel=1e-3)
-        if hasattr(loss, "jump"):
+        if loss.jump:
             assert loss.derivative(np.array([y]), np.array([y])) == 0
             assert np.abs(loss.derivative(z, np.full_like(z, y))[[0, -1]]).sum() == pytest.approx(loss.jump)
 
@@ -206,15 +206,15 @@ def test_the_derivative_changes_by_the_lipschitz_constant_or_jumps(text: str) ->
 def test_float32_stays_float32_whatever_the_type_of_a_parameter() -> None:
     z, y = np.ones(3, np.float32), np.zeros(3, np.float32)
     for text in TEXTBOOK:
-        loss = row_loss(text)
+        loss = parse_loss(text)
         assert loss.value(z, y).dtype == loss.derivative(z, y).dtype == np.float32
-    huber = type(row_loss("huber:1"))(np.float64(2))
+    huber = type(parse_loss("huber:1"))(np.float64(2))
     assert huber.value(z, y).dtype == np.float32
     assert isinstance(huber.delta, float)
 
 
 def test_labels_and_counts() -> None:
-    logistic, poisson = row_loss("logistic"), row_loss("poisson")
+    logistic, poisson = parse_loss("logistic"), parse_loss("poisson")
     for y, labels in (
         ([0, 1, 1], ("0", "1")),
         ([-1.0, 1.0, 1.0], ("-1", "1")),
@@ -228,20 +228,20 @@ def test_labels_and_counts() -> None:
         (pd.Series(["no", "yes", "yes"]), ("no", "yes")),
         (pl.Series(["no", "yes", "yes"]), ("no", "yes")),
     ):
-        coded, names = logistic.targets(target_values(y))
+        coded, names = logistic.encode(target_values(y))
         assert coded.tolist() == [0, 1, 1]
         assert names == labels
     with pytest.raises(InputError, match=r"needs a target of two labels, got 4 different values \(1, 2, 3, \.\.\.\)"):
-        logistic.targets(np.array([1, 2, 3, 4]))
+        logistic.encode(np.array([1, 2, 3, 4]))
     with pytest.raises(InputError, match=r"got 1 different values \('yes'\)"):
-        logistic.targets(np.array(["yes", "yes"]))
-    assert poisson.targets(np.array([0, 3]))[0].tolist() == [0, 3]
+        logistic.encode(np.array(["yes", "yes"]))
+    assert poisson.encode(np.array([0, 3]))[0].tolist() == [0, 3]
     with pytest.raises(InputError, match="counts of at least 0, got -2"):
-        poisson.targets(np.array([1, -2]))
+        poisson.encode(np.array([1, -2]))
     with pytest.raises(InputError, match="got zeros alone"):
-        poisson.targets(np.array([0, 0]))
+        poisson.encode(np.array([0, 0]))
     with pytest.raises(InputError, match="needs counts, got 'a'"):
-        poisson.targets(np.array(["a"]))
+        poisson.encode(np.array(["a"]))
     for y in (
         [0, np.nan, 1],
         ["a", None, "b"],
@@ -261,7 +261,7 @@ def test_labels_and_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cubic", "the loss must be one of squared, absolute, huber, logistic, quantile, poisson, got 'cubic'"),
+        ("cubic", "the loss must be one of squared, absolute, huber, quantile, logcosh, logistic, poisson, got 'cubic'"),
         ("", "the loss must be one of"),
         ("huber:", "the huber loss takes a number, got 'huber:'; write huber:0.5"),
         ("huber:wide", "the huber loss takes a number"),
@@ -274,13 +274,29 @@ def test_labels_and_counts() -> None:
 )
 def test_wrong_spellings(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        row_loss(text)
+        parse_loss(text)
     assert str(caught.value).startswith(message)
 
 
+class Own:
+    """Twice the squared error, of no base class."""
+
+    lipschitz = 4.0
+
+    def value(self, z, y):
+        return 2 * (z - y) ** 2
+
+    def derivative(self, z, y):
+        return 4 * (z - y)
+
+    def __repr__(self) -> str:
+        return "Own()"
+
+
 def test_the_spelling_of_a_loss_of_ones_own_is_its_repr() -> None:
-    assert spelled(SquaredError()) == "squared"
-    assert spelled(object()).startswith("<object")  # pyright: ignore[reportArgumentType]
+    assert format_loss(SquaredError()) == "squared"
+    own = LinearRegression(row_loss=Own()).row_loss  # pyright: ignore[reportArgumentType]
+    assert format_loss(own) == repr(own) == "Own()"
 
 
 def test_wrong_shapes_and_settings_are_refused(table) -> None:

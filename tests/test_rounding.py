@@ -8,7 +8,7 @@ import pytest
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends import names
 from gdbackends.errors import InputTypeError
-from gdbackends.objectives import row_loss
+from gdbackends.objectives import parse_loss
 from gdbackends.rounding import evaluate, gamma, unit_roundoff
 from gdbackends.rounding.exact import exact_value_and_grad
 
@@ -51,7 +51,7 @@ def test_numpy_lies_within_the_bound_of_the_exact_values(
 def test_every_row_loss_lies_within_its_bound_on_every_backend(text: str, dtype: str, n: int, d: int, require) -> None:
     """The reference is the same formula in extended precision; tests of the formulas are elsewhere."""
     generator = np.random.default_rng([n, d])
-    objective = LinearRegression(row_loss=row_loss(text), l2=0.1)
+    objective = LinearRegression(row_loss=parse_loss(text), l2=0.1)
     for name in names():
         require(name)
         backend = get_backend(name, dtype=dtype)
@@ -68,7 +68,7 @@ def test_every_row_loss_lies_within_its_bound_on_every_backend(text: str, dtype:
 
 
 def test_a_residual_on_the_kink_widens_the_bound_by_its_jump() -> None:
-    objective, X = LinearRegression(row_loss=row_loss("absolute")), np.array([[1.0], [2.0], [3.0]])
+    objective, X = LinearRegression(row_loss=parse_loss("absolute")), np.array([[1.0], [2.0], [3.0]])
     on = evaluate(objective, np.array([1.0, 0.0]), X, np.array([1.0, 5.0, 5.0]), "float64")
     off = evaluate(objective, np.array([1.0, 0.0]), X, np.array([1.5, 5.0, 5.0]), "float64")
     assert on.gradient_bound == pytest.approx([2 / 3, 2 / 3], rel=0.02)
@@ -76,7 +76,7 @@ def test_a_residual_on_the_kink_widens_the_bound_by_its_jump() -> None:
 
 
 def test_an_exponential_beyond_the_range_is_said_to_be_unknown() -> None:
-    objective, X = LinearRegression(row_loss=row_loss("poisson")), np.array([[0.0, 1.0], [0.0, 700.0]])
+    objective, X = LinearRegression(row_loss=parse_loss("poisson")), np.array([[0.0, 1.0], [0.0, 700.0]])
     with np.errstate(all="ignore"):
         at = evaluate(objective, np.array([1.0, 1e14, 0.0]), X, np.array([1.0, 2.0]), "float64")
     assert not np.isnan(at.gradient_bound).any()

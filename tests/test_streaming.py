@@ -16,7 +16,7 @@ import pytest
 from gdbackends import LinearRegression, fit, get_backend
 from gdbackends.backends import Backend
 from gdbackends.backends.numpy_backend import NumpyBackend
-from gdbackends.descent import descend, learning_rates, prepare
+from gdbackends.descent import ProblemOptions, descend, learning_rates, prepare
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import AbsoluteError, Huber, Logistic, Poisson, Quantile
 from gdbackends.reading import stream
@@ -167,7 +167,7 @@ def test_every_layout_gives_the_same_bits(tmp_path, store) -> None:
     assert (np.concatenate([X for X, _ in blocks])[:, :-1] == rescaled).all()
     np.testing.assert_allclose(problem.scaling.center, held.scaling.center, rtol=1e-14)
     np.testing.assert_allclose(problem.scaling.spread, held.scaling.spread, rtol=1e-14)
-    plain = prepare(*store(tmp_path, X, y), backend, standardize=False)
+    plain = prepare(*store(tmp_path, X, y), backend, options=ProblemOptions(standardize=False))
     assert (np.concatenate([X.copy() for X, _ in row_blocks(plain.X, plain.y)])[:, :-1] == X).all()
 
 
@@ -177,7 +177,9 @@ def test_every_dtype_is_the_nearest_float64_first(backend64: Backend, tmp_path, 
     if dtype == "int64":
         X = X + 2**53 + 1
     y = np.arange(ROWS, dtype=np.float64)
-    here, there = (prepare(x, y, backend64, standardize=False) for x in (mapped(tmp_path, X), X))
+    here, there = (
+        prepare(x, y, backend64, options=ProblemOptions(standardize=False)) for x in (mapped(tmp_path, X), X)
+    )
     width = there.X.shape[1]
     assert (np.concatenate([X.copy() for X, _ in row_blocks(here.X, here.y)])[:, :width] == there.X).all()
 

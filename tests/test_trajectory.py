@@ -13,7 +13,7 @@ from gdbackends.backends import names
 from gdbackends.comparison.probes import exact_values, probe_points, values, yardstick
 from gdbackends.comparison.trajectory import trajectory
 from gdbackends.comparison.trajectory_check import proof_run
-from gdbackends.descent import prepare
+from gdbackends.descent import ProblemOptions, prepare
 from gdbackends.descent.spectrum import spectrum
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.rounding.exact import exact_value_and_grad
@@ -200,7 +200,9 @@ def test_probes_fit_the_data_whatever_their_scale() -> None:
     """Three correct backends were called different in float32, where random probes overflowed."""
     generator = np.random.default_rng(0)
     X = generator.normal(size=(30, 2)) * 1e10
-    problem = prepare(X, X @ [1.0, -2.0], get_backend("numpy", dtype="float32"), standardize=False)
+    problem = prepare(
+        X, X @ [1.0, -2.0], get_backend("numpy", dtype="float32"), options=ProblemOptions(standardize=False)
+    )
     minimum = problem.objective.minimum(problem.X, problem.y.astype(float), np.zeros(3))
     points = probe_points(problem, minimum)
     assert np.abs(points[:, :2]).max() < 100

@@ -13,7 +13,7 @@ import pytest
 from gdbackends import LinearRegression, fit, get_backend
 from gdbackends.backends import Backend
 from gdbackends.blocks import BYTES
-from gdbackends.descent import descend, prepare
+from gdbackends.descent import ProblemOptions, descend, prepare
 from gdbackends.errors import InputError
 from gdbackends.objectives import Huber, Logistic
 from gdbackends.rounding import evaluate
@@ -36,7 +36,7 @@ def large(backend: Backend, shape: tuple[int, int], objective: LinearRegression)
 def test_blocks_give_the_gradient_within_rounding(backend: Backend, shape: tuple[int, int], row_loss) -> None:
     """A last block that weighs as much as the others, or is left out, is far outside of the bound."""
     objective = LinearRegression("sum", l2=0.5) if row_loss is None else LinearRegression(row_loss=row_loss)
-    problem = prepare(*large(backend, shape, objective), backend, objective, standardize=False)
+    problem = prepare(*large(backend, shape, objective), backend, objective, ProblemOptions(standardize=False))
     assert "blocks of" in problem.plan or (backend.name == "jax" and shape == RAGGED)
     theta = np.linspace(0.5, 1.5, problem.theta0.size).astype(backend.dtype)
     value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(theta), *problem.data)

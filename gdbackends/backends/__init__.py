@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from gdbackends.backends.capabilities import Capabilities, SystemInfo, capabilities
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import Array, Objective
 
-Step: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
+StepFunction: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
 """step(carry, x, *data) -> (carry, outputs): x is a tuple, one element of each of the arrays stepped over."""
+
+__all__ = [
+    "DTYPES",
+    "TUNINGS",
+    "Backend",
+    "Capabilities",
+    "StepFunction",
+    "SystemInfo",
+    "capabilities",
+    "check_installed",
+    "get_backend",
+    "installed",
+    "is_cacheable",
+    "names",
+    "validate_settings",
+]
 
 DTYPES = ("float64", "float32")
 TUNINGS = ("best", "idiomatic", "compiled")
@@ -57,7 +74,7 @@ class Backend(Protocol):
         ...
 
     def repeat(
-        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+        self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Return step's last carry, and its outputs stacked, in NumPy: `lax.scan` over the NumPy arrays xs."""
         ...
@@ -65,22 +82,6 @@ class Backend(Protocol):
     def synchronize(self, array: Array) -> None:
         """Wait until the array has been computed."""
         ...
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a backend finds on the machine; one that can tell has a method `surroundings()`.
-
-    Attributes:
-        devices: the name that `get_backend` takes, the product's name, and its memory in bytes; "" and None for the
-            processor.
-        threads: that it uses on the processor; None: it cannot tell.
-        library: what multiplies its matrices, with the version; None: it cannot tell.
-    """
-
-    devices: tuple[tuple[str, str, int | None], ...] = (("cpu", "", None),)
-    threads: int | None = None
-    library: str | None = None
 
 
 def get_backend(name: str, device: str | None = None, dtype: str = "float64", tuning: str = "best") -> Backend:
@@ -118,21 +119,21 @@ def check_installed(name: str) -> None:
         )
 
 
-def check_place(backend: Backend, devices: Sequence[str], tunings: Sequence[str] = TUNINGS[:2]) -> None:
+def validate_settings(backend: Backend, devices: Sequence[str], tunings: Sequence[str] = TUNINGS[:2]) -> None:
     """Refuse a dtype that is none, a tuning that is not among those, or a device that is not among those at hand.
 
     "batches" is "best" as it is for batches, whose rows are gathered: row by row. A fit chooses it by itself.
     """
     if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
-    tuning: Any = getattr(backend, "tuning", "best")
+    tuning: Any = capabilities(backend).tuning
     if not isinstance(tuning, str) or tuning not in (*tunings, "batches"):
         raise InputError(f"tuning of {backend.name} must be {' or '.join(tunings)}, got {tuning!r}")
     if backend.device not in devices:
         raise InputError(f"device {backend.device!r} is not at hand for {backend.name}; it has {', '.join(devices)}")
 
 
-def is_value(thing: object) -> bool:
+def is_cacheable(thing: object) -> bool:
     """Say whether nothing in it can change: a number, text, or a frozen dataclass of such, compared by all fields.
 
     What was compiled for it may be kept for an equal one: an object that may be changed in place would be remembered
@@ -141,7 +142,11 @@ def is_value(thing: object) -> bool:
     if thing is None or type(thing) in (bool, int, float, str):
         return True
     hashed = type(thing).__hash__ not in (None, object.__hash__)  # of dataclasses: the frozen ones alone
-    return hashed and is_dataclass(thing) and all(f.compare and is_value(getattr(thing, f.name)) for f in fields(thing))
+    return (
+        hashed
+        and is_dataclass(thing)
+        and all(f.compare and is_cacheable(getattr(thing, f.name)) for f in fields(thing))
+    )
 
 
 def installed() -> tuple[str, ...]:

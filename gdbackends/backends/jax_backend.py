@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdbackends.backends import Step, Surroundings, check_place, is_value
-from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, in_blocks, lay, over_rows, rows_of
-from gdbackends.blocks import Parts, block_rows, said, splits
+from gdbackends.backends import Capabilities, StepFunction, SystemInfo, is_cacheable, validate_settings
+from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, as_matrix, in_blocks, over_rows, to_layout
+from gdbackends.blocks import Parts, block_rows, describe_blocks, splits
 from gdbackends.objectives import Array, Objective
 
 _BLOCK = 8192
@@ -29,7 +29,7 @@ _ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True)
-class JaxBackend:
+class JaxBackend(Capabilities):
     """JAX, compiled.
 
     Attributes:
@@ -45,7 +45,7 @@ class JaxBackend:
 
     def __post_init__(self) -> None:
         """Refuse a device that is not there, or another dtype."""
-        check_place(self, devices=tuple(_devices()))
+        validate_settings(self, devices=tuple(_devices()))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers becomes a FeatureMajor or Blocks, or stays row-major if not "best"."""
@@ -55,17 +55,17 @@ class JaxBackend:
                 return jax.device_put(np.array(array), device)
             if array.ndim != 2 or self.tuning != "best":
                 return jax.device_put(np.array(array, self.dtype), device)
-            return jax.device_put(lay(array, self.dtype, blocks=self.device == "cpu"), device)
+            return jax.device_put(to_layout(array, self.dtype, blocks=self.device == "cpu"), device)
 
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
         if isinstance(array, Blocks | FeatureMajor):
-            return np.array(rows_of(jax.tree.map(np.array, array)))
+            return np.array(as_matrix(jax.tree.map(np.array, array)))
         return np.array(array)
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return the compiled jax.value_and_grad of the loss, kept for an equal objective if that is a value."""
-        make = _value_and_grad if is_value(objective) else _value_and_grad.__wrapped__
+        make = _value_and_grad if is_cacheable(objective) else _value_and_grad.__wrapped__
         return make(objective, self.dtype)
 
     def value(self, objective: Objective) -> Callable[..., Array]:
@@ -81,7 +81,7 @@ class JaxBackend:
 
         return value
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop all that was compiled, so that a first call compiles again."""
         _value_and_grad.cache_clear()
         _loop.cache_clear()
@@ -106,7 +106,7 @@ class JaxBackend:
         return hvp
 
     def repeat(
-        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+        self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Run blocks of steps, each one compiled loop. Its shapes are the same whatever the number of steps."""
         wide = max(column[0].size for column in xs)
@@ -121,8 +121,7 @@ class JaxBackend:
                 pieces.append([np.array(output)[:count] for output in outputs])
         return carry, tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
-    @property
-    def form(self) -> dict[str, bool]:
+    def layout_options(self) -> dict[str, bool]:
         """How a linear model is best spelled; a column of ones makes 1,000,000 x 1 take 1.8 of the time."""
         return {"ones": False, "rows_first": self.tuning != "best"}
 
@@ -136,7 +135,7 @@ class JaxBackend:
             return "row-major, compiled loop"
         itemsize = np.dtype(self.dtype).itemsize
         blocks = self.device == "cpu" and in_blocks(rows, features, itemsize)
-        cut = said(rows, block_rows(features, itemsize)) if blocks else "whole"
+        cut = describe_blocks(rows, block_rows(features, itemsize)) if blocks else "whole"
         return f"feature-major, {cut}, compiled loop"
 
     def synchronize(self, array: Array) -> None:
@@ -147,11 +146,11 @@ class JaxBackend:
         """Return the most memory that JAX has held on a GPU; None on the processor, or where it does not say."""
         return (_devices()[self.device].memory_stats() or {}).get("peak_bytes_in_use")
 
-    def surroundings(self) -> Surroundings:
+    def system_info(self) -> SystemInfo:
         """Look for GPUs; their memory is what JAX may take of it. XLA does not tell its threads."""
         gpus = {name: gpu for name, gpu in _devices().items() if name.startswith("cuda:")}
         memory = {name: (gpu.memory_stats() or {}).get("bytes_limit") for name, gpu in gpus.items()}
-        return Surroundings((("cpu", "", None), *((name, gpus[name].device_kind, memory[name]) for name in gpus)))
+        return SystemInfo((("cpu", "", None), *((name, gpus[name].device_kind, memory[name]) for name in gpus)))
 
 
 def _devices() -> dict[str, Any]:
@@ -189,13 +188,13 @@ def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Arr
 
 
 @lru_cache(maxsize=16)
-def _loop(step: Step) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
+def _loop(step: StepFunction) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
     """Return the compiled loop of a step; like `lax.scan`, but the count of steps is not part of the program."""
 
     @jax.jit
     def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
         def at(k: Array | int, carry: Array) -> tuple[Array, tuple[Array, ...]]:
-            laid = data if len(xs) == 1 else tuple(map(rows_of, data))  # a batch is rows taken by their numbers
+            laid = data if len(xs) == 1 else tuple(map(as_matrix, data))  # a batch is rows taken by their numbers
             return step(carry, tuple(x[k] for x in xs), *laid)
 
         def body(k: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:

@@ -46,7 +46,7 @@ class Blocks(NamedTuple):
 Laid: TypeAlias = FeatureMajor | Blocks
 
 
-def lay(X: Array, dtype: str, blocks: bool) -> Laid:
+def to_layout(X: Array, dtype: str, blocks: bool) -> Laid:
     """Return X in NumPy as it is to lie: by blocks where they pay and are allowed."""
     itemsize = np.dtype(dtype).itemsize
     if not (blocks and in_blocks(X.shape[0], X.shape[1], itemsize)):
@@ -57,7 +57,7 @@ def lay(X: Array, dtype: str, blocks: bool) -> Laid:
     return Blocks(np.array(whole, dtype, order="C"), np.array(X[count * block :].T, dtype, order="C"))
 
 
-def rows_of(array: Any) -> Array:
+def as_matrix(array: Any) -> Array:
     """Return the matrix (n, d) as the objective sees it; traced or in NumPy."""
     if isinstance(array, Blocks):
         parts = [array.stored.transpose(0, 2, 1).reshape(-1, array.stored.shape[1]), array.rest.T]
@@ -73,7 +73,7 @@ def in_blocks(rows: int, features: int, itemsize: int) -> bool:
 def over_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits: bool) -> Parts:
     """Return whole(*data), traced; of Blocks, if the objective splits, the mean over them: one loop, however many."""
     if not (splits and data and isinstance(data[0], Blocks)):
-        return whole(*map(rows_of, data))
+        return whole(*map(as_matrix, data))
     X, y = data
     block = X.stored.shape[2]
 

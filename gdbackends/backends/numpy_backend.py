@@ -11,8 +11,8 @@ from typing import Any
 import array_api_compat.numpy  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 
-from gdbackends.backends import Step, Surroundings, check_place
-from gdbackends.blocks import BYTES, Parts, add_up, block_rows, over_blocks, said, splits
+from gdbackends.backends import Capabilities, StepFunction, SystemInfo, validate_settings
+from gdbackends.blocks import BYTES, Parts, add_up, block_rows, describe_blocks, over_blocks, splits
 from gdbackends.objectives import Array, Objective
 
 _LARGE = 2 * BYTES
@@ -20,7 +20,7 @@ _LARGE = 2 * BYTES
 
 
 @dataclass(frozen=True)
-class NumpyBackend:
+class NumpyBackend(Capabilities):
     """NumPy, on the CPU.
 
     Attributes:
@@ -36,7 +36,7 @@ class NumpyBackend:
 
     def __post_init__(self) -> None:
         """Refuse another device or dtype."""
-        check_place(self, devices=("cpu",))
+        validate_settings(self, devices=("cpu",))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major, which BLAS reads in order, or row-major if not "best"."""
@@ -76,7 +76,7 @@ class NumpyBackend:
         return objective.loss
 
     def repeat(
-        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+        self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Loop."""
         outputs: list[tuple[Array, ...]] = []
@@ -85,8 +85,7 @@ class NumpyBackend:
             outputs.append(output)
         return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
 
-    @property
-    def form(self) -> dict[str, bool]:
+    def layout_options(self) -> dict[str, bool]:
         """How a linear model is best spelled: arguments of its `prepare`."""
         return {"ones": self.tuning != "idiomatic", "rows_first": self.tuning != "best"}
 
@@ -101,17 +100,17 @@ class NumpyBackend:
         itemsize = np.dtype(self.dtype).itemsize
         if rows * features * itemsize < _LARGE:
             return "feature-major, whole"
-        return f"feature-major, {said(rows, block_rows(features, itemsize))}"
+        return f"feature-major, {describe_blocks(rows, block_rows(features, itemsize))}"
 
     def synchronize(self, array: Array) -> None:
         """Return: NumPy has computed before it returns."""
 
-    def surroundings(self) -> Surroundings:
+    def system_info(self) -> SystemInfo:
         """Name the BLAS; how many threads it uses only threadpoolctl can tell, which scikit-learn brings."""
         config: Any = np.show_config(mode="dicts")
         blas = config.get("Build Dependencies", {}).get("blas", {})
         library = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
         if find_spec("threadpoolctl") is None:
-            return Surroundings(library=library)
+            return SystemInfo(library=library)
         pools = [p for p in import_module("threadpoolctl").threadpool_info() if p["user_api"] == "blas"]
-        return Surroundings(threads=pools[0]["num_threads"] if pools else None, library=library)
+        return SystemInfo(threads=pools[0]["num_threads"] if pools else None, library=library)

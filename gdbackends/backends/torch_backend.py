@@ -15,15 +15,15 @@ import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImpor
 import numpy as np
 import torch
 
-from gdbackends.backends import TUNINGS, Step, Surroundings, check_place, is_value
-from gdbackends.backends.torch_blocks import over_row_blocks, pays
+from gdbackends.backends import TUNINGS, Capabilities, StepFunction, SystemInfo, is_cacheable, validate_settings
+from gdbackends.backends.torch_blocks import over_row_blocks, worth_blocking
 from gdbackends.backends.torch_rounding import Rounding
-from gdbackends.blocks import block_rows, said, splits
+from gdbackends.blocks import block_rows, describe_blocks, splits
 from gdbackends.objectives import Array, Objective
 
 
 @dataclass(frozen=True)
-class TorchBackend:
+class TorchBackend(Capabilities):
     """PyTorch, eager.
 
     Attributes:
@@ -41,14 +41,14 @@ class TorchBackend:
     def __post_init__(self) -> None:
         """Refuse a device that is not there, or another dtype."""
         gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        check_place(self, ("cpu", *(["cuda", "gpu"] if gpus else []), *gpus), tunings=TUNINGS)
+        validate_settings(self, ("cpu", *(["cuda", "gpu"] if gpus else []), *gpus), tunings=TUNINGS)
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major, or row-major if not "best"."""
         with torch.inference_mode(False):
             if array.dtype.kind in "ib":
                 return torch.from_numpy(np.array(array)).to(self.device.replace("gpu", "cuda"))
-            turned = array.ndim == 2 and self._turns
+            turned = array.ndim == 2 and self._feature_major
             stored = np.array(array.T if turned else array, self.dtype, order="C")
             placed = torch.from_numpy(stored).to(self.device.replace("gpu", "cuda"))
             return placed.T if turned else placed
@@ -64,7 +64,7 @@ class TorchBackend:
         it.
         """
         if self.tuning == "compiled":
-            return (_functional if is_value(objective) else _functional.__wrapped__)(objective)
+            return (_functional if is_cacheable(objective) else _functional.__wrapped__)(objective)
         idiomatic = self.tuning == "idiomatic"
 
         def whole(theta: Array, *data: Array) -> tuple[Array, Array]:
@@ -82,7 +82,7 @@ class TorchBackend:
             if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # the caller's modes
                 with _autograd_in_full_precision():
                     return value_and_grad(theta, *data)
-            if by_blocks and pays(data[0].nbytes):
+            if by_blocks and worth_blocking(data[0].nbytes):
                 return over_row_blocks(whole, theta, *data)  # pyright: ignore[reportReturnType]
             return whole(theta, *data)
 
@@ -117,7 +117,7 @@ class TorchBackend:
         return hvp
 
     def repeat(
-        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+        self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Loop; the outputs stay on the device until the end, so that no step waits for the one before."""
         columns = [torch.from_numpy(np.array(column)).to(self.device.replace("gpu", "cuda")) for column in xs]
@@ -137,14 +137,13 @@ class TorchBackend:
             return carry, tuple(self.to_numpy(torch.cat(column)) for column in zip(*pieces, strict=True))
 
     @property
-    def _turns(self) -> bool:
+    def _feature_major(self) -> bool:
         """Whether X is laid feature by feature."""
         return self.tuning in ("best", "compiled")
 
-    @property
-    def form(self) -> dict[str, bool]:
+    def layout_options(self) -> dict[str, bool]:
         """How a linear model is best spelled: arguments of its `prepare`."""
-        return {"ones": self.tuning != "idiomatic", "rows_first": not self._turns}
+        return {"ones": self.tuning != "idiomatic", "rows_first": not self._feature_major}
 
     def for_batches(self) -> TorchBackend:
         """Return what gathers rows fastest: row-major data."""
@@ -152,16 +151,18 @@ class TorchBackend:
 
     def plan(self, rows: int, features: int) -> str:
         """Say how so many rows and features are stored and walked through."""
-        if not self._turns:
+        if not self._feature_major:
             return "row-major"
         if self.tuning == "compiled":
             return "feature-major, whole, compiled"
         itemsize = np.dtype(self.dtype).itemsize
-        if self.device != "cpu" or not pays(rows * features * itemsize):
+        if self.device != "cpu" or not worth_blocking(rows * features * itemsize):
             return "feature-major, whole"
-        return f"feature-major, {said(rows, block_rows(features, itemsize))}, {torch.get_num_threads()} threads"
+        return (
+            f"feature-major, {describe_blocks(rows, block_rows(features, itemsize))}, {torch.get_num_threads()} threads"
+        )
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop all that was compiled, so that a first call compiles again."""
         if self.tuning == "compiled":
             torch.compiler.reset()
@@ -172,7 +173,7 @@ class TorchBackend:
             torch.cuda.synchronize(array.device)
 
     @contextmanager
-    def defaults(self) -> Generator[None]:
+    def default_dtype(self) -> Generator[None]:
         """Make `dtype` what an integer divided by another becomes, which is float32 otherwise, and restore."""
         before = torch.get_default_dtype()
         torch.set_default_dtype(getattr(torch, self.dtype))
@@ -181,7 +182,7 @@ class TorchBackend:
         finally:
             torch.set_default_dtype(before)
 
-    def rounding(self, step: float, seed: int) -> AbstractContextManager[Any]:
+    def perturb_rounding(self, step: float, seed: int) -> AbstractContextManager[Any]:
         """Return a context in which every operation, backward ones too, errs at random by `step` of its result."""
         return Rounding(step, seed)
 
@@ -189,11 +190,11 @@ class TorchBackend:
         """Return the most memory that PyTorch has held on a GPU; None on the processor."""
         return None if self.device == "cpu" else torch.cuda.max_memory_allocated(self.device.replace("gpu", "cuda"))
 
-    def surroundings(self) -> Surroundings:
+    def system_info(self) -> SystemInfo:
         """Look for GPUs, and count the threads of an operation on the processor."""
         gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         devices = (("cpu", "", None), *((f"cuda:{i}", gpu.name, gpu.total_memory) for i, gpu in enumerate(gpus)))
-        return Surroundings(devices, threads=torch.get_num_threads())
+        return SystemInfo(devices, threads=torch.get_num_threads())
 
 
 @lru_cache(maxsize=16)

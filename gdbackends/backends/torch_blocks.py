@@ -13,7 +13,7 @@ from threading import Barrier
 
 import torch
 
-from gdbackends.backends.torch_rounding import is_watched
+from gdbackends.backends.torch_rounding import in_dispatch_mode
 from gdbackends.blocks import BYTES, Parts, add_up, block_rows, over_blocks
 from gdbackends.objectives import Array
 
@@ -21,9 +21,9 @@ _LARGE = 4 * BYTES
 """Bytes of X from which blocks in threads pay."""
 
 
-def pays(size: int) -> bool:
+def worth_blocking(size: int) -> bool:
     """Say whether X of so many bytes is taken by blocks: large, more threads than one, and no mode to see it all."""
-    return size >= _LARGE and torch.get_num_threads() > 1 and not is_watched()
+    return size >= _LARGE and torch.get_num_threads() > 1 and not in_dispatch_mode()
 
 
 def over_row_blocks(whole: Callable[..., Parts], theta: Array, X: Array, y: Array) -> Parts:

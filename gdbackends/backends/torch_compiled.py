@@ -14,7 +14,7 @@ import torch
 from torch._dynamo import config
 from torch._dynamo.exc import TorchDynamoException
 
-from gdbackends.backends import Step
+from gdbackends.backends import StepFunction
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
@@ -25,7 +25,7 @@ _PROGRAMS = 1000
 
 
 def compiled_steps(
-    step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+    step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
 ) -> tuple[Array, list[tuple[Array, ...]], int]:
     """Make as many steps as are multiples of STEPS; return the carry, the outputs a call, and how many were made.
 
@@ -49,7 +49,7 @@ def compiled_steps(
 
 
 @lru_cache(maxsize=16)
-def _unrolled(step: Step) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
+def _unrolled(step: StepFunction) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
     def run(carry: Array, xs: tuple[Array, ...], data: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         outputs: list[tuple[Array, ...]] = []
         for k in range(STEPS):

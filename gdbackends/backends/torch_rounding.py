@@ -50,6 +50,6 @@ def _rounds(func: Any) -> bool:
     return not aliases and func._schema.name.removeprefix("aten::") not in _EXACT
 
 
-def is_watched() -> bool:
+def in_dispatch_mode() -> bool:
     """Say whether some mode sees the operations of this thread, which it would not see in others."""
     return bool(_python_dispatch._get_current_dispatch_mode_stack())  # pyright: ignore[reportPrivateUsage]

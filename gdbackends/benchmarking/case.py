@@ -13,7 +13,7 @@ import numpy as np
 from gdbackends.backends import DTYPES, TUNINGS, names
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearModel, row_loss
+from gdbackends.objectives import LinearModel, parse_loss
 
 WORKS = ("loss", "gradient", "step", "fit")
 """The loss alone; it and its gradient; one more step of a descent; a descent of at most STEPS steps."""
@@ -40,19 +40,19 @@ class Task:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
-        row_loss(self.objective)
+        parse_loss(self.objective)
         for name in ("rows", "features"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.rows == 1 and self.objective == "logistic":
-            raise InputError("the logistic loss needs rows of both labels, got 1 row; give at least 2")
+        if self.rows == 1 and self.model.row_loss.target == "label":
+            raise InputError(f"the {self.objective} loss needs rows of both labels, got 1 row; give at least 2")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
 
     @property
     def model(self) -> LinearModel:
         """The objective."""
-        return LinearModel(row_loss=row_loss(self.objective))
+        return LinearModel(row_loss=parse_loss(self.objective))
 
     @property
     def bytes(self) -> int:
@@ -64,12 +64,12 @@ class Task:
         generator: Any = np.random.default_rng(self.seed)
         X = generator.standard_normal((self.rows, self.features))
         z = X @ (generator.standard_normal(self.features) / self.features**0.5)
-        noise, kind = generator.standard_normal(self.rows), self.objective.partition(":")[0]
-        if kind == "logistic":
+        noise, target = generator.standard_normal(self.rows), self.model.row_loss.target
+        if target == "label":
             y = (z + noise > 0) * 1.0
             y[:2] = 0.0, 1.0  # both labels, however few the rows
         else:
-            y = generator.poisson(np.exp(z / 2)) * 1.0 if kind == "poisson" else z + noise
+            y = generator.poisson(np.exp(z / 2)) * 1.0 if target == "count" else z + noise
         return Dataset(X, y, name=f"{self.rows} x {self.features}", copy=False)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.backends import Backend, Surroundings, get_backend
+from gdbackends.backends import Backend, capabilities, get_backend
 from gdbackends.benchmarking.case import Place, Task
 from gdbackends.benchmarking.workloads import Unsupported, work
 from gdbackends.comparison.referee import agreement
-from gdbackends.descent import Fit, Problem, prepare
+from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, forget_peak, last_cache, load, peak_memory
 from gdbackends.measurement.timing import batches, marginal_steps, seconds
@@ -83,7 +83,7 @@ def arrive(place: Place) -> Arrival:
     """Import the backend's framework."""
     loaded: list[Backend] = []
     import_s = seconds(lambda: loaded.append(_backend(place, "float64")))
-    seen: Surroundings = getattr(loaded[0], "surroundings", Surroundings)()
+    seen = capabilities(loaded[0]).system_info()
     kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
     return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
 
@@ -92,7 +92,7 @@ def open_task(place: Place, task: Task, judged: bool) -> Opening:
     """Make and place the data, and say whether the backend agrees if it is to be judged."""
     _open.clear()  # before the next is made: both might not fit
     backend, data = _backend(place, task.dtype), task.table()
-    problem = prepare(data.X, data.y, backend, task.model, standardize=False)
+    problem = prepare(data.X, data.y, backend, task.model, ProblemOptions(standardize=False))
     del data
 
     def transfer() -> None:
@@ -111,7 +111,7 @@ def time_work(name: str, budget: float) -> Sample:
     """Time a work of the open task, in about so many seconds."""
     (problem,) = _open
     backend: Any = problem.backend
-    getattr(backend, "forget", _nothing)()
+    capabilities(backend).clear_cache()
     forget_peak()
     chosen, stepping = work(name, problem), name == "step"
     results: list[Any] = []
@@ -128,7 +128,7 @@ def time_work(name: str, budget: float) -> Sample:
         passes=results[0].steps if isinstance(results[0], Fit) and not stepping else 1,
         hidden_s=_hidden(chosen.run, chosen.read) if chosen.read else 0.0,
         peak_bytes=peak_memory(),
-        device_peak_bytes=getattr(backend, "peak_bytes", _nothing)(),
+        device_peak_bytes=capabilities(backend).peak_bytes(),
     )
 
 
@@ -185,12 +185,8 @@ def _backend(place: Place, dtype: str) -> Backend:
         backend = make(**{key: value for key, value in settings.items() if key in taken})
     except InputError as error:
         raise Unsupported(str(error)) from None
-    if getattr(backend, "tuning", "best") != place.tuning:
+    if capabilities(backend).tuning != place.tuning:
         raise Unsupported(f"{place.backend} knows no tuning {place.tuning!r}; leave it out")
     if backend.device != place.device:
         raise Unsupported(f"device {place.device!r} is not at hand for {place.backend}; it has {backend.device}")
     return backend
-
-
-def _nothing() -> None:
-    """Stand for an optional capability that a backend lacks."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gdbackends.backends import capabilities
 from gdbackends.benchmarking.case import STEPS
 from gdbackends.descent import Fit, Problem, descend, learning_rates
 from gdbackends.errors import InputError
@@ -43,10 +44,10 @@ def work(name: str, problem: Problem) -> Work:
 def _loss(problem: Problem) -> Work:
     """The loss alone; an optional capability of a backend, `value(objective)`."""
     backend = problem.backend
-    value: Any = getattr(backend, "value", None)
+    value = capabilities(backend).value(problem.objective)
     if value is None:
         raise Unsupported(f"the backend {backend.name} has no method `value` for the loss alone; time the gradient")
-    return _evaluated(problem, value(problem.objective))
+    return _evaluated(problem, value)
 
 
 def _gradient(problem: Problem) -> Work:

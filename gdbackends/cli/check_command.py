@@ -24,11 +24,10 @@ from gdbackends.datasets import Dataset, synthetic
 from gdbackends.errors import InputError
 from gdbackends.gradcheck import GradientReport, check_gradient
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.objectives import Array, Logistic, Poisson
+from gdbackends.objectives import Array, RowLoss
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _LONGEST = 2000
-_TARGETS = {"logistic": Logistic().targets, "poisson": Poisson().targets}
 
 
 @click.command("check")
@@ -107,16 +106,16 @@ def _table_for(target: Target, options: Mapping[str, Any]) -> Dataset | None:
     if all(options[name] is None for name in names):
         if target.data is not None:
             return None
-        if target.bundled in _TARGETS:
-            return _suiting(target.bundled, options["seed"])
-    table = dataset(options, labels=target.bundled == "logistic")
-    return replace(table, y=_TARGETS[target.bundled](table.y)[0]) if target.bundled in _TARGETS else table
+        if target.bundled is not None and target.bundled.target != "real":
+            return _suitable_table(target.bundled, options["seed"])
+    table = dataset(options, labels=target.bundled is not None and target.bundled.target == "label")
+    return table if target.bundled is None else replace(table, y=target.bundled.encode(table.y)[0])
 
 
-def _suiting(name: str, seed: int) -> Dataset:
+def _suitable_table(row_loss: RowLoss, seed: int) -> Dataset:
     """Return a small random table of labels or of counts."""
     table = synthetic(40, 3, seed=seed)
-    return replace(table, y=table.y > 0 if name == "logistic" else np.floor(np.abs(table.y)))
+    return replace(table, y=table.y > 0 if row_loss.target == "label" else np.floor(np.abs(table.y)))
 
 
 def _check(

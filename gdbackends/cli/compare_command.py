@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gdbackends.cli.console import console, environment_line, labels_line, number, print_json, printable, rows
-from gdbackends.cli.options import fit_options, fit_settings
+from gdbackends.cli.options import fit_options, fit_settings, takes_labels
 from gdbackends.cli.source import dataset, source_options, split
 from gdbackends.comparison import Comparison, Row, compare
 from gdbackends.descent import Fit
@@ -33,7 +33,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be said; 2 bad use or input.
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
-    data = dataset(options, labels=options["objective"] == "logistic")
+    data = dataset(options, labels=takes_labels(options))
     comparison = compare(data, backends=backends, isolate=True, **fit_settings(options))
     if options["as_json"]:
         print_json(comparison.to_dict())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from gdbackends.cli.console import print_json
-from gdbackends.derivation import LOSSES, derive
+from gdbackends.derivation import derive
+from gdbackends.objectives import loss_names
 
 
 @click.command("derive")
@@ -15,9 +16,10 @@ from gdbackends.derivation import LOSSES, derive
 def command(loss: str, latex: bool, as_json: bool) -> None:
     """Show the steps from the cost to the gradient by the power rule and the chain rule, for the line z = m x + b.
 
-    LOSS is squared (the default), absolute, huber:DELTA, quantile:Q, logistic, poisson, or all of them: all.
+    LOSS is squared (the default), absolute, huber:DELTA, quantile:Q, logcosh, logistic, poisson, or all: every one of
+    them.
     """
-    derivations = [derive(name) for name in (LOSSES if loss == "all" else (loss,))]
+    derivations = [derive(name) for name in (loss_names() if loss == "all" else (loss,))]
     if as_json:
         print_json({"schema": 1, "derivations": [derivation.to_dict() for derivation in derivations]})
         return

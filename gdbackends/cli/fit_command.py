@@ -17,7 +17,7 @@ from rich.text import Text
 
 from gdbackends.backends import Backend, get_backend
 from gdbackends.cli.console import console, document_text, echo, environment_line, labels_line, number, printable, rows
-from gdbackends.cli.options import fit_options, fit_settings
+from gdbackends.cli.options import fit_options, fit_settings, takes_labels
 from gdbackends.cli.output import check_output, predictions_csv, write_whole
 from gdbackends.cli.source import source_options, table
 from gdbackends.datasets import Dataset
@@ -25,7 +25,7 @@ from gdbackends.descent import Check, Fit, Stop, fit
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.objectives import spelled
+from gdbackends.objectives import format_loss
 from gdbackends.reading import StreamedDataset
 
 
@@ -59,7 +59,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         device = None
         echo("numpy stays on the CPU")
     backend = get_backend(options["backend"], device, dtype, tuning)
-    data = table(options, labels=options["objective"] == "logistic")
+    data = table(options, labels=takes_labels(options))
     if options["predict"] is not None and isinstance(data, StreamedDataset):
         raise InputError("--predict holds SOURCE in memory, and it is read row by row; use --save, or --no-stream")
     with _progress(settings["steps"]) as on_check:
@@ -100,7 +100,7 @@ def _show(data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str) 
     terminal.print(f"{printable(data.name)}: {rows(data.y.size)}, predicting {printable(data.target)}, {where}")
     for name, value in zip(data.names, fitted.coef, strict=True):
         table.add_row(Text(printable(name)), number(value))
-    loss = "loss" if fitted.row_loss is None else f"{spelled(fitted.row_loss)} loss"
+    loss = "loss" if fitted.row_loss is None else f"{format_loss(fitted.row_loss)} loss"
     for name, value in (("intercept", fitted.intercept), (loss, fitted.loss)):
         table.add_row(name, number(value))
     table.add_row("steps", f"{fitted.steps:,}")

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearModel, row_loss
+from gdbackends.objectives import LinearModel, loss_names, parse_loss
 
 _OPTIONS = [
     click.option(
         "--objective",
         default="squared",
         show_default=True,
-        help="The loss: squared, absolute, huber:DELTA, quantile:Q, logistic or poisson.",
+        help=f"The loss: {', '.join(loss_names())}; huber and quantile take a number, as in huber:1.5.",
     ),
     click.option("--l2", type=float, default=0.0, show_default=True, help="The weight of the penalty on the slopes."),
     click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy stays on the CPU.  [default: cpu]"),
@@ -48,6 +48,11 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def takes_labels(options: Mapping[str, Any]) -> bool:
+    """Return whether the loss needs a target of two labels."""
+    return parse_loss(options["objective"]).target == "label"
+
+
 def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a fit from the options."""
     names = ("device", "dtype", "tuning", "steps", "batch_size", "seed", "tolerance")
@@ -56,7 +61,7 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         rate = rate if rate == "auto" else float(rate)
     except ValueError:
         raise InputError(f"--learning-rate must be a number or auto, got {rate!r}") from None
-    objective = LinearModel(row_loss=row_loss(options["objective"]), l2=options["l2"])
+    objective = LinearModel(row_loss=parse_loss(options["objective"]), l2=options["l2"])
     return {"objective": objective, "learning_rate": rate, "standardize": not options["no_standardize"]} | {
         name: options[name] for name in names
     }

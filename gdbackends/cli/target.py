@@ -11,7 +11,7 @@ from types import ModuleType, NoneType
 from typing import Any, cast
 
 from gdbackends.errors import InputError
-from gdbackends.objectives import LinearModel, row_loss
+from gdbackends.objectives import LinearModel, RowLoss, parse_loss
 
 _MODULE = "gdbackends_target"
 
@@ -23,7 +23,7 @@ class Target:
     Attributes:
         loss: a function, or one for each framework.
         gradient: a function.
-        bundled: the name of a bundled loss; None if a file holds the target.
+        bundled: the bundled loss; None if a file holds the target.
         theta: the parameters that the file defines, if it does.
         data: the arrays that the file defines, if it does.
         params: the hyper-parameters that the file defines for its functions.
@@ -31,7 +31,7 @@ class Target:
 
     loss: Any
     gradient: Callable[..., Any]
-    bundled: str | None = None
+    bundled: RowLoss | None = None
     theta: Any = None
     data: tuple[Any, ...] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -48,10 +48,10 @@ def find_target(text: str) -> Target:
     path, _, names = (text, "", "loss") if text.endswith(".py") else text.rpartition(":")
     if not path.endswith(".py"):
         try:
-            objective = LinearModel(row_loss=row_loss(text))
+            objective = LinearModel(row_loss=parse_loss(text))
         except InputError as error:
             raise InputError(f"{error}; or name a file, as FILE.py:NAME") from None
-        return Target(objective.loss, objective.gradient, bundled=text.partition(":")[0])
+        return Target(objective.loss, objective.gradient, bundled=objective.row_loss)
     module = _run(path)
     loss, gradient = _pair(path, module, names)
     data, params = getattr(module, "data", None), getattr(module, "params", {})

@@ -12,11 +12,10 @@ from gdbackends.comparison.probes import values
 from gdbackends.comparison.result import Settings
 from gdbackends.comparison.trajectory import Run, trajectory
 from gdbackends.comparison.trajectory_check import Proof
-from gdbackends.descent import Fit, descend, fit_prepared, prepare
+from gdbackends.descent import Fit, descend, in_data_units, learning_rates, prepare
 from gdbackends.measurement.timing import marginal_step, seconds
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
-from gdbackends.scaling import identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +47,17 @@ def observe(name: str, X: Array, y: Array, settings: Settings, points: Array, pr
     """Fit, evaluate at the points, make the proof run, and time."""
     device = None if name == "numpy" else settings.device
     chosen = get_backend(name, device, settings.dtype, settings.tuning)
-    problem = prepare(X, y, chosen, settings.objective, settings.batch_size, settings.standardize, settings.seed)
-    backend: Any = problem.backend  # which for batches stores otherwise
+    problem = prepare(X, y, chosen, settings.objective, settings.problem_options)
+    backend: Any = problem.backend  # another one for batches
     steady = proof.rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
     first_call = seconds(lambda: descend(problem, np.broadcast_to(steady, (1,))))
-    plain = replace(problem, scaling=identity(X.shape[1]))
-    fitted = fit_prepared(plain, settings.learning_rate, settings.steps, settings.tolerance)
-    theta = problem.scaling.to_data_units(fitted.theta.astype(np.float64)).astype(settings.dtype)
+    rates = learning_rates(problem, settings.learning_rate, settings.steps)
+    descended = descend(problem, rates, tolerance=settings.tolerance)
     wide, computed = replace(backend, dtype="float64"), values(backend, problem, points)
     return Observation(
         device=backend.device,
-        fit=replace(fitted, theta=theta),
-        end=fitted.theta,
+        fit=in_data_units(problem, descended, rates, isinstance(settings.learning_rate, str)),
+        end=descended.theta,
         values=computed,
         values_in_float64=computed if wide == backend else values(wide, problem, points),
         run=trajectory(problem, proof.rates),

@@ -14,12 +14,13 @@ from gdbackends.comparison.result import Row, Settings, Status, Verdict
 from gdbackends.comparison.trajectory_bounds import end_bound
 from gdbackends.comparison.trajectory_check import Proof, proof_run
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Problem, Stop, check_settings, descend, learning_rates, prepare
-from gdbackends.descent.spectrum import Spectrum, is_curved, spectrum
-from gdbackends.objectives import Array, LinearModel, SquaredError
+from gdbackends.descent import Problem, Stop, descend, learning_rates, prepare
+from gdbackends.descent.spectrum import Spectrum
+from gdbackends.descent.stopping import checked_tolerance
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate
 from gdbackends.rounding.limit import VISIBLE
-from gdbackends.scaling import identity, standardization
+from gdbackends.scaling import standardization
 
 EXACT_LIMIT = 1 << 22
 """Elements of X up to which a lone backend is held against exact arithmetic, which takes some seconds."""
@@ -67,15 +68,15 @@ class Case:
 
 def lay_out(data: Dataset, settings: Settings) -> Case:
     """Return the case; what a backend would refuse is refused here, before one is started."""
-    arguments = (settings.objective, settings.batch_size, settings.standardize, settings.seed)
+    arguments = settings.objective, settings.problem_options
     problem = prepare(data.X, data.y, get_backend("numpy", dtype=settings.dtype), *arguments)
-    check_settings(problem, settings.learning_rate, settings.steps, settings.tolerance)
-    unrounded = prepare(data.X, data.y, get_backend("numpy"), *arguments)
+    checked_tolerance(problem, settings.tolerance)
     rates = learning_rates(problem, settings.learning_rate, settings.steps)
-    squared = isinstance(settings.objective.row_loss, SquaredError)
+    rounded = settings.dtype != "float64"
+    unrounded = prepare(data.X, data.y, get_backend("numpy"), *arguments) if rounded else problem
+    squared = settings.objective.row_loss.least_squares
     exact, minimum = (_minimum(unrounded), _minimum(problem)) if squared else (None, _end(problem))
-    objective = problem.objective
-    ends = spectrum(objective, problem.X, minimum.size) if is_curved(objective) else None
+    ends = problem.spectrum
     points = probe_points(problem, minimum)
     return Case(
         problem=problem,
@@ -105,7 +106,7 @@ def _minimum(problem: Problem) -> Array:
 
 def _end(problem: Problem) -> Array:
     """Return where a descent over all rows at the automatic rate ends, on NumPy and in the coordinates descended in."""
-    plain = replace(problem, scaling=identity(problem.theta0.size - 1), batch_size=None)
+    plain = replace(problem, batch_size=None)
     steps = max(10, min(1000, _DESCENT // problem.X.size))
     return descend(plain, learning_rates(plain, "auto", steps), tolerance=None).theta.astype(np.float64)
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.backends import Backend
+from gdbackends.backends import Backend, capabilities
 from gdbackends.comparison.probes import Yardstick, values, yardstick
 from gdbackends.comparison.trajectory import trajectory
 from gdbackends.comparison.trajectory_bounds import along, curvature
 from gdbackends.comparison.trajectory_check import Proof
 from gdbackends.descent import Problem, learning_rates
-from gdbackends.descent.stopping import kinked
+from gdbackends.descent.stopping import nonsmooth
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
 
@@ -59,10 +59,9 @@ def _points(problem: Problem) -> Array:
 def _loss_alone(problem: Problem, points: Array, ruler: Yardstick) -> float:
     """Hold the loss of a backend that computes it without the gradient against the truth; 0 where it has none."""
     backend, truth = problem.backend, _truth(problem, points)
-    value: Any = getattr(backend, "value", None)
-    if value is None:
+    alone = capabilities(backend).value(problem.objective)
+    if alone is None:
         return 0.0
-    alone = value(problem.objective)
     losses = [backend.to_numpy(alone(backend.asarray(point), *problem.data)) for point in points]
     return ruler.ratio(Values(np.array(losses, np.float64), truth.gradients), truth)
 
@@ -80,7 +79,7 @@ def _descent(problem: Problem) -> float:
     moved = replace(problem, theta0=start.astype(dtype))
     largest = curvature(moved, None)
     steps = max(2, min(_STEPS, _ELEMENTS // problem.X.size))
-    rates = learning_rates(moved, "auto" if kinked(moved.objective) else 0.2 / largest, steps)
+    rates = learning_rates(moved, "auto" if nonsmooth(moved.objective) else 0.2 / largest, steps)
     bounds = along(moved, rates, largest)
     proof = Proof(rates, np.append(bounds, bounds[-1]), np.inf, largest)
     return proof.losses_ratio(moved, trajectory(moved, rates))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from gdbackends.descent import Fit
+from gdbackends.descent import Fit, ProblemOptions
 from gdbackends.descent.rates import LearningRate
 from gdbackends.descent.spectrum import Spectrum
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.objectives import Array, LinearModel, spelled
+from gdbackends.objectives import Array, LinearModel, format_loss
 
 Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
 Status: TypeAlias = Literal["ok", "disagrees", "diverged", "crashed"]
@@ -30,6 +30,11 @@ class Settings:
     standardize: bool = True
     tolerance: float | None = None
     seed: int = 0
+
+    @property
+    def problem_options(self) -> ProblemOptions:
+        """The options of `prepare`."""
+        return ProblemOptions(self.batch_size, self.standardize, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,4 +152,4 @@ class Comparison:
 
 
 def _objective(objective: LinearModel) -> dict[str, Any]:
-    return {"row_loss": spelled(objective.row_loss), "convention": objective.convention, "l2": objective.l2}
+    return {"row_loss": format_loss(objective.row_loss), "convention": objective.convention, "l2": objective.l2}

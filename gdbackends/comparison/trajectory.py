@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from gdbackends.descent import Problem, descend
 from gdbackends.descent.chunks import pieces
 from gdbackends.objectives import Array
-from gdbackends.scaling import identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +26,8 @@ class Run:
 
 def trajectory(problem: Problem, rates: Array) -> Run:
     """Make the proof run, in the coordinates that are descended."""
-    plain = replace(problem, scaling=identity(problem.theta0.size - 1))
-    fitted = descend(plain, rates, record_path=True)
+    fitted, bare = descend(problem, rates, record_path=True), descend(problem, rates)
     assert fitted.path is not None
-    bare = descend(plain, rates)
     losses = np.full((2, len(rates)), np.nan)  # of steps that were not made, which agree with nothing
     losses[0, : fitted.steps], losses[1, : bare.steps] = fitted.losses, bare.losses
     return Run(np.concatenate((fitted.path, bare.theta[None])), losses)

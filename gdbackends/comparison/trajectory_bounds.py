@@ -6,10 +6,10 @@ import numpy as np
 
 from gdbackends.comparison.trajectory import batch, rows_of_steps, trajectory
 from gdbackends.descent import Problem
-from gdbackends.descent.rates import poisson_curvature
+from gdbackends.descent.rates import sublevel_curvature
 from gdbackends.descent.spectrum import Spectrum, batch_curvature
-from gdbackends.descent.stopping import kinked
-from gdbackends.objectives import Array, LinearModel, Poisson, SquaredError
+from gdbackends.descent.stopping import nonsmooth
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, gamma, unit_roundoff
 
 STEPS = 1000
@@ -23,8 +23,8 @@ def curvature(problem: Problem, ends: Spectrum | None) -> float:
     assert isinstance(objective, LinearModel)
     if objective.smooth:
         return ends.largest if whole and ends else batch_curvature(objective, problem.X, min(problem.batches))
-    if isinstance(objective.row_loss, Poisson):
-        return poisson_curvature(problem) * problem.y.size / min(problem.batches)
+    if objective.row_loss.sublevel_terms(np.ones(1)) is not None:
+        return sublevel_curvature(problem) * problem.y.size / min(problem.batches)
     return float("inf")
 
 
@@ -72,7 +72,7 @@ def end_bound(problem: Problem, ends: Spectrum | None, minimum: Array, rates: Ar
         return 0.0
     if objective.smooth and not float(rates.max()) * largest <= 2:
         return float("inf")
-    if ends and isinstance(objective.row_loss, SquaredError) and len(problem.batches) == 1:
+    if ends and objective.row_loss.least_squares and len(problem.batches) == 1:
         return float(on_a_ball(problem, ends, minimum, rates, steps)[-1])
     if steps > 5 * STEPS or steps * problem.X.shape[1] * max(problem.batches) > STEPWISE:
         return float("inf")
@@ -95,18 +95,18 @@ def along(problem: Problem, rates: Array, largest: float) -> Array:
             continue
         X, y = batch(problem, rows)
         rate, ball, rho = float(rates[k]), bounds[-1], 1.0
-        steep = 0.0 if kinked(objective) else largest
-        if isinstance(objective.row_loss, Poisson):
-            steep = _poisson_here(objective, path[k], X, ball)
+        steep = 0.0 if nonsmooth(objective) else largest
+        if not objective.smooth and not objective.row_loss.jump:
+            steep = _curvature_within(objective, path[k], X, ball)
             rho = max(1.0, rate * steep - 1)
         slope = float(np.linalg.norm(evaluate(objective, path[k], X, y, "float64").gradient))
         bounds.append(rho * ball + 2 * _tau(problem, path[k], X, y, rate, slope + steep * ball, ball))
     return np.array(bounds)
 
 
-def _poisson_here(objective: LinearModel, theta: Array, X: Array, ball: float) -> float:
-    """Return a bound on the curvature of a Poisson objective within a ball about theta."""
+def _curvature_within(objective: LinearModel, theta: Array, X: Array, ball: float) -> float:
+    """Return a bound on the curvature within a ball about theta."""
     design = objective.design(X).astype(np.float64)
     squares = np.vecdot(design, design)
-    mass = np.exp(design @ theta.astype(np.float64) + ball * np.sqrt(squares))
+    mass = objective.row_loss.curvature(design @ theta.astype(np.float64) + ball * np.sqrt(squares))
     return float(mass @ squares) / objective.divisor(X.shape[0]) + 2 * objective.l2

@@ -16,8 +16,8 @@ from gdbackends.comparison.trajectory import Run, batch, rows_of_steps
 from gdbackends.comparison.trajectory_bounds import STEPS, STEPWISE, along, curvature, on_a_ball
 from gdbackends.descent import Problem, learning_rates
 from gdbackends.descent.spectrum import Spectrum
-from gdbackends.descent.stopping import kinked
-from gdbackends.objectives import Array, LinearModel, SquaredError
+from gdbackends.descent.stopping import nonsmooth
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, unit_roundoff
 
 _LOSSES = 1 << 24
@@ -97,10 +97,10 @@ def proof_run(problem: Problem, ends: Spectrum | None, minimum: Array) -> Proof:
     objective = problem.objective
     assert isinstance(objective, LinearModel)
     largest, whole = curvature(problem, ends), len(problem.batches) == 1
-    size, quadratic = problem.X.shape[1] * max(problem.batches), isinstance(objective.row_loss, SquaredError)
+    size, quadratic = problem.X.shape[1] * max(problem.batches), objective.row_loss.least_squares
     steps = max(10, min(STEPS, (_WORK if quadratic and whole else STEPWISE) // size))
     falling = 0.2 / largest * np.linspace(1, 0.5, steps)
-    rates = learning_rates(problem, "auto", steps) if kinked(objective) else falling
+    rates = learning_rates(problem, "auto", steps) if nonsmooth(objective) else falling
     rates = rates.astype(problem.backend.dtype)
     closed = quadratic and whole and ends
     bounds = on_a_ball(problem, closed, minimum, rates) if closed else along(problem, rates, largest)

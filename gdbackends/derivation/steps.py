@@ -7,45 +7,25 @@ objectives/ that owes them nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import chain, pairwise
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from gdbackends.derivation.equations import Equation, Expression, Latex, Text
-from gdbackends.errors import require_package
-from gdbackends.objectives import row_loss, spelled
+from gdbackends.errors import InputError, require_package
+from gdbackends.objectives import format_loss, parse_loss
+from gdbackends.objectives.row_losses import Formula
 
 _Lines: TypeAlias = "Iterator[tuple[str, Equation | tuple[Expression, ...]]]"
 
 
-class _Form(NamedTuple):
-    """A loss: the variables that lead from phi to m and b, phi (in pieces, with conditions), where pieces join."""
-
-    chain: str
-    phi: tuple[str, ...]
-    conditions: tuple[str, ...] = ()
-    joins: tuple[str, ...] = ()
-
-
-_HUBER = ("-2*delta*r - delta**2", "r**2", "2*delta*r - delta**2"), ("r < -delta", "Abs(r) <= delta", "r > delta")
-_FORMS = {
-    "squared": _Form("r", ("r**2",)),
-    "absolute": _Form("r", ("-r", "r"), ("r < 0", "r >= 0"), ("0",)),
-    "huber": _Form("r", *_HUBER, ("-delta", "delta")),
-    "quantile": _Form("r", ("-q*r", "(1 - q)*r"), ("r < 0", "r >= 0"), ("0",)),
-    "logistic": _Form("stz", ("log(s)",)),
-    "poisson": _Form("z", ("exp(z) - y*z",)),
-}
-_MEANINGS = {"z": "m*x + b", "r": "z - y", "t": "(1 - 2*y)*z", "s": "exp(t) + 1"}
-_RULES = {"log": "log(u)", "exp": "exp(u)", "power": "u**k"}
-
-LOSSES = tuple(_FORMS)
-"""The names of the losses that can be derived."""
+_DEFINITIONS = {"z": "m*x + b", "r": "z - y"}
+_RULES = {"log": "log(u)", "exp": "exp(u)", "cosh": "cosh(u)", "power": "u**k"}
 
 
 @dataclass(frozen=True)
-class Step:
+class DerivationStep:
     """One step: the rule that gave it, then as text of one or more lines, and as a row of an align environment."""
 
     rule: str
@@ -63,7 +43,7 @@ class Derivation:
     """
 
     loss: str
-    steps: tuple[Step, ...]
+    steps: tuple[DerivationStep, ...]
 
     def __str__(self) -> str:
         """Return the steps one under the other, the rules to the left."""
@@ -87,30 +67,32 @@ def derive(loss: str = "squared") -> Derivation:
     Raises:
         InputError: there is no such loss, or sympy is not installed.
     """
-    bundled: Any = row_loss(loss)
+    row_loss = parse_loss(loss)
+    if row_loss.formula is None:
+        raise InputError(f"the {row_loss.name} loss has no formula to derive; give its class one")
     require_package("derive", "sympy", "derive")
-    text, latex, spelling = Text(), Latex(), spelled(bundled)
-    values = {f.name: getattr(bundled, f.name) for f in fields(bundled) if f.init}
-    steps: list[Step] = []
-    for rule, line in _Deriver(_FORMS[spelling.partition(":")[0]]).lines(values):
+    text, latex = Text(), Latex()
+    steps: list[DerivationStep] = []
+    for rule, line in _Deriver(row_loss.formula).lines(row_loss.parameters):
         if isinstance(line, Equation):
-            steps.append(Step(rule, text.equation(line), latex.equation(line)))
+            steps.append(DerivationStep(rule, text.equation(line), latex.equation(line)))
         else:
-            steps.append(Step(rule, text.sentence(*line), latex.sentence(*line)))
-    return Derivation(spelling, tuple(steps))
+            steps.append(DerivationStep(rule, text.sentence(*line), latex.sentence(*line)))
+    return Derivation(format_loss(row_loss), tuple(steps))
 
 
 class _Deriver:
     """One loss, differentiated by sympy; `lines` yields the rules, each with its equation or sentence."""
 
-    def __init__(self, form: _Form) -> None:
+    def __init__(self, formula: Formula) -> None:
         self.sp: Any = import_module("sympy")
-        self.chain = form.chain
-        self.means = {name: self.sp.sympify(text) for name, text in _MEANINGS.items()}
-        self.model = self.means[form.chain[-1]].subs("z", self.means["z"])
-        self.phi, self.conditions, self.joins = ([self.sp.sympify(text) for text in part] for part in form[1:])
+        self.chain = formula.chain
+        self.means = {name: self.sp.sympify(text) for name, text in (_DEFINITIONS | dict(formula.lets)).items()}
+        self.model = self.means[formula.chain[-1]].subs("z", self.means["z"])
+        parts = formula.pieces, formula.conditions, formula.joins
+        self.phi, self.conditions, self.joins = ([self.sp.sympify(text) for text in part] for part in parts)
         self.inside = [condition.replace(self.sp.Ge, self.sp.Gt) for condition in self.conditions]
-        self.slopes = [self.sp.diff(piece, form.chain[0]) for piece in self.phi]
+        self.slopes = [self.sp.diff(piece, formula.chain[0]) for piece in self.phi]
 
     def lines(self, values: dict[str, float]) -> _Lines:
         """Yield all of them."""
@@ -152,8 +134,9 @@ class _Deriver:
         """Return the names of the rules by which the terms that hold the variable are differentiated."""
         terms = chain.from_iterable(map(self.sp.Add.make_args, values))
         terms = [term for term in terms if term.has(self.sp.Symbol(variable))]
-        log, exp = self.sp.log, self.sp.exp
-        return list(dict.fromkeys("log" if t.has(log) else "exp" if t.has(exp) else "power" for t in terms))
+        named = ("log", "exp", "cosh")
+        found = (next((rule for rule in named if term.has(getattr(self.sp, rule))), "power") for term in terms)
+        return list(dict.fromkeys(found))
 
     def _kinks(self) -> _Lines:
         """Yield what happens where two pieces join."""

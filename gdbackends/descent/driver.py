@@ -10,10 +10,10 @@ import numpy as np
 
 from gdbackends.backends import Backend, get_backend
 from gdbackends.descent.chunks import Piece, pieces
-from gdbackends.descent.problem import Problem, prepare
+from gdbackends.descent.problem import Problem, ProblemOptions, prepare
 from gdbackends.descent.rates import LearningRate, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
-from gdbackends.descent.stopping import check_shapes, checked_tolerance, largest_loss, norm, note, verdict
+from gdbackends.descent.stopping import advice, check_shapes, checked_tolerance, largest_loss, norm, stop_reason
 from gdbackends.objectives import Array, LinearModel, Objective
 
 
@@ -62,7 +62,7 @@ def fit(
         InputError: a ValueError of one line; InputTypeError, also a TypeError, for a wrong type.
     """
     backend = get_backend(backend) if isinstance(backend, str) else backend
-    problem = prepare(X, y, backend, objective, batch_size, standardize, seed, theta0)
+    problem = prepare(X, y, backend, objective, ProblemOptions(batch_size, standardize, seed, theta0))
     return fit_prepared(problem, learning_rate, steps, tolerance, record_path=record_path, on_check=on_check)
 
 
@@ -77,21 +77,29 @@ def fit_prepared(
 ) -> Fit:
     """Fit a prepared problem; the arguments are those of `fit`."""
     rates = learning_rates(problem, learning_rate, steps)
-    fitted = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
-    end = problem.scaling.from_data_units(fitted.theta.astype(np.float64))
-    text = note(problem, end, fitted.stop, rates, automatic=isinstance(learning_rate, str))
-    row_loss = getattr(problem.objective, "row_loss", None)
-    return replace(fitted, note=text, plan=problem.plan, row_loss=row_loss, labels=problem.labels)
+    descended = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
+    return in_data_units(problem, descended, rates, automatic=isinstance(learning_rate, str))
 
 
-def check_settings(problem: Problem, learning_rate: LearningRate, steps: int, tolerance: float | None) -> None:
-    """Refuse what `fit_prepared` would refuse."""
-    learning_rates(problem, learning_rate, steps)
-    checked_tolerance(problem, tolerance)
+def in_data_units(problem: Problem, descended: Fit, rates: Array, automatic: bool) -> Fit:
+    """Return a descent of the problem as `fit` returns it: in the data's own units, and with advice."""
+
+    def convert(theta: Array) -> Array:
+        return problem.scaling.to_data_units(theta.astype(np.float64)).astype(problem.backend.dtype)
+
+    return replace(
+        descended,
+        theta=convert(descended.theta),
+        path=None if descended.path is None else convert(descended.path),
+        note=advice(problem, descended.theta.astype(np.float64), descended.stop, rates, automatic),
+        plan=problem.plan,
+        row_loss=problem.objective.row_loss if isinstance(problem.objective, LinearModel) else None,
+        labels=problem.labels,
+    )
 
 
 @dataclass(frozen=True)
-class Step:
+class GradientStep:
     """One step of gradient descent, the same for every framework: theta - rate * gradient."""
 
     value_and_grad: Callable[..., tuple[Array, Array]]
@@ -123,23 +131,23 @@ def descend(
     record_path: bool = False,
     on_check: Callable[[Check], None] | None = None,
 ) -> Fit:
-    """Make the steps of a prepared problem: the driver's loop. The arguments are those of `fit`."""
+    """Make the steps of a prepared problem, in its scaled coordinates; the arguments are those of `fit`."""
     backend, tolerance = problem.backend, checked_tolerance(problem, tolerance)
     value_and_grad = backend.value_and_grad(problem.objective)
-    step, theta, steps = Step(value_and_grad, record_path), backend.asarray(problem.theta0), 0
+    step, theta, steps = GradientStep(value_and_grad, record_path), backend.asarray(problem.theta0), 0
     columns: list[tuple[Array, ...]] = []
     checks: list[Check] = []
 
-    def look() -> Stop | None:
+    def check() -> Stop | None:
         loss, gradient = (backend.to_numpy(a) for a in value_and_grad(theta, *problem.data))
         check_shapes(loss, gradient, problem.theta0)
         checks.append(Check(steps, float(loss), norm(gradient)))
         if on_check is not None:
             on_check(checks[-1])
-        return verdict(problem, backend.to_numpy(theta), gradient, checks, tolerance)
+        return stop_reason(problem, backend.to_numpy(theta), gradient, checks, tolerance)
 
     with np.errstate(all="ignore"):  # NumPy alone would warn while it diverges
-        stop = look()
+        stop = check()
         limit = largest_loss(problem, checks[0].loss)
         for piece, checked in pieces(problem, rates):
             if stop is not None:
@@ -148,10 +156,10 @@ def descend(
             columns.append(outputs)
             steps += len(outputs[0])
             if (checked and (tolerance or on_check)) or stop is not None or steps == len(rates):
-                judged = look()
-                stop = stop or judged
+                reason = check()
+                stop = stop or reason
     losses, *before = (np.concatenate(column) for column in zip(*columns, strict=True)) if columns else [np.zeros(0)]
-    end = _in_data_units(problem, backend.to_numpy(theta))
+    end = backend.to_numpy(theta)
     return Fit(
         theta=end,
         loss=checks[-1].loss,
@@ -160,12 +168,12 @@ def descend(
         stop=stop or Stop.STEPS,
         gradient_norm=checks[-1].gradient_norm,
         learning_rate=float(rates[0]),
-        path=np.concatenate((*(_in_data_units(problem, b) for b in before), end[None])) if record_path else None,
+        path=np.concatenate((*before, end[None])) if record_path else None,
     )
 
 
 def _advance(
-    problem: Problem, step: Step, theta: Array, piece: Piece, limit: float
+    problem: Problem, step: GradientStep, theta: Array, piece: Piece, limit: float
 ) -> tuple[Array, tuple[Array, ...], Stop | None]:
     """Make a piece's steps; where a loss passes the limit, only those before it."""
     after, outputs = problem.backend.repeat(step, theta, piece, problem.data)
@@ -176,7 +184,3 @@ def _advance(
     if count == 0:
         return theta, tuple(output[:0] for output in outputs), Stop.DIVERGED
     return *problem.backend.repeat(step, theta, tuple(x[:count] for x in piece), problem.data), Stop.DIVERGED
-
-
-def _in_data_units(problem: Problem, theta: Array) -> Array:
-    return problem.scaling.to_data_units(theta.astype(np.float64)).astype(problem.backend.dtype)

@@ -10,15 +10,13 @@ import numpy as np
 
 from gdbackends.blocks import Parts
 from gdbackends.descent.problem import Problem
-from gdbackends.descent.spectrum import batch_curvature, is_curved, spectrum
+from gdbackends.descent.spectrum import batch_curvature, has_hessian_bound, spectrum
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import AbsoluteError, Array, LinearModel, Poisson, Quantile, SquaredError
+from gdbackends.objectives import Array, LinearModel, SquaredError
 from gdbackends.schedules import Schedule
 from gdbackends.streaming import over_rows
 
 LearningRate: TypeAlias = float | str | Schedule
-
-_KNOWN = (AbsoluteError, Quantile, Poisson)
 
 
 def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) -> Array:
@@ -62,29 +60,34 @@ def _automatic(problem: Problem, steps: int) -> Array:
     For batches: 1 / (L + l_min k / 2), L a bound on the curvature of every batch; it tends to the 2 / (l_min k) of
     Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), under which the start is forgotten as 1 / k^2, not 1 / k.
     """
-    if not is_curved(problem.objective):
+    ends = problem.spectrum
+    if ends is None:
         return _without_curvature(problem, steps)
-    ends = spectrum(problem.objective, problem.X, problem.theta0.size)
     if len(problem.batches) == 1:
         return np.broadcast_to(ends.rate_within(steps), (steps,))
+    assert has_hessian_bound(problem.objective)
     safe = batch_curvature(problem.objective, problem.X, min(problem.batches))
     return 1 / (safe + (ends.smallest or 0.0) / 2 * np.arange(steps))
 
 
 def _without_curvature(problem: Problem, steps: int) -> Array:
-    """Return c / sqrt(k + 1) where phi' jumps; for Poisson the constant 1 / L; refuse what nothing is known of.
+    """Return c / sqrt(k + 1) where phi' jumps; the constant 1 / L where the cost bounds the curvature (Poisson).
 
     The first step is Polyak's with the least cost taken as 0, c = cost / G^2, G >= |X^T phi'| / n a bound on the norm
     of the first subgradient; the root makes every c converge (Nesterov, Introductory Lectures on Convex Optimization,
     section 3.2.3).
+
+    Raises:
+        InputError: no rate is known for the objective.
     """
     objective = problem.objective
-    if not (isinstance(objective, LinearModel) and isinstance(objective.row_loss, _KNOWN)):
-        raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
-    if isinstance(objective.row_loss, Poisson):
+    if isinstance(objective, LinearModel) and objective.row_loss.sublevel_terms(np.ones(1)) is not None:
         if len(problem.batches) > 1:
-            raise InputError("learning_rate='auto' knows no rate for Poisson over batches; give a number or a schedule")
-        return np.broadcast_to(1 / poisson_curvature(problem), (steps,))
+            name = type(objective.row_loss).__name__
+            raise InputError(f"learning_rate='auto' knows no rate for {name} over batches; give a number or a schedule")
+        return np.broadcast_to(1 / sublevel_curvature(problem), (steps,))
+    if not (isinstance(objective, LinearModel) and objective.row_loss.jump):
+        raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
     scale = problem.y.size / objective.divisor(problem.y.size)  # of the cost over the mean
     squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature is 2 scale |X 1|^2 / n
     if len(problem.batches) > 1:
@@ -104,12 +107,11 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
     return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # what the penalty's curvature takes
 
 
-def poisson_curvature(problem: Problem) -> float:
-    """Return L, a bound on the Hessian of a Poisson objective wherever the cost is at most that of the start.
+def sublevel_curvature(problem: Problem) -> float:
+    """Return L, a bound on the Hessian wherever the cost is at most that of the start.
 
-    H = mean(e^z x x^T) <= M max|x|^2 where mean(e^z) <= M. For each c in (0, 1) the cost is at least c mean(e^z) plus
-    the mean of the least of (1 - c) e^z - y z, which is y - y log(y / (1 - c)): so cost(start) gives M. A descent over
-    all rows with a rate below 2 / L never leaves that region.
+    H = mean(phi'' x x^T) <= M max|x|^2, where mean(phi'') <= M on that sublevel set (`RowLoss.sublevel_curvature`). A
+    descent over all rows with a rate below 2 / L never leaves it.
     """
     objective = problem.objective
     assert isinstance(objective, LinearModel)
@@ -120,9 +122,7 @@ def poisson_curvature(problem: Problem) -> float:
         nonlocal widest
         X, y = X.astype(np.float64), y.astype(np.float64)
         widest = max(widest, float(squared.row_curvature(X).max()) / 2)
-        return plain.loss(theta, X, y), (y - y * np.log(np.where(y > 0, y, 1.0))).mean(), y.mean()
+        return plain.loss(theta, X, y), *(term.mean() for term in objective.row_loss.sublevel_terms(y) or ())
 
-    start, least, mean = (float(part) for part in over_rows(means, problem.X, problem.y))
-    c = np.linspace(0.01, 0.99, 99)
-    mass = float(((start - least - mean * np.log(1 - c)) / c).min())
-    return mass * widest + 2 * objective.l2
+    cost, *terms = (float(part) for part in over_rows(means, problem.X, problem.y))
+    return objective.row_loss.sublevel_curvature(cost, *terms) * widest + 2 * objective.l2

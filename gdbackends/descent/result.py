@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from gdbackends.arrays import checked_arrays, real_array
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array, RowLoss, row_loss, spelled
+from gdbackends.objectives import Array, RowLoss, format_loss, parse_loss
 
 
 class Stop(Enum):
@@ -85,7 +85,7 @@ class Fit:
             "dtype": str(self.theta.dtype),
             "coefficients": dict(zip(features, self.coef.tolist(), strict=True)),
             "intercept": self.intercept,
-            "objective": None if self.row_loss is None else spelled(self.row_loss),
+            "objective": None if self.row_loss is None else format_loss(self.row_loss),
             "labels": None if self.labels is None else list(self.labels),
             "loss": self.loss,
             "steps": self.steps,
@@ -115,7 +115,7 @@ class Fit:
                 stop=Stop[document["stop"]],
                 gradient_norm=float("nan"),
                 learning_rate=float(document["learning_rate"]),
-                row_loss=None if loss is None else row_loss(loss),
+                row_loss=None if loss is None else parse_loss(loss),
                 labels=None if labels is None else (str(labels[0]), str(labels[1])),
             )
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -134,7 +134,6 @@ class Fit:
         X, _ = checked_arrays(X, np.zeros(X.shape[:1]), copy=False)
         if X.shape[1] != self.theta.size - 1:
             raise InputError(f"X must have the {self.theta.size - 1} features of the fit, got {X.shape[1]}")
-        mean: Callable[[Array], Array] | None = getattr(self.row_loss, "mean", None)
         with np.errstate(over="ignore"):
             z = X.astype(self.theta.dtype) @ self.theta[:-1] + self.theta[-1]
-            return z if mean is None else mean(z)
+            return z if self.row_loss is None else self.row_loss.inverse_link(z)

@@ -22,7 +22,7 @@ _DENSE = 2000
 
 
 @runtime_checkable
-class Curved(Protocol):
+class HasHessianBound(Protocol):
     """An objective that knows its Hessian, or a bound on it."""
 
     def curvature(self, V: Array, X: Array) -> Array:
@@ -34,9 +34,9 @@ class Curved(Protocol):
         ...
 
 
-def is_curved(objective: object) -> TypeGuard[Curved]:
+def has_hessian_bound(objective: object) -> TypeGuard[HasHessianBound]:
     """Say whether the objective knows a bound on its Hessian that holds everywhere."""
-    return isinstance(objective, Curved) and getattr(objective, "smooth", True)
+    return isinstance(objective, HasHessianBound) and getattr(objective, "smooth", True)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def quadratic(objective: LinearModel, X: Array, y: Array, start: Array) -> Quadr
     return Quadratic(minimum, float(objective.loss(minimum, X, y)), values, vectors)
 
 
-def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
+def spectrum(objective: HasHessianBound, X: Array, parameters: int) -> Spectrum:
     """Return the spectrum of the objective's Hessian over X, in float64, for theta of that many parameters.
 
     An eigenvalue at or below parameters * eps * l_max counts as zero: it is what rounding leaves of one.
@@ -136,7 +136,7 @@ def spectrum(objective: Curved, X: Array, parameters: int) -> Spectrum:
     return Spectrum(largest, float(nonzero[0]), singular=nonzero.size < parameters)
 
 
-def _hessian(objective: Curved, X: Array, parameters: int) -> Array:
+def _hessian(objective: HasHessianBound, X: Array, parameters: int) -> Array:
     with np.errstate(all="ignore"):
         hessian = _product(objective, np.eye(parameters), X)
     if not np.isfinite(hessian).all():
@@ -144,7 +144,7 @@ def _hessian(objective: Curved, X: Array, parameters: int) -> Array:
     return hessian
 
 
-def batch_curvature(objective: Curved, X: Array, rows: int) -> float:
+def batch_curvature(objective: HasHessianBound, X: Array, rows: int) -> float:
     """Return a bound on l_max of every batch of that many rows: the mean of the largest row curvatures.
 
     The Hessian of a batch is the mean of its rows', and the norm of a mean is at most the mean of the norms.
@@ -155,12 +155,12 @@ def batch_curvature(objective: Curved, X: Array, rows: int) -> float:
     return float(largest.mean())
 
 
-def _product(objective: Curved, V: Array, X: Array) -> Array:
+def _product(objective: HasHessianBound, V: Array, X: Array) -> Array:
     """Return H V, a mean over rows as the objective is."""
     return over_rows(lambda block, _: (objective.curvature(V, np.asarray(block, np.float64)),), X, None)[0]
 
 
-def _power_iteration(objective: Curved, X: Array, parameters: int, steps: int = 200) -> float:
+def _power_iteration(objective: HasHessianBound, X: Array, parameters: int, steps: int = 200) -> float:
     """Return l_max, from below; a random start is orthogonal to no eigenvector."""
     v = np.random.default_rng(0).normal(size=(parameters, 1))
     largest = 0.0

@@ -11,9 +11,9 @@ import numpy as np
 
 from gdbackends.descent.problem import Problem
 from gdbackends.descent.result import Check, Stop
-from gdbackends.descent.spectrum import batch_curvature, is_curved, spectrum
+from gdbackends.descent.spectrum import batch_curvature, has_hessian_bound
 from gdbackends.errors import InputError
-from gdbackends.objectives import Array, LinearModel, Logistic, SquaredError
+from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, has_bound
 from gdbackends.streaming import row_blocks
 
@@ -26,12 +26,12 @@ def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
     tolerance = TOLERANCE[problem.backend.dtype] if tolerance is None else tolerance
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < inf:
         raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
-    return 0.0 if kinked(problem.objective) else float(tolerance)
+    return 0.0 if nonsmooth(problem.objective) else float(tolerance)
 
 
-def kinked(objective: object) -> bool:
+def nonsmooth(objective: object) -> bool:
     """Say whether the derivative of the row loss jumps."""
-    return getattr(getattr(objective, "row_loss", None), "jump", 0.0) > 0
+    return isinstance(objective, LinearModel) and objective.row_loss.jump > 0
 
 
 def check_shapes(loss: Array, gradient: Array, theta: Array) -> None:
@@ -62,7 +62,9 @@ def largest_loss(problem: Problem, first: float) -> float:
     return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), float(limits.max))
 
 
-def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float) -> Stop | None:
+def stop_reason(
+    problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float
+) -> Stop | None:
     """Judge the last check over all rows: theta and the gradient in NumPy; None means go on.
 
     The worst case of rounding grows with the rows, and in float32 soon exceeds gradients that still lead somewhere. So
@@ -83,11 +85,11 @@ def verdict(problem: Problem, theta: Array, gradient: Array, checks: Sequence[Ch
     return None
 
 
-def note(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bool) -> str:
+def advice(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bool) -> str:
     """Say what should be known of a fit that ended at theta, in the coordinates that were descended."""
     parts = [
         "" if automatic or stop not in (Stop.DIVERGED, Stop.STEPS) else _on_the_rate(problem, stop, rates),
-        "The derivative of this loss jumps, so the tolerance is ignored." if kinked(problem.objective) else "",
+        "The derivative of this loss jumps, so the tolerance is ignored." if nonsmooth(problem.objective) else "",
         "The data are separable: the coefficients grow without end; give a penalty (l2)."
         if stop is not Stop.DIVERGED and _separated(problem, theta)
         else "",
@@ -98,7 +100,7 @@ def note(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bo
 def _separated(problem: Problem, theta: Array) -> bool:
     """Say whether an unpenalised logistic fit has every row on its own side: then twice theta costs less, for ever."""
     objective = problem.objective
-    if not (isinstance(objective, LinearModel) and isinstance(objective.row_loss, Logistic) and not objective.l2):
+    if not (isinstance(objective, LinearModel) and objective.row_loss.target == "label" and not objective.l2):
         return False
     at = theta.astype(np.float64)
     with closing(row_blocks(problem.X, problem.y)) as blocks:
@@ -109,14 +111,14 @@ def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:
     """Say what to do, where the rate is to blame for how a fit ended."""
     rates = rates[:1] if rates.strides == (0,) else rates  # one rate for all steps takes no memory, however many
     largest = float(rates.max())
-    if not is_curved(problem.objective):
+    if problem.spectrum is None or not has_hessian_bound(problem.objective):
         return f"Try a learning rate below {largest:.6g}." if stop is Stop.DIVERGED else ""
     if len(problem.batches) > 1:
         stable = 2 / batch_curvature(problem.objective, problem.X, min(problem.batches))
         text = f"For these data every rate up to {stable:.6g} is stable for every batch; {largest:.6g} was used."
         return text if stop is Stop.DIVERGED else ""
-    stable = spectrum(problem.objective, problem.X, problem.theta0.size).largest_stable_rate
-    exact = isinstance(problem.objective, LinearModel) and isinstance(problem.objective.row_loss, SquaredError)
+    stable = problem.spectrum.largest_stable_rate
+    exact = isinstance(problem.objective, LinearModel) and problem.objective.row_loss.least_squares
     known = f"the largest stable rate is {stable:.6g}" if exact else f"every rate up to {stable:.6g} is stable"
     text = f"For these data {known}; {largest:.6g} was used."
     return text if stop is Stop.DIVERGED or (exact and float(rates.min()) > stable) else ""

@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.arrays import target_values
-from gdbackends.backends import Backend, Step
+from gdbackends.backends import Backend, Capabilities, StepFunction, capabilities
 from gdbackends.blocks import splits
 from gdbackends.errors import InputError
-from gdbackends.objectives import AbsoluteError, Array, Huber, LinearModel, Logistic, Objective, Poisson, Quantile
+from gdbackends.objectives import Array, Labels, LinearModel, Objective
 from gdbackends.streaming import (
     STREAMED,
     Rows,
@@ -23,10 +23,7 @@ from gdbackends.streaming import (
     mapped_rows,
     over_rows,
     quantile_of,
-    row_blocks,
 )
-
-Labels = tuple[str, str] | None
 
 _DRAWN = 1 << 23
 """Rows whose order is drawn anew each epoch: 16 bytes a row, 128 MB."""
@@ -35,7 +32,7 @@ _BATCH = 1 << 21
 
 
 @dataclass(frozen=True)
-class Streaming:
+class StreamingBackend(Capabilities):
     """A backend for Rows: theta and what is summed over blocks are in NumPy, the blocks on the backend inside.
 
     A step sends theta there, and its gradient back, where it sends all of X.
@@ -74,7 +71,7 @@ class Streaming:
         return np.array(array)
 
     def repeat(
-        self, step: Step, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+        self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Loop: a step reads the file."""
         outputs: list[tuple[Array, ...]] = []
@@ -101,13 +98,13 @@ class Streaming:
 
     def plan(self, rows: int, features: int) -> str:
         """Say how so many rows and features are walked through."""
-        plan: Callable[[int, int], str] | None = getattr(self.inner, "plan", None)
-        lying = "" if plan is None else f", {plan(self.block, features).partition(',')[0]}"
+        plan = capabilities(self.inner).plan(self.block, features)
+        lying = plan and f", {plan.partition(',')[0]}"
         cut = f"streamed in {-(-rows // self.block):,} blocks of {self.block:,} rows"
         return f"{'batches gathered from the file; all rows ' if self.gathered else ''}{cut}{lying}"
 
 
-def given_rows(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | None:
+def streamed_input(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | None:
     """Return what is to be streamed, if X is it, and what 0 and 1 of y stand for; None for what fits in memory."""
     labels: Labels = None
     mapped = cast(Any, X) if isinstance(X, np.memmap) else None
@@ -120,8 +117,9 @@ def given_rows(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | No
     elif mapped is not None and mapped.size > STREAMED:
         plain = isinstance(y, np.ndarray) and not isinstance(y, np.ma.MaskedArray)
         if not plain or getattr(y, "dtype", np.dtype(object)).kind not in "fiub":  # pyright: ignore
-            y, targets = target_values(y), getattr(getattr(objective, "row_loss", None), "targets", None)
-            y, labels = (y, None) if targets is None else targets(y)
+            y = target_values(y)
+            if isinstance(objective, LinearModel) and objective.row_loss.target != "real":
+                y, labels = objective.row_loss.encode(y)
         rows = mapped_rows(mapped, y)
     else:
         return None
@@ -132,27 +130,25 @@ def given_rows(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | No
     return rows, labels
 
 
-def coded(rows: Rows, summary: Summary, objective: Objective, labels: Labels) -> tuple[Rows, Labels]:
+def encode_rows(rows: Rows, summary: Summary, objective: Objective, labels: Labels) -> tuple[Rows, Labels]:
     """Return the rows with the target as the loss wants it, and what 0 and 1 stand for.
 
     Raises:
         InputError: the target does not suit the loss.
     """
-    loss: Any = getattr(objective, "row_loss", None)
-    if labels is not None or not hasattr(loss, "targets"):
+    if labels is not None or not isinstance(objective, LinearModel) or objective.row_loss.target == "real":
         return rows, labels
-    if isinstance(loss, Poisson):  # which refuses by the extremes
-        loss.targets(np.array([summary.low[-1], summary.high[-1]]))
+    loss = objective.row_loss
+    if loss.target == "count":  # refused by the extremes
+        loss.encode(np.array([summary.low[-1], summary.high[-1]]))
         return rows, None
-    if not isinstance(loss, Logistic):
-        raise InputError(f"the targets of {loss!r} are made of all of them at once; give X and y as arrays in memory")
     found = labels_of(rows)
     if found.size > 2:
         shown = ", ".join(repr(label) for label in found.tolist())
         raise InputError(
             f"the logistic loss needs a target of two labels, got more ({shown}, ...); choose the rows or the target"
         )
-    _, labels = loss.targets(found)
+    _, labels = loss.encode(found)
     return replace(rows, code=partial(_is, float(found[1]))), labels
 
 
@@ -176,15 +172,13 @@ def check_batches(rows: Rows, batch_size: int) -> None:
         )
 
 
-def constant_of(rows: Rows, objective: Objective) -> float:
+def constant_of_rows(rows: Rows, objective: Objective) -> float:
     """Return the prediction that costs least if it is the same for all rows, or nearly; 0 of a loss that has none."""
-    loss: Any = getattr(objective, "row_loss", None)
-    if not hasattr(loss, "constant"):
+    loss = objective.row_loss if isinstance(objective, LinearModel) else None
+    if loss is None or loss.statistic is None:
         return 0.0
-    if isinstance(loss, (AbsoluteError, Huber, Quantile)):
-        return quantile_of(rows, getattr(loss, "q", 0.5))
+    if loss.statistic != "mean":
+        return loss.constant(quantile_of(rows, loss.statistic))
     targets = replace(rows, source=rows.source.target_only())
-    if isinstance(loss, (Logistic, Poisson)):  # whose constant is that of the mean
-        (mean,) = over_rows(lambda X, y: (y.mean(),), targets, targets.targets)
-        return loss.constant(np.array([mean]))
-    return loss.constant(np.concatenate([y.copy() for _, y in row_blocks(targets, targets.targets)]))
+    (mean,) = over_rows(lambda X, y: (y.mean(),), targets, targets.targets)
+    return loss.constant(float(mean))

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gdbackends.backends import DTYPES, Surroundings, get_backend
+from gdbackends.backends import DTYPES, capabilities, get_backend
 from gdbackends.datasets import women
 from gdbackends.descent import fit
 from gdbackends.doctor.result import Device, Trial, in_one_line
@@ -17,7 +17,7 @@ from gdbackends.rounding import evaluate
 
 def examine(name: str) -> Trial:
     """Return what the backend of that name does on every device it sees."""
-    seen: Surroundings = getattr(get_backend(name), "surroundings", Surroundings)()
+    seen = capabilities(get_backend(name)).system_info()
     devices = tuple(_on_device(name, Device(*device)) for device in seen.devices)
     return Trial(name, devices, seen.threads, seen.library)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.arrays import real_array
-from gdbackends.backends import DTYPES, get_backend
+from gdbackends.backends import DTYPES, capabilities, get_backend
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.gradcheck.checked_function import Frameworks, Function, Subject, copied, numpy_losses
 from gdbackends.gradcheck.perturbation import noise
@@ -129,8 +129,8 @@ def rounding_bounds(
         with np.errstate(all="ignore"):
             at = [evaluate(objective, point, *subject.data, dtype) for point in points]
         return Values(np.array([e.loss_bound for e in at]), np.array([e.gradient_bound for e in at])), "closed"
-    by = {name: getattr(get_backend(name), "rounding", None) for name in voters}
-    name = next((name for name, rounding in by.items() if rounding is not None), next(iter(by)))
+    offered = {name: capabilities(get_backend(name)) for name in voters}
+    name = next((n for n, c in offered.items() if c.perturb_rounding(0.0, 0) is not None), next(iter(offered)))
     run = frameworks.run(name, "float64", direction)
 
     def values(points: Array, data: tuple[Array, ...]) -> Values:
@@ -139,11 +139,14 @@ def rounding_bounds(
             raise InputError(found)
         return found
 
-    def inputs_alone(step: float, seed: int) -> AbstractContextManager[None]:
+    def operations(step: float, seed: int) -> AbstractContextManager[Any]:
+        return offered[name].perturb_rounding(step, seed) or nullcontext()
+
+    def inputs_alone(step: float, seed: int) -> AbstractContextManager[Any]:
         return nullcontext()
 
     try:
-        found = noise(values, points, subject.data, dtype, seed, by[name] or inputs_alone)
+        found = noise(values, points, subject.data, dtype, seed, operations)
     except InputError:  # code that a framework runs, but not operation by operation
         found = noise(values, points, subject.data, dtype, seed, inputs_alone)
     return found, "estimated"

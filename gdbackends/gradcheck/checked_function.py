@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gdbackends.backends import Backend, check_installed, get_backend
+from gdbackends.backends import Backend, capabilities, check_installed, get_backend
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
@@ -141,7 +141,7 @@ def autodiff(subject: Subject, framework: str, dtype: str, direction: Array | No
                 prepared.append(prepare())
             backend, evaluate = prepared[0]
             placed = [backend.asarray(a) for a in data]
-            with getattr(backend, "defaults", nullcontext)():
+            with capabilities(backend).default_dtype():
                 pairs = [[backend.to_numpy(a) for a in evaluate(backend.asarray(point), *placed)] for point in points]
         except NotScalarError:
             raise

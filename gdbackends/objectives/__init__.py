@@ -4,15 +4,21 @@ Shapes, for the whole package: X is (n, d), n rows and d features; y is (n,); th
 weights w first and the intercept b last. Arrays may be of any library of the Python array API standard.
 """
 
-from gdbackends.objectives.glm_losses import Logistic, Poisson
-from gdbackends.objectives.linear import Array, Convention, LinearModel, LinearRegression, Objective
-from gdbackends.objectives.names import row_loss, spelled
+from gdbackends.objectives.linear import Convention, LinearModel, LinearRegression, Objective
 from gdbackends.objectives.row_losses import (
     AbsoluteError,
+    Array,
     Huber,
+    Labels,
+    LogCosh,
+    Logistic,
+    Poisson,
     Quantile,
     RowLoss,
     SquaredError,
+    format_loss,
+    loss_names,
+    parse_loss,
 )
 
 __all__ = [
@@ -20,14 +26,17 @@ __all__ = [
     "Array",
     "Convention",
     "Huber",
+    "Labels",
     "LinearModel",
     "LinearRegression",
+    "LogCosh",
     "Logistic",
     "Objective",
     "Poisson",
     "Quantile",
     "RowLoss",
     "SquaredError",
-    "row_loss",
-    "spelled",
+    "format_loss",
+    "loss_names",
+    "parse_loss",
 ]

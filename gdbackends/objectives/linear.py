@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from numbers import Real
-from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from gdbackends.errors import InputError, InputTypeError
-from gdbackends.objectives.row_losses import Array, RowLoss, SquaredError
+from gdbackends.errors import InputError
+from gdbackends.objectives.row_losses import Array, RowLoss, SquaredError, as_row_loss, sum_of
 
 Convention: TypeAlias = Literal["mean", "half", "sum"]
 
@@ -34,6 +34,24 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a prepared linear model sees its data; it changes the speed, not the mathematics.
+
+    Attributes:
+        total: the rows (the weight) of the whole, of which X may be a part; None if X is the whole. In the convention
+            "sum" the value of a part is `total` times its mean, so that the row-weighted mean of the parts is the value
+            of the whole in every convention.
+        ones: whether X holds the column of ones as its last, (n, d + 1); then z = X theta, one product.
+        rows_first: whether to write the product as X w, for data that are contiguous by rows, or as w X^T, for data
+            that are contiguous by features.
+    """
+
+    total: float | None = None
+    ones: bool = False
+    rows_first: bool = False
+
+
+@dataclass(frozen=True)
 class LinearModel:
     """The mean of a row loss over the predictions z = X w + b, plus `l2 * w.w`.
 
@@ -41,16 +59,14 @@ class LinearModel:
     (X^T phi' / n, sum(phi') / n): with a column of ones in X for the intercept, X^T phi' / n.
 
     Attributes:
-        convention: "mean" (1/n), "half" (1/2n, so that the factor 2 of the power rule goes away) or "sum"
-            (n times the mean). The penalty is the same in all three.
-        l2: the weight of the penalty w.w, which never touches the intercept.
-        row_loss: the loss of one row.
-        total: "sum" only: the rows (the weight) of the whole, where X is a part of it; None means X is the
-            whole. A part's value is `total` times its mean, so that the row-weighted mean of the parts
-            is the value of the whole in every convention.
-        ones: X already holds the column of ones as its last, (n, d + 1); then z = X theta, one product.
-        rows_first: spell the product X w, as data whose rows lie together want it; not w X^T, as JAX wants it where
-            features lie together. It changes the speed alone.
+        convention: "mean" (1/n), "half" (1/2n, which cancels the factor 2 of the power rule) or "sum" (n times the
+            mean). The penalty is the same in all three.
+        l2: the weight of the penalty w.w, which does not include the intercept.
+        row_loss: the loss of one row, a RowLoss or any object with `value` and `derivative`.
+
+    Raises:
+        InputError: an unknown convention, or an l2 that is not a finite number of at least 0.
+        InputTypeError: a row loss without a value or a derivative.
 
     >>> import numpy as np
     >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0])
@@ -64,26 +80,22 @@ class LinearModel:
     convention: Convention = "mean"
     l2: float = 0.0
     row_loss: RowLoss = field(default_factory=SquaredError)
-    total: float | None = None
-    ones: bool = False
-    rows_first: bool = False
+
+    layout: ClassVar[Layout] = Layout()
 
     def __post_init__(self) -> None:
-        """Refuse an unknown convention, a penalty that is no number >= 0, a row loss that is none."""
+        """Check the fields."""
         if self.convention not in ("mean", "half", "sum"):
             raise InputError(f"convention must be 'mean', 'half' or 'sum', got {self.convention!r}")
         if not isinstance(self.l2, Real) or not (isfinite(self.l2) and self.l2 >= 0):
             raise InputError(f"l2 must be a finite number of at least 0, got {self.l2!r}")
-        if self.total is not None and not self.total > 0:
-            raise InputError(f"total must be a positive number of rows, got {self.total!r}")
-        if not (hasattr(self.row_loss, "value") and hasattr(self.row_loss, "derivative")):
-            raise InputTypeError(f"row_loss must have a value and a derivative, got {self.row_loss!r}")
-        if isinstance(self.l2, np.generic):  # a NumPy float64 would make float32 into float64
+        object.__setattr__(self, "row_loss", as_row_loss(self.row_loss))
+        if isinstance(self.l2, np.generic):  # a NumPy float64 would promote float32 to float64
             object.__setattr__(self, "l2", self.l2.item())
 
     def predict(self, theta: Array, X: Array) -> Array:
         """Return z = X w + b, of shape (n,)."""
-        return self._product(theta, X) if self.ones else self._product(theta[:-1], X) + theta[-1]
+        return self._product(theta, X) if self.layout.ones else self._product(theta[:-1], X) + theta[-1]
 
     def loss(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> Array:
         """Return the scalar cost; `weights` (n,), >= 0, make it the row-weighted mean."""
@@ -98,26 +110,27 @@ class LinearModel:
     def value_and_grad(self, theta: Array, X: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """Return the cost and its gradient, with the prediction computed once."""
         z, scale = self._predict_rows(theta, X, y), self._row_scale(y, weights)
-        both: Any = getattr(self.row_loss, "total_and_derivative", None) if weights is None else None
-        if both is None:
-            value, slope = self._total(z, y, weights), self._slope(z, y, weights)
+        if weights is None:
+            value, slope = self.row_loss.total_and_derivative(z, y)
         else:
-            value, slope = both(z, y)
+            value, slope = self._total(z, y, weights), self._slope(z, y, weights)
         return self._penalised(scale * value, theta), self._gradient(slope, theta, X, scale)
 
     def prepare(self, X: Array, *, ones: bool = True, rows_first: bool = False) -> tuple[LinearModel, Array]:
-        """Return the same objective, able to be run on parts of X (NumPy), and X, with its column of ones or without.
+        """Return the model as it runs on X and on parts of X, and X (NumPy), with its column of ones if `ones`.
 
         One product with a column of ones takes 0.7 of the time of a product and an intercept (100 x 1, NumPy
         and PyTorch), and memory for one more feature.
         """
-        total = float(X.shape[0]) if self.total is None else self.total
-        objective = replace(self, total=total, ones=ones, rows_first=rows_first)
-        return objective, self.design(X) if ones else X
+        return self.prepare_rows(X.shape[0], ones=ones, rows_first=rows_first), self.design(X) if ones else X
+
+    def prepare_rows(self, rows: int, *, ones: bool = True, rows_first: bool = False) -> LinearModel:
+        """Return the model as it runs on parts of so many rows."""
+        return PreparedModel(self.convention, self.l2, self.row_loss, Layout(float(rows), ones, rows_first))
 
     def design(self, X: Array) -> Array:
         """Return X (NumPy) with its column of ones."""
-        return X if self.ones else np.concatenate((X, np.ones((X.shape[0], 1), X.dtype)), axis=1)
+        return X if self.layout.ones else np.concatenate((X, np.ones((X.shape[0], 1), X.dtype)), axis=1)
 
     def curvature(self, V: Array, X: Array) -> Array:
         """Return H V for V of shape (d + 1, m): H bounds the Hessian, and is it where phi' is linear.
@@ -139,7 +152,7 @@ class LinearModel:
     @property
     def splits(self) -> bool:
         """Whether the row-weighted mean of the values over parts of the rows is the value over all."""
-        return self.convention != "sum" or self.total is not None
+        return self.convention != "sum" or self.layout.total is not None
 
     @property
     def smooth(self) -> bool:
@@ -151,7 +164,7 @@ class LinearModel:
 
         Linear least squares by orthogonal factorisation, the penalty as further rows: it does not descend.
         """
-        if not isinstance(self.row_loss, SquaredError):
+        if not self.row_loss.least_squares:
             raise InputError(f"only squared errors have a closed minimum, got {self.row_loss!r}; use fit")
         design = self.design(np.asarray(X, np.float64))
         penalty = np.sqrt(self.l2 * self.divisor(X.shape[0])) * np.eye(design.shape[1])[:-1]
@@ -167,7 +180,7 @@ class LinearModel:
     def divisor(self, weight: Any) -> Any:
         """Return what divides a sum over rows (over that weight) to make the cost."""
         if self.convention == "sum":
-            return weight / (weight if self.total is None else self.total)
+            return weight / (weight if self.layout.total is None else self.layout.total)
         return weight if self.convention == "mean" else 2 * weight
 
     def _predict_rows(self, theta: Array, X: Array, y: Array) -> Array:
@@ -178,11 +191,7 @@ class LinearModel:
 
     def _total(self, z: Array, y: Array, weights: Array | None) -> Array:
         """Return the (weighted) sum of phi over rows."""
-        total: Any = getattr(self.row_loss, "total", None) if weights is None else None
-        if total is not None:
-            return total(z, y)
-        phi = self.row_loss.value(z, y)
-        return _sum(phi if weights is None else weights * phi)
+        return self.row_loss.total(z, y) if weights is None else sum_of(weights * self.row_loss.value(z, y))
 
     def _slope(self, z: Array, y: Array, weights: Array | None) -> Array:
         slope = self.row_loss.derivative(z, y)
@@ -202,24 +211,26 @@ class LinearModel:
         """Return X w. PyTorch's own method takes 77 us of a step's 97 (100 x 1); XLA reads feature-major data so."""
         if hasattr(X, "mv"):
             return X.mv(w)
-        return X @ w if self.rows_first else w @ X.T
+        return X @ w if self.layout.rows_first else w @ X.T
 
     def _pull_back(self, slope: Array, X: Array) -> Array:
         """Return X^T slope, the chain rule through `predict`."""
-        if self.ones:
+        if self.layout.ones:
             return slope @ X
         xp = array_namespace(slope)
         return xp.concat((slope @ X, xp.sum(slope, keepdims=True)))
 
     def _row_scale(self, y: Array, weights: Array | None) -> Any:
         """Return what multiplies a sum over rows: dividing took PyTorch 104 us a step, not 93."""
-        return 1 / self.divisor(y.shape[0] if weights is None else _sum(weights))
+        return 1 / self.divisor(y.shape[0] if weights is None else sum_of(weights))
+
+
+@dataclass(frozen=True)
+class PreparedModel(LinearModel):
+    """A linear model with the layout of its data, as `LinearModel.prepare` returns it."""
+
+    layout: Layout = LinearModel.layout  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 LinearRegression = LinearModel
-"""The linear model of squared errors, which is what the defaults of `LinearModel` are."""
-
-
-def _sum(array: Array) -> Array:
-    """Return the sum by the array's method where it has one: NumPy's takes 1.0 us of a step's 9, its function 2.2."""
-    return array.sum() if hasattr(array, "sum") else array_namespace(array).sum(array)
+"""The linear model of squared errors, which is the default of `LinearModel`."""

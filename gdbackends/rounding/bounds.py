@@ -10,23 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
 from gdbackends.blocks import spans
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.objectives import (
-    AbsoluteError,
-    Array,
-    Huber,
-    LinearModel,
-    Logistic,
-    Poisson,
-    Quantile,
-    RowLoss,
-    SquaredError,
-)
+from gdbackends.objectives import Array, LinearModel, RowLoss
 from gdbackends.streaming import row_blocks
 
 _WIDEN = 1.01
@@ -62,7 +53,7 @@ class Evaluation:
 
 def has_bound(objective: object) -> bool:
     """Say whether `evaluate` knows the rounding of this objective."""
-    return isinstance(objective, LinearModel) and type(objective.row_loss) in _OPERATIONS
+    return isinstance(objective, LinearModel) and isfinite(objective.row_loss.operations)
 
 
 class RowBounds(NamedTuple):
@@ -73,31 +64,21 @@ class RowBounds(NamedTuple):
     steepest: Array
 
 
-_OPERATIONS: dict[type, int] = {SquaredError: 0, AbsoluteError: 1, Huber: 3, Quantile: 4, Logistic: 8, Poisson: 8}
-"""The roundings of phi and phi' themselves, those of r and of r * r apart; an exponential counts as 8."""
-
-
 def row_bounds(loss: RowLoss, z: Array, y: Array, error: Array, reach: Array, u: float) -> RowBounds:
     """Bound phi and phi' computed at a prediction within `error` of one that is within `reach` of z.
 
     With e = error + u |r|, K the Lipschitz constant of phi' and c u its own roundings: phi' errs by K e + c u |phi'|,
-    phi by |phi'| e + K/2 e^2 + c u phi. e^z has no Lipschitz constant, but one on the interval in question. Where a
-    residual is so small that its sign may be computed wrongly, phi' errs by its jump. Autodiff finds the logistic
-    function as e^(m - log(1 + e^m)), which costs u |m| more.
+    and phi by |phi'| e + K/2 e^2 + c u phi. Where a residual is so small that its sign may be computed wrongly, phi'
+    errs by its jump. `RowLoss.rounding_terms` gives what differs between the losses.
     """
-    phi, slope, own = np.abs(loss.value(z, y)), np.abs(loss.derivative(z, y)), _OPERATIONS[type(loss)] * u
-    K, jump = loss.lipschitz, getattr(loss, "jump", 0.0)
-    if isinstance(loss, Logistic):
-        own = own + 2 * u * (np.abs(z) + reach)
-    elif isinstance(loss, Poisson):
-        K = np.minimum(np.exp(z + reach + error), np.finfo(np.float64).max)
-        phi, slope = phi + 2 * np.abs(y * z), slope + 2 * y  # e^z - y may cancel: of both parts, not of the difference
-    else:
-        error = error + u * (np.abs(z - y) + reach)
-    if jump:
-        return RowBounds(jump * error + own * phi, jump * (np.abs(z - y) <= error + reach) + own * jump, slope + jump)
+    phi, slope, K, roundings, error = loss.rounding_terms(z, y, error, reach, u)
+    if jump := loss.jump:
+        sign_unsure = np.abs(z - y) <= error + reach
+        return RowBounds(jump * error + roundings * phi, jump * sign_unsure + roundings * jump, slope + jump)
     steepest = slope + K * (reach + error)
-    return RowBounds(slope * error + K / 2 * error * error + own * phi, K * error + own * steepest, steepest)
+    return RowBounds(
+        slope * error + K / 2 * error * error + roundings * phi, K * error + roundings * steepest, steepest
+    )
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from gdbackends.errors import InputTypeError
-from gdbackends.objectives import Array, LinearModel, SquaredError
+from gdbackends.objectives import Array, LinearModel
 
 
 def exact_value_and_grad(objective: object, theta: Array, X: Array, y: Array) -> tuple[Fraction, tuple[Fraction, ...]]:
@@ -26,7 +26,7 @@ def exact_value_and_grad(objective: object, theta: Array, X: Array, y: Array) ->
     Raises:
         InputTypeError: another objective.
     """
-    if not (isinstance(objective, LinearModel) and isinstance(objective.row_loss, SquaredError)):
+    if not (isinstance(objective, LinearModel) and objective.row_loss.least_squares):
         raise InputTypeError(f"no exact reference is known for {objective!r}; use LinearModel with squared errors")
     rows = y.shape[0]
     design = objective.design(X)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdbackends.backends import get_backend
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Problem, prepare
+from gdbackends.descent import Problem, ProblemOptions, prepare
 from gdbackends.descent.spectrum import Quadratic, Spectrum, quadratic, spectrum
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearModel
@@ -138,7 +138,7 @@ def _view(way: Way, X: Array, y: Array) -> View:
         "centred": Scaling(standardised.center, np.ones(1)),
         "standardised": standardised,
     }[way]
-    problem = prepare(scaling.apply(X), y, get_backend("numpy"), standardize=False)
+    problem = prepare(scaling.apply(X), y, get_backend("numpy"), options=ProblemOptions(standardize=False))
     assert isinstance(problem.objective, LinearModel)
     ends = spectrum(problem.objective, problem.X, 2)
     return View(

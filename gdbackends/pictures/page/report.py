@@ -22,7 +22,7 @@ from gdbackends.pictures.page.packing import packed
 from gdbackends.pictures.page.table import rows_table
 from gdbackends.pictures.page.text import File, environment, failures, fastest, names, verdict
 from gdbackends.pictures.page.winners import Winners, winners
-from gdbackends.pictures.results.rows import Group, groups, rows_of
+from gdbackends.pictures.results.rows import Group, as_matrix, groups
 from gdbackends.pictures.results.scales import Look, look
 
 _FOLDER = Path(__file__).parent
@@ -79,7 +79,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     if not results:
         raise InputError("a page needs a file of results, got none; gdbackends bench makes one")
     called = names([each.path for each in results])
-    files = [File(name, each, rows_of(each)) for name, each in zip(called, results, strict=True)]
+    files = [File(name, each, as_matrix(each)) for name, each in zip(called, results, strict=True)]
     shown = look([row for file in files for row in file.rows])
     since = {file.name: changes(files[0].results, file.results) for file in files[1:]}
     choices = _choices(files, shown, since)

@@ -36,7 +36,7 @@ class Group(NamedTuple):
         return f"{self.work}, {self.objective} loss, {self.dtype}"
 
 
-def rows_of(table: Table) -> list[Row]:
+def as_matrix(table: Table) -> list[Row]:
     """Return the rows, those of results too.
 
     Raises:
