@@ -9,14 +9,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from corpus_cases import Case, installed_frameworks
+from corpus_cases import Reference, installed_frameworks
 from corpus_linear import Problem
 from corpus_problems import TURNED, draw
 from corpus_spellings import Array, Gradient
 
 from gdbackends.errors import InputError
-from gdbackends.gradcheck.arguments import prepare_subject, probe_points_near
-from gdbackends.gradcheck.checked_function import Frameworks
+from gdbackends.gradcheck.checked_function import AutodiffRunners, prepare_arguments, probe_points_near
 from gdbackends.gradcheck.checking import check_subject
 from gdbackends.gradcheck.report import GradientReport
 
@@ -25,7 +24,7 @@ from gdbackends.gradcheck.report import GradientReport
 class Outcome:
     """A case and what the check said of it; `hidden`: the mistake is smaller than what the report says it could see."""
 
-    case: Case
+    case: Reference
     report: GradientReport
     seconds: float
     hidden: bool
@@ -58,13 +57,13 @@ class Runner:
     def __init__(self, kept: list[Problem], backends: tuple[str, ...] | None = None) -> None:
         self.names = backends or installed_frameworks()
         problems = (*kept, *TURNED)
-        self.kept = {p: Frameworks(self._subject(p, p.gradient, *self._first(p))[0], self.names) for p in problems}
+        self.kept = {p: AutodiffRunners(self._subject(p, p.gradient, *self._first(p))[0], self.names) for p in problems}
 
     def _first(self, p: Problem) -> tuple[Array, tuple[Array, Array]]:
         return draw(p, np.random.default_rng(0), tame=True)
 
     def _subject(self, p: Problem, hand: Gradient, theta: Array, data: tuple[Array, Array]) -> Any:
-        return prepare_subject(p.loss, hand, theta, data, p.params, None, "float64", 0)
+        return prepare_arguments(p.loss, hand, theta, data, p.params, None, "float64", 0)
 
     def autodiff(self, p: Problem, name: str) -> Gradient:
         """Return the gradient by a framework, in the dtype of theta."""
@@ -75,7 +74,7 @@ class Runner:
 
         return hand
 
-    def run(self, case: Case, dtype: str = "float64") -> Outcome | None:
+    def run(self, case: Reference, dtype: str = "float64") -> Outcome | None:
         """Check one; None where it cannot be asked (the loss overflows)."""
         subject, start, names = self._subject(case.problem, case.hand, case.theta, case.data)
         frameworks = self.kept[case.problem]
@@ -89,7 +88,7 @@ class Runner:
         seconds = perf_counter() - before
         return Outcome(case, report, seconds, report.verdict != "fail" and self._hidden(case, subject, start, report))
 
-    def _hidden(self, case: Case, subject: Any, start: Array, report: GradientReport) -> bool:
+    def _hidden(self, case: Reference, subject: Any, start: Array, report: GradientReport) -> bool:
         """Say whether no component is wrong, at any point, by as much as the report says would have been seen."""
         if case.passes:
             return False
@@ -105,7 +104,7 @@ class Runner:
 
 
 def run(
-    cases: Iterator[Case], count: int, runner: Runner, dtypes: tuple[str, ...] = ("float64",), told: int = 0
+    cases: Iterator[Reference], count: int, runner: Runner, dtypes: tuple[str, ...] = ("float64",), told: int = 0
 ) -> list[Outcome]:
     """Run that many cases, the dtypes in turn; fewer if interrupted. After every `told` ones a line of progress."""
     done: list[Outcome] = []
@@ -147,4 +146,4 @@ class Summary:
     @property
     def alarms(self) -> list[Outcome]:
         """Right gradients that failed, and valid subgradients."""
-        return [o for o in (*self.right, *self.wrong) if o.case.passes and o.report.verdict == "fail"]
+        return [o for o in (*self.autodiff, *self.wrong) if o.case.passes and o.report.verdict == "fail"]

@@ -261,7 +261,10 @@ def test_labels_and_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cubic", "the loss must be one of squared, absolute, huber, quantile, logcosh, logistic, poisson, got 'cubic'"),
+        (
+            "cubic",
+            "the loss must be one of squared, absolute, huber, quantile, logcosh, logistic, poisson, got 'cubic'",
+        ),
         ("", "the loss must be one of"),
         ("huber:", "the huber loss takes a number, got 'huber:'; write huber:0.5"),
         ("huber:wide", "the huber loss takes a number"),

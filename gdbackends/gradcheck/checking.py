@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 
 from gdbackends.errors import InputError
-from gdbackends.gradcheck.arguments import prepare_subject, probe_points_near, rounding_bounds
-from gdbackends.gradcheck.case import Case
-from gdbackends.gradcheck.checked_function import Frameworks, Function, Subject
-from gdbackends.gradcheck.evidence import some_components_of
-from gdbackends.gradcheck.hessian import check_second
+from gdbackends.gradcheck.allowance import rounding_bounds
+from gdbackends.gradcheck.checked_function import (
+    AutodiffRunners,
+    CheckedFunction,
+    Function,
+    prepare_arguments,
+    probe_points_near,
+)
+from gdbackends.gradcheck.evidence import Reference, component_list
+from gdbackends.gradcheck.hessian import check_hessian
 from gdbackends.gradcheck.report import GradientReport
 from gdbackends.gradcheck.side_effects import hand_values
 from gdbackends.gradcheck.verdict import judge
@@ -44,7 +49,7 @@ def check_gradient(
         gradient: gradient(theta, *data, **params), on NumPy arrays, of theta's shape.
         theta: the parameters, of any shape. The check is made there and at random points near it.
         *data: arrays of any shapes; integers stay integers.
-        backends: the frameworks that differentiate the loss.
+        backends: the runners that differentiate the loss.
         hessian: hessian(theta, *data, **params), of theta's shape twice, or (d, d); checked where the gradient passes.
         hvp: hvp(theta, v, *data, **params), the Hessian times v, of theta's shape; checked likewise.
         params: hyper-parameters, passed by name, and offered to the diagnosis.
@@ -56,17 +61,17 @@ def check_gradient(
     Raises:
         InputError: an argument cannot be used, the loss is no real scalar, or no framework can run it.
     """
-    subject, start, named = prepare_subject(loss, gradient, theta, data, params, names, dtype, seed)
+    checked, start, named = prepare_arguments(loss, gradient, theta, data, params, names, dtype, seed)
     if isinstance(sensitivity, bool) or not isinstance(sensitivity, Real) or not sensitivity > 0:
         raise InputError(f"sensitivity must be a number above 0, got {sensitivity!r}")
-    frameworks = Frameworks(subject, backends)
-    report = check_subject(subject, start, frameworks, named, dtype, sensitivity, seed)
+    runners = AutodiffRunners(checked, backends)
+    report = check_subject(checked, start, runners, named, dtype, sensitivity, seed)
     for what, function in (("hessian", hessian), ("hvp", hvp)):
         if function is not None and report.verdict == "pass":
-            points = probe_points_near(subject, start, frameworks, seed)
-            second = check_second(what, function, subject, points, frameworks, named, sensitivity, seed)
+            points = probe_points_near(checked, start, runners, seed)
+            second = check_hessian(what, function, checked, points, runners, named, sensitivity, seed)
             report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
-    options = {"backends": frameworks.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
+    options = {"backends": runners.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
     return replace(report, again=_in_python(loss, gradient, {"params": params} if params else {}, options))
 
 
@@ -80,76 +85,81 @@ def _in_python(loss: Any, gradient: Any, params: Mapping[str, Any], options: Map
 
 @np.errstate(all="ignore")  # a gradient of NaN, or an allowance near the smallest number, is judged and not warned of
 def check_subject(
-    subject: Subject,
+    checked: CheckedFunction,
     start: Array,
-    frameworks: Frameworks,
+    runners: AutodiffRunners,
     names: tuple[str, ...],
     dtype: str = "float64",
     sensitivity: float = VISIBLE,
     seed: int = 0,
 ) -> GradientReport:
-    """Check a prepared subject at a flat theta; the same frameworks serve every subject with that loss and shapes."""
-    points = probe_points_near(subject, start, frameworks, seed)
-    found = {name: frameworks.run(name, "float64")(points, subject.data) for name in frameworks.names}
-    voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+    """Check a prepared checked at a flat theta; the same runners serve every checked with that loss and shapes."""
+    points = probe_points_near(checked, start, runners, seed)
+    found = {name: runners.run(name, "float64")(points, checked.data) for name in runners.names}
+    by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
-    _some_voter(voters, unsupported, "")
-    bounds = rounding_bounds(subject, frameworks, voters, points, "float64", seed)
-    case = Case(subject, points, voters, *bounds, names, frameworks.run(list(voters)[-1], "float64"))
-    report = judge(case, *hand_values(subject, points), sensitivity, seed, unsupported)
+    _some_voter(by_framework, unsupported, "")
+    bounds = rounding_bounds(checked, runners, by_framework, points, "float64", seed)
+    reference = Reference(checked, points, by_framework, *bounds, names, runners.run(list(by_framework)[-1], "float64"))
+    report = judge(reference, *hand_values(checked, points), sensitivity, seed, unsupported)
     if dtype == "float64" or report.verdict != "pass":
         return report
-    return _in_float32(case, report, frameworks, seed)
+    return _in_float32(reference, report, runners, seed)
 
 
-def _in_float32(case: Case, report: GradientReport, frameworks: Frameworks, seed: int) -> GradientReport:
+def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffRunners, seed: int) -> GradientReport:
     """Judge the same in float32, as float64 has passed and shows how small an error would be seen."""
-    points = case.points.astype(np.float32).astype(np.float64)
-    rounded = tuple(a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in case.subject.data)
-    subject = replace(case.subject, data=rounded)
-    found = {name: frameworks.run(name, "float32")(points, rounded) for name in case.voters}
-    voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+    points = reference.points.astype(np.float32).astype(np.float64)
+    rounded = tuple(
+        a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in reference.checked.data
+    )
+    checked = replace(reference.checked, data=rounded)
+    found = {name: runners.run(name, "float32")(points, rounded) for name in reference.by_framework}
+    by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
     dropped = {name: f"in float32: {why}" for name, why in found.items() if isinstance(why, str)}
     unsupported = {**report.unsupported, **dropped}
-    _some_voter(voters, unsupported, " in float32")
-    inside = _in_range(voters, rounded)
-    points, voters = points[inside], {name: Values(v.losses[inside], v.gradients[inside]) for name, v in voters.items()}
-    bounds = rounding_bounds(subject, frameworks, voters, points, "float32", seed)
-    narrow = Case(subject, points, voters, *bounds, case.names, case.run, dtype="float32")
-    judged = judge(narrow, *hand_values(subject, points, "float32"), np.inf, seed, unsupported)
-    if judged.verdict == "pass" and (lost := _underflown(case, narrow)).any():
-        text = f"float32 holds nothing of {some_components_of(case.names, lost)}, which is 0 there at every point"
+    _some_voter(by_framework, unsupported, " in float32")
+    inside = _in_range(by_framework, rounded)
+    points, by_framework = (
+        points[inside],
+        {name: Values(v.losses[inside], v.gradients[inside]) for name, v in by_framework.items()},
+    )
+    bounds = rounding_bounds(checked, runners, by_framework, points, "float32", seed)
+    narrow = Reference(checked, points, by_framework, *bounds, reference.names, reference.run, dtype="float32")
+    judged = judge(narrow, *hand_values(checked, points, "float32"), np.inf, seed, unsupported)
+    if judged.verdict == "pass" and (lost := _underflown(reference, narrow)).any():
+        text = f"float32 holds nothing of {component_list(reference.names, lost)}, which is 0 there at every point"
         judged = replace(judged, verdict="inconclusive", sentence=f"INCONCLUSIVE: {text}; check it in float64.")
     return replace(judged, witness=report.witness if judged.verdict == "pass" else None)
 
 
-def _some_voter(voters: Mapping[str, Values], unsupported: Mapping[str, str], where: str) -> None:
+def _some_voter(by_framework: Mapping[str, Values], unsupported: Mapping[str, str], where: str) -> None:
     """Refuse a loss that no framework can run."""
-    if not voters:
+    if not by_framework:
         reasons = "; ".join(f"{name}: {why}" for name, why in unsupported.items())
         raise InputError(
             f"no framework can differentiate the loss{where} ({reasons}); give one loss for each framework"
         )
 
 
-def _underflown(case: Case, narrow: Case) -> Array:
+def _underflown(reference: Reference, narrow: Reference) -> Array:
     """Say of which components float32 shows nothing where float64 shows a number, (d,): of zeros any gradient is right.
 
     If the losses themselves are lost, that is all of them.
     """
     smallest = float(np.finfo(np.float32).smallest_normal)
-    lost = (np.abs(narrow.right) < smallest).all(0) & (np.abs(case.right) > case.allowed).any(0)
-    losses, wide = (np.abs(next(iter(c.voters.values())).losses) for c in (narrow, case))
-    return lost | bool((losses < smallest).all() and (wide > 2 * case.bounds.losses).any())
+    lost = (np.abs(narrow.autodiff) < smallest).all(0) & (np.abs(reference.autodiff) > reference.allowed).any(0)
+    losses, wide = (np.abs(next(iter(c.by_framework.values())).losses) for c in (narrow, reference))
+    return lost | bool((losses < smallest).all() and (wide > 2 * reference.bounds.losses).any())
 
 
-def _in_range(voters: Mapping[str, Values], data: Sequence[Array]) -> Array:
+def _in_range(by_framework: Mapping[str, Values], data: Sequence[Array]) -> Array:
     """Say at which points float32 holds the losses and gradients, (m,): at random ones it need not, so they are left.
 
     There the sums must be held too that a mean divides, perhaps only at its end.
     """
     largest = float(np.finfo(np.float32).max) / max((a.shape[0] for a in data if a.ndim), default=1)
-    found = [np.column_stack((v.losses, v.gradients)) for v in voters.values()]
+    found = [np.column_stack((v.losses, v.gradients)) for v in by_framework.values()]
     inside = np.all([(np.abs(a) < largest).all(1) for a in found], axis=0)
     if not all(np.isfinite(a[0]).all() for a in found):
         raise InputError("the loss or its gradient is not finite in float32 at the theta given; check it in float64")

@@ -47,7 +47,7 @@ def row_left_out(e: Evidence) -> Iterator[Cause]:
         for shift in (0,) if X.shape[1] == width else (0, 1):  # the intercept last or first
             for factor in (1.0, n / (n - 1), n / (n + 1)) if n > 1 else (1.0,):
                 for penalty in penalties if factor != 1 else (None,):
-                    found = _explains(e, X, shift, e.hand - factor * e.right, penalty)
+                    found = _explains(e, X, shift, e.hand - factor * e.autodiff, penalty)
                     if found is not None:
                         yield _cause(*found, factor)
                         return
@@ -129,16 +129,16 @@ def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
     n = e.rows
     if n is None or not 2 <= n <= _RUN_ROWS or e.points.shape[1] < 2:
         return None
-    wanted = (e.hand - e.right) / e.tolerance
+    wanted = (e.hand - e.autodiff) / e.tolerance
     first = _of_rows(e, run, range(n), slice(0, 1))
     if first is None:
         return None
     for shift in (0.0, 1.0):
-        near = np.argsort(_left_by_one(first - shift * e.right[:1], wanted[:1], e.tolerance[:1]))[:8]
+        near = np.argsort(_left_by_one(first - shift * e.autodiff[:1], wanted[:1], e.tolerance[:1]))[:8]
         alone = _of_rows(e, run, near, slice(None))
         if alone is None:
             return None
-        left = _left_by_one(alone - shift * e.right, wanted, e.tolerance)
+        left = _left_by_one(alone - shift * e.autodiff, wanted, e.tolerance)
         if (left <= 1).any():
             return _cause(near[left <= 1], left[left <= 1], 1.0 + shift, "the gradient of row")
     return None

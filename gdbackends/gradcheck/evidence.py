@@ -1,4 +1,4 @@
-"""What a diagnosis has to go by, and what it gives back: Evidence and Cause; and names for fitted constants."""
+"""The evidence of a check: gradients by autodiff and by hand, what rounding allows, and the cause of a difference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,66 @@ from typing import Any
 
 import numpy as np
 
+from gdbackends.gradcheck.checked_function import CheckedFunction, Runner
 from gdbackends.objectives import Array
+from gdbackends.rounding import Limit, Values
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What a gradient is judged by, at flat points (m, d) in float64; with a direction, what a Hessian times it is.
+
+    `run` differentiates the loss elsewhere, and for other data.
+    """
+
+    checked: CheckedFunction
+    points: Array
+    by_framework: Mapping[str, Values]
+    bounds: Values
+    bound: str
+    names: tuple[str, ...]
+    run: Runner
+    direction: Array | None = None
+    dtype: str = "float64"
+
+    @property
+    def allowed(self) -> Array:
+        """How far two evaluations may differ, (m, d)."""
+        return 2 * self.bounds.gradients
+
+    @property
+    def autodiff(self) -> Array:
+        """The gradients by the first framework."""
+        return next(iter(self.by_framework.values())).gradients
+
+    def ratios(self, a: Array, b: Array) -> Array:
+        """Return differences over what is allowed, NaN as infinite; equal numbers agree."""
+        return Limit(self.allowed).ratios(a, b)
+
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """The gradients (m, d) by framework."""
+        return {name: values.gradients for name, values in self.by_framework.items()}
+
+    def agrees(self, gradient: Array) -> bool:
+        """Return whether a gradient (m, d) agrees with every framework in every component at every point."""
+        return all((self.ratios(gradient, other) <= 1).all() for other in self.gradients.values())
+
+    def evidence(self, hand: Array) -> Evidence:
+        """Return what a diagnosis of the hand gradient (m, d) needs; of a Hessian, at the direction in place of theta."""
+        points = self.points if self.direction is None else np.broadcast_to(self.direction, self.points.shape)
+        data, params, shape = self.checked.data, self.checked.params, self.checked.shape
+        return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names)
+
+    def sensitivity(self) -> float:
+        """Return the smallest relative error that would have been seen in whichever component hides it best.
+
+        A component is seen where rounding allows least of it: the point of the least allowance need not be that of the
+        largest component. One that is exactly 0 at every point can hide none.
+        """
+        zero = (self.autodiff == 0).all(0)
+        return Limit(np.where(zero, 0.0, self.allowed)).sensitivity(self.autodiff)
+
 
 WITHIN = 8.0
 """How many times what rounding allows a hypothesis may leave, for it is itself fitted to rounded numbers."""
@@ -44,14 +103,14 @@ class Evidence:
         right: (m, d), by autodiff.
         hand: (m, d), the gradient that is checked.
         allowed: (m, d), what rounding allows the two to differ.
-        data: the subject's.
+        data: the checked's.
         params: the hyper-parameters by name.
         shape: of theta.
         names: of the components.
     """
 
     points: Array
-    right: Array
+    autodiff: Array
     hand: Array
     allowed: Array
     data: tuple[Array, ...]
@@ -64,14 +123,13 @@ class Evidence:
         """What rounding allows, (m, d), the wrong gradient's own included: it may be much larger than the right one."""
         return self.allowed + 2.0**-52 * np.abs(self.hand)
 
-    def left_by(self, explained: Array, weight: float = 0.0) -> float:
+    def unexplained(self, explained: Array, weight: float = 0.0) -> float:
         """Return the largest part of the allowance by which the hand gradient differs from an explanation of it."""
-        return self.left_of(self.hand, explained, weight)
+        return self.unexplained_of(self.hand, explained, weight)
 
-    def left_of(self, found: Array, explained: Array, weight: float = 0.0) -> float:
+    def unexplained_of(self, found: Array, explained: Array, weight: float = 0.0) -> float:
         """Return the same of any gradient."""
-        share = np.abs(found - explained) / (WITHIN * (1 + abs(weight)) * self.tolerance)
-        return float(np.where(np.isnan(share), np.inf, share).max())
+        return Limit(WITHIN * (1 + abs(weight)) * self.tolerance).ratio(found, explained)
 
     @property
     def rows(self) -> int | None:
@@ -90,12 +148,12 @@ def name_factor(c: float, e: Evidence) -> str | None:
     known |= {"d": float(d), "1/d": 1 / d} if d > 1 else {}
     known |= {name: float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
     known |= {f"1/{name}": 1 / float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
-    sure = float((e.allowed / np.maximum(np.abs(e.right), 1e-300)).min())
+    sure = float((e.allowed / np.maximum(np.abs(e.autodiff), 1e-300)).min())
     same = [name for name, value in known.items() if isclose(c, value, rel_tol=max(1e-12, WITHIN * sure))]
     return " or ".join(same[:3]) or None
 
 
-def told(c: float) -> str:
+def format_factor(c: float) -> str:
     """Return a factor in as many digits as tell it from 1."""
     digits = 6 if c == 1 else max(6, 3 - floor(log10(abs(c - 1))))
     return f"{c:.{min(digits, 17)}g}"
@@ -124,12 +182,12 @@ def all_components(e: Evidence) -> str:
     return "the one component" if d == 1 else f"all {d} components"
 
 
-def some_components(e: Evidence, which: Array) -> str:
+def components_of(e: Evidence, which: Array) -> str:
     """Say how many components, and the first of them by name."""
-    return some_components_of(e.names, which)
+    return component_list(e.names, which)
 
 
-def some_components_of(all_names: tuple[str, ...], which: Array) -> str:
+def component_list(all_names: tuple[str, ...], which: Array) -> str:
     """Say how many of the components, and the first of them by name."""
     names = [name for name, chosen in zip(all_names, which, strict=True) if chosen]
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

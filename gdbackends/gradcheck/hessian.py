@@ -8,10 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError
-from gdbackends.gradcheck.arguments import rounding_bounds
-from gdbackends.gradcheck.case import Case
-from gdbackends.gradcheck.checked_function import Frameworks, Function, Subject
-from gdbackends.gradcheck.evidence import Cause
+from gdbackends.gradcheck.allowance import rounding_bounds
+from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction, Function
+from gdbackends.gradcheck.evidence import Cause, Reference
 from gdbackends.gradcheck.report import GradientReport
 from gdbackends.gradcheck.side_effects import hand_values
 from gdbackends.gradcheck.verdict import judge
@@ -21,12 +20,12 @@ from gdbackends.rounding.limit import Values
 _DIRECTIONS = 2
 
 
-def check_second(
+def check_hessian(
     what: str,
     function: Function,
-    subject: Subject,
+    checked: CheckedFunction,
     points: Array,
-    frameworks: Frameworks,
+    runners: AutodiffRunners,
     names: tuple[str, ...],
     sensitivity: float,
     seed: int,
@@ -36,9 +35,9 @@ def check_second(
     Args:
         what: "hessian" or "hvp".
         function: under check.
-        subject: its loss and data.
+        checked: its loss and data.
         points: flat, (m, d).
-        frameworks: that differentiate the loss twice.
+        runners: that differentiate the loss twice.
         names: of the components.
         sensitivity: as in `check_gradient`.
         seed: of the directions.
@@ -46,30 +45,30 @@ def check_second(
     if not callable(function):
         raise InputTypeError(f"{what} must be a function, got {function!r}")
     generator, report = np.random.default_rng(seed), None
-    fault = _asymmetry(function, subject, points[0]) if what == "hessian" else None
+    fault = _asymmetry(function, checked, points[0]) if what == "hessian" else None
     for _ in range(_DIRECTIONS):
         direction = cast(Array, generator.normal(size=points.shape[1]))
         changed: list[Cause] = []
-        along = replace(subject, hand=_along(what, function, subject.shape, direction, changed), what=what)
-        found = {name: frameworks.run(name, "float64", direction)(points, subject.data) for name in frameworks.names}
-        voters = {name: values for name, values in found.items() if isinstance(values, Values)}
+        along = replace(checked, hand=_along(what, function, checked.shape, direction, changed), what=what)
+        found = {name: runners.run(name, "float64", direction)(points, checked.data) for name in runners.names}
+        by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
         unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
-        if not voters:
+        if not by_framework:
             raise InputError(f"no framework can differentiate the loss twice ({unsupported})")
-        bounds, bound = rounding_bounds(subject, frameworks, voters, points, "float64", seed, direction)
-        run = frameworks.run(next(iter(voters)), "float64", direction)
-        case = Case(along, points, voters, bounds, bound, names, run, direction)
+        bounds, bound = rounding_bounds(checked, runners, by_framework, points, "float64", seed, direction)
+        run = runners.run(next(iter(by_framework)), "float64", direction)
+        reference = Reference(along, points, by_framework, bounds, bound, names, run, direction)
         hand, own = hand_values(along, points)
-        report = judge(case, hand, fault or own or next(iter(changed), None), sensitivity, seed, unsupported)
+        report = judge(reference, hand, fault or own or next(iter(changed), None), sensitivity, seed, unsupported)
         if report.verdict != "pass":
             break
     assert report is not None
     return report
 
 
-def _asymmetry(function: Function, subject: Subject, theta: Array) -> Cause | None:
+def _asymmetry(function: Function, checked: CheckedFunction, theta: Array) -> Cause | None:
     """Return a cause if the Hessian is not symmetric, as every Hessian of a smooth function is."""
-    matrix = np.asarray(replace(subject, hand=function).by_hand(theta), np.float64)
+    matrix = np.asarray(replace(checked, hand=function).by_hand(theta), np.float64)
     matrix = matrix.reshape(theta.size, -1) if matrix.size == theta.size**2 else np.zeros((1, 1))
     apart = np.abs(matrix - matrix.T)
     if not apart.max() > 1e-6 * np.abs(matrix).max():

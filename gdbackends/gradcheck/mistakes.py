@@ -1,4 +1,9 @@
-"""The mistakes that are looked for, each fitted to the evidence by weighted least squares."""
+"""Which mistake explains a wrong gradient: hypotheses fitted by weighted least squares.
+
+A hypothesis is accepted only if it explains every component at every point to within a few times what rounding allows,
+and nine tenths of the difference: where the difference is itself only a few times what rounding allows, any hypothesis
+comes that close. Of those accepted, the one with the fewest constants is reported.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +20,10 @@ from gdbackends.gradcheck.evidence import (
     Cause,
     Evidence,
     all_components,
+    components_of,
+    format_factor,
     from_params,
     name_factor,
-    some_components,
-    told,
 )
 from gdbackends.objectives import Array
 
@@ -36,50 +41,52 @@ def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
     return fitted[0] / size if fitted[2] == len(terms) else None
 
 
-def _kept(e: Evidence) -> Iterator[Cause]:
+def _stale(e: Evidence) -> Iterator[Cause]:
     """The same answer at every point, to the last bit, and right at the first one."""
-    same, first = (e.hand == e.hand[0]).all(), np.abs(e.hand[0] - e.right[0]) <= e.allowed[0]
+    same, first = (e.hand == e.hand[0]).all(), np.abs(e.hand[0] - e.autodiff[0]) <= e.allowed[0]
     if same and first.all() and (e.points != e.points[0]).any():
         yield Cause("stale", "the answer of the first call is given at every theta", {}, 0.0)
 
 
 def _factor(e: Evidence) -> Iterator[Cause]:
-    found = _fit(e, e.hand, [e.right])
+    found = _fit(e, e.hand, [e.autodiff])
     if found is None:
         return
     c = float(found[0])
-    left = e.left_by(c * e.right, c)
+    left = e.unexplained(c * e.autodiff, c)
     name = name_factor(c, e)
     if not np.any(e.hand):
         yield Cause("factor", f"yours is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
         return
     what = "all signs are turned" if name == "-1" else f"a factor {name or 'without a name'}"
-    yield Cause("factor", f"{what}: yours is {told(c)} of autodiff in {all_components(e)}", {"factor": c}, left)
+    yield Cause(
+        "factor", f"{what}: yours is {format_factor(c)} of autodiff in {all_components(e)}", {"factor": c}, left
+    )
 
 
 def _sign(e: Evidence) -> Iterator[Cause]:
-    turned = np.abs(e.hand + e.right).max(0) < np.abs(e.hand - e.right).max(0)
+    turned = np.abs(e.hand + e.autodiff).max(0) < np.abs(e.hand - e.autodiff).max(0)
     if turned.any() and not turned.all():
-        left = e.left_by(np.where(turned, -1, 1) * e.right)
+        left = e.unexplained(np.where(turned, -1, 1) * e.autodiff)
         yield Cause(
-            "sign", f"the sign is turned in {some_components(e, turned)}", {"components": float(turned.sum())}, left
+            "sign", f"the sign is turned in {components_of(e, turned)}", {"components": float(turned.sum())}, left
         )
 
 
 def _permutation(e: Evidence) -> Iterator[Cause]:
-    d = e.right.shape[1]
+    d = e.autodiff.shape[1]
     identity = cast(Array, np.arange(d))
     orders: dict[str, Array] = {"reversed": identity[::-1]}
     if len(e.shape) > 1:
         orders["transposed"] = identity.reshape(e.shape).T.ravel()
     if d <= _MOST_PERMUTED:
-        gap = np.abs(e.hand[:, :, None] - e.right[:, None, :]) / (e.allowed[:, :, None] + e.allowed[:, None, :])
+        gap = np.abs(e.hand[:, :, None] - e.autodiff[:, None, :]) / (e.allowed[:, :, None] + e.allowed[:, None, :])
         orders["permuted"] = gap.max(0).argmin(1)
     for name, order in orders.items():
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
-            text = f"the components are {name}: {some_components(e, moved)} of yours hold others of autodiff"
-            left = replace(e, allowed=e.allowed + e.allowed[:, order]).left_by(e.right[:, order])
+            text = f"the components are {name}: {components_of(e, moved)} of yours hold others of autodiff"
+            left = replace(e, allowed=e.allowed + e.allowed[:, order]).unexplained(e.autodiff[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
 
 
@@ -99,10 +106,10 @@ def terms(e: Evidence) -> dict[str, Array]:
 
 def _one_term(e: Evidence) -> Iterator[Cause]:
     for name, term in terms(e).items():
-        found = _fit(e, e.hand - e.right, [term])
+        found = _fit(e, e.hand - e.autodiff, [term])
         if found is not None:
             c = float(found[0])
-            yield _term_cause(e, {name: c}, e.left_by(e.right + c * term, 1))
+            yield _term_cause(e, {name: c}, e.unexplained(e.autodiff + c * term, 1))
 
 
 def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause:
@@ -117,12 +124,12 @@ def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause
 
 def _offset(e: Evidence) -> Iterator[Cause]:
     """The same difference at every point, whatever theta: something that depends on the data alone."""
-    if (np.ptp(e.right, axis=0) <= e.allowed.max(0)).all():  # as everything is, of a gradient that is the same itself
+    if (np.ptp(e.autodiff, axis=0) <= e.allowed.max(0)).all():  # of a constant gradient everything is
         return
-    difference = e.hand - e.right
+    difference = e.hand - e.autodiff
     weights = 1 / e.tolerance**2
     constant = (difference * weights).sum(0) / weights.sum(0)
-    left = e.left_by(e.right + constant, 1)
+    left = e.unexplained(e.autodiff + constant, 1)
     largest = e.names[int(np.abs(constant).argmax())]
     text = f"an offset that does not depend on theta, up to {np.abs(constant).max():.6g} in {largest}"
     for X, y in combinations(e.data, 2):
@@ -136,7 +143,7 @@ def _offset(e: Evidence) -> Iterator[Cause]:
                 for vector in pulled_back(a, b, constant.size):
                     term = np.broadcast_to(vector, e.points.shape)
                     found = _fit(e, difference, [term])
-                    if found is not None and e.left_by(e.right + float(found[0]) * term, 1) <= 1:
+                    if found is not None and e.unexplained(e.autodiff + float(found[0]) * term, 1) <= 1:
                         text += f": {float(found[0]):.6g} of X^T y, as where the target was forgotten or taken twice"
     yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
 
@@ -146,24 +153,24 @@ def _compound(e: Evidence) -> Iterator[Cause]:
         return
     known = terms(e)
     for name, term in known.items():
-        found = _fit(e, e.hand, [e.right, term])
+        found = _fit(e, e.hand, [e.autodiff, term])
         if found is not None:
             c, w = map(float, found)
             text = f"a factor {name_factor(c, e) or f'{c:.6g}'} and {w:.6g}{from_params(abs(w), e)} times {name}"
-            yield Cause("compound", text, {"factor": c, name: w}, e.left_by(c * e.right + w * term, abs(c)))
+            yield Cause("compound", text, {"factor": c, name: w}, e.unexplained(c * e.autodiff + w * term, abs(c)))
     for (name, term), (other, second) in combinations(known.items(), 2):
-        found = _fit(e, e.hand - e.right, [term, second])
+        found = _fit(e, e.hand - e.autodiff, [term, second])
         if found is not None:
             c, w = map(float, found)
-            cause = _term_cause(e, {name: c, other: w}, e.left_by(e.right + c * term + w * second, 1))
+            cause = _term_cause(e, {name: c, other: w}, e.unexplained(e.autodiff + c * term + w * second, 1))
             yield Cause("compound", f"two terms: {cause.text}", cause.constants, cause.leaves)
-    turned = np.abs(e.hand + e.right).max(0) < np.abs(e.hand - e.right).max(0)
-    signed = np.where(turned, -1, 1) * e.right
+    turned = np.abs(e.hand + e.autodiff).max(0) < np.abs(e.hand - e.autodiff).max(0)
+    signed = np.where(turned, -1, 1) * e.autodiff
     found = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
     if found is not None:
         c = float(found[0])
-        text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign turned in {some_components(e, turned)}"
-        yield Cause("compound", text, {"factor": c}, e.left_by(c * signed, c))
+        text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign turned in {components_of(e, turned)}"
+        yield Cause("compound", text, {"factor": c}, e.unexplained(c * signed, c))
 
 
 def _linear(e: Evidence) -> bool:
@@ -172,24 +179,24 @@ def _linear(e: Evidence) -> bool:
     Then in one component any two numbers explain any other such gradient, so that they are no explanation.
     """
     parts = [e.points, np.ones_like(e.points)]
-    found = _fit(e, e.right, parts)
-    return found is not None and e.left_of(e.right, found[0] * parts[0] + found[1] * parts[1]) <= 1
+    found = _fit(e, e.autodiff, parts)
+    return found is not None and e.unexplained_of(e.autodiff, found[0] * parts[0] + found[1] * parts[1]) <= 1
 
 
 def _scaling(e: Evidence) -> Iterator[Cause]:
     """A factor of its own for each component, the same at every point."""
     if e.points.shape[0] < 3:
         return
-    weighted, hand = e.right / e.tolerance, e.hand / e.tolerance
+    weighted, hand = e.autodiff / e.tolerance, e.hand / e.tolerance
     sums = (weighted**2).sum(0)
     factors = np.where(sums > 0, (weighted * hand).sum(0) / np.where(sums > 0, sums, 1), 1.0)
-    changed = (np.abs(e.hand - e.right) > e.allowed).any(0)
+    changed = (np.abs(e.hand - e.autodiff) > e.allowed).any(0)
     factors[~changed] = 1.0  # as near as rounding tells
     if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
         return
-    ends = f"from {told(float(factors.min()))} to {told(float(factors.max()))}"
-    text = f"each component has a factor of its own, {ends}, in {some_components(e, changed)}"
-    left = e.left_by(factors * e.right, float(np.abs(factors).max()))
+    ends = f"from {format_factor(float(factors.min()))} to {format_factor(float(factors.max()))}"
+    text = f"each component has a factor of its own, {ends}, in {components_of(e, changed)}"
+    left = e.unexplained(factors * e.autodiff, float(np.abs(factors).max()))
     constants = {"least": float(factors.min()), "largest": float(factors.max()), "components": float(changed.sum())}
     yield Cause("scaling", text, constants, left)
 
@@ -202,7 +209,7 @@ def _one_scaled(e: Evidence) -> Iterator[Cause]:
 
 
 HYPOTHESES = (
-    (_kept, False),
+    (_stale, False),
     (_factor, False),
     (_sign, False),
     (_permutation, False),
@@ -214,3 +221,18 @@ HYPOTHESES = (
     (_scaling, True),
 )
 """Those of the fewest constants first; True: it holds simpler ones as special cases, and is tried where they fail."""
+
+
+def diagnose(evidence: Evidence) -> Cause | None:
+    """Return the first explanation that is accepted, with the next one in words; None if none is."""
+    found: list[Cause] = []
+    most = min(1.0, evidence.unexplained(evidence.autodiff) / 10)
+    for hypothesis, nested in HYPOTHESES:
+        if found and nested:
+            break
+        found += [cause for cause in hypothesis(evidence) if cause.leaves is not None and cause.leaves <= most]
+    if not found:
+        return None
+    first = min((c for c in found if c.kind == found[0].kind), key=lambda c: c.leaves or 0.0)
+    others = [cause.text for cause in found if cause.kind != first.kind]
+    return replace(first, runner_up=others[0] if others else None)

@@ -1,14 +1,16 @@
-"""What a difference may come from that no fit of constants tells: lost digits, or no gradient at all."""
+"""Causes that cannot be found by fitting constants: a kink, lost precision, or a function that is no gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
-from gdbackends.gradcheck.checked_function import Subject, scalar_loss
+from gdbackends.gradcheck.checked_function import CheckedFunction, scalar_loss
 from gdbackends.gradcheck.evidence import Cause, Evidence
+from gdbackends.gradcheck.finite_differences import one_sided
 from gdbackends.objectives import Array
 from gdbackends.rounding import unit_roundoff
 
@@ -16,24 +18,24 @@ _DIFFERENTIATED = 8
 """Components, at random, between which second derivatives are compared."""
 
 
-def lost_precision(subject: Subject, e: Evidence) -> Cause | None:
+def lost_precision(checked: CheckedFunction, e: Evidence) -> Cause | None:
     """Return a cause if digits are lost: the last ones of the arguments make no difference, or the error jumps.
 
     Arguments rounded to the lower precision then give the same answer, to the last bit; or the error is within the
     rounding of that precision and rough in a quarter of the components: without the second test a small smooth term is
     taken for lost digits.
     """
-    error = np.abs(e.hand - e.right)
+    error = np.abs(e.hand - e.autodiff)
     if (error > e.allowed).any(1).mean() < 0.5:  # digits are lost everywhere, not at a point or two
         return None
     text = "digits are lost: the error is that of "
     for name in ("float32", "float16"):
-        data = tuple(_rounded(a, name) for a in subject.data)
-        rounded = replace(subject, data=data)
+        data = tuple(_rounded(a, name) for a in checked.data)
+        rounded = replace(checked, data=data)
         if np.array_equal(_hand(rounded, _rounded(e.points, name)), e.hand):
             return Cause("precision", text + name, {"error": float(error.max())})
         if (error <= e.allowed * unit_roundoff(name) / unit_roundoff("float64")).all():
-            rough = _rough(subject, e, 8 * unit_roundoff(name))[error > e.allowed].mean() > 0.25
+            rough = _rough(checked, e, 8 * unit_roundoff(name))[error > e.allowed].mean() > 0.25
             return Cause("precision", text + name, {"error": float(error.max())}) if rough else None
     return None
 
@@ -42,18 +44,18 @@ _STEPS = (2.0**-26, float(np.finfo(np.float64).eps) ** (1 / 3), *(10.0**-k for k
 """By which derivatives are usually estimated: the roots of the precision, and powers of ten."""
 
 
-def by_differences(subject: Subject, e: Evidence) -> Cause | None:
+def by_differences(checked: CheckedFunction, e: Evidence) -> Cause | None:
     """Return a cause if yours are the differences of the loss over a short step, where they differ most."""
-    loss = scalar_loss(subject, e.points[0])
+    loss = scalar_loss(checked, e.points[0])
     if loss is None:
         return None
-    j = int((np.abs(e.hand - e.right) / e.tolerance).max(0).argmax())
+    j = int((np.abs(e.hand - e.autodiff) / e.tolerance).max(0).argmax())
 
     def explains(k: int, up: float, down: float, h: float) -> bool:
         ahead, behind = e.points[k].copy(), e.points[k].copy()
         ahead[j], behind[j] = ahead[j] + up * h, behind[j] - down * h
         quotient = (loss(ahead) - loss(behind)) / ((up + down) * h)
-        error = abs(e.hand[k, j] - e.right[k, j])
+        error = abs(e.hand[k, j] - e.autodiff[k, j])
         return bool(error <= e.allowed[k, j] or abs(e.hand[k, j] - quotient) <= error / 10)
 
     for h in _STEPS:
@@ -64,17 +66,17 @@ def by_differences(subject: Subject, e: Evidence) -> Cause | None:
     return None
 
 
-def _rough(subject: Subject, e: Evidence, size: float) -> Array:
+def _rough(checked: CheckedFunction, e: Evidence, size: float) -> Array:
     """Say where the bend h(t + s) - 2 h(t) + h(t - s) is about as large as the error, and does not fall like s^2.
 
     The steps are a few roundings of the lower precision: over smaller ones, numbers rounded to it do not move at all.
     """
     along = cast(Array, np.random.default_rng(0).normal(size=e.points.shape))
     bends = [
-        np.abs(_hand(subject, e.points * (1 + s * along)) + _hand(subject, e.points * (1 - s * along)) - 2 * e.hand)
+        np.abs(_hand(checked, e.points * (1 + s * along)) + _hand(checked, e.points * (1 - s * along)) - 2 * e.hand)
         for s in (size, size / 4)
     ]
-    return (bends[1] > 0.1 * np.abs(e.hand - e.right)) & (bends[1] > e.tolerance) & (bends[1] > bends[0] / 4)
+    return (bends[1] > 0.1 * np.abs(e.hand - e.autodiff)) & (bends[1] > e.tolerance) & (bends[1] > bends[0] / 4)
 
 
 def _rounded(array: Array, name: str) -> Array:
@@ -82,31 +84,31 @@ def _rounded(array: Array, name: str) -> Array:
         return array.astype(name).astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _hand(subject: Subject, points: Array) -> Array:
+def _hand(checked: CheckedFunction, points: Array) -> Array:
     with np.errstate(all="ignore"):
-        return np.array([np.asarray(subject.by_hand(point), np.float64).ravel() for point in points])
+        return np.array([np.asarray(checked.by_hand(point), np.float64).ravel() for point in points])
 
 
-def not_a_gradient(subject: Subject, e: Evidence) -> Cause | None:
+def not_a_gradient(checked: CheckedFunction, e: Evidence) -> Cause | None:
     """Say whether the function is the gradient of anything: then its derivatives D_j h_i and D_i h_j are the same.
 
     Entry by entry, as in a sum over directions the largest entry hides the others.
     """
     at: Array = e.points[1:3] if e.points.shape[1] > 1 else e.points[:0]
-    worst = next((found for theta in at if (found := _asymmetry(subject, theta, e)) > 0), 0.0)
+    worst = next((found for theta in at if (found := _asymmetry(checked, theta, e)) > 0), 0.0)
     if worst > 0:
         text = f"it is the gradient of no function: its second derivatives are not symmetric, by {worst:.1g}"
         return Cause("not-a-gradient", text, {"asymmetry": worst})
     return Cause("different-function", "it is the gradient of a different function", {})
 
 
-def _asymmetry(subject: Subject, theta: Array, e: Evidence) -> float:
+def _asymmetry(checked: CheckedFunction, theta: Array, e: Evidence) -> float:
     """Return the largest |J_ij - J_ji| / (|J_ij| + |J_ji|) of those that differ by more than their errors, or 0."""
     chosen = np.random.default_rng(0).permutation(theta.size)[:_DIFFERENTIATED]
     size = np.abs(theta[chosen])
     size[size == 0] = np.abs(theta).mean() or 1.0
     steps: Array = np.array([size * 8.0**-k for k in range(2, 11)])
-    estimates: Array = np.array([_differences(subject, theta, chosen, step) for step in steps])
+    estimates: Array = np.array([_differences(checked, theta, chosen, step) for step in steps])
     errors: Array = np.abs(np.diff(estimates, axis=0)) + 8 * e.tolerance.max(0)[chosen][:, None] / steps[1:, None, :]
     which: Array = np.where(np.isnan(errors), np.inf, errors).argmin(0)[None]
     best, error = (np.take_along_axis(a, which, 0)[0] for a in (estimates[1:], errors))
@@ -115,12 +117,82 @@ def _asymmetry(subject: Subject, theta: Array, e: Evidence) -> float:
     return float(np.nan_to_num(share).max())
 
 
-def _differences(subject: Subject, theta: Array, chosen: Array, step: Array) -> Array:
+def _differences(checked: CheckedFunction, theta: Array, chosen: Array, step: Array) -> Array:
     """Return the derivatives of some components of the hand gradient with respect to them, by central differences."""
     found: Array = np.zeros((chosen.size, chosen.size))
     for column, (j, h) in enumerate(zip(chosen, step, strict=True)):
         up, down = theta.copy(), theta.copy()
         up[j], down[j] = theta[j] + h, theta[j] - h
-        sides = _hand(subject, np.array([up, down]))[:, chosen]
+        sides = _hand(checked, np.array([up, down]))[:, chosen]
         found[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
     return found
+
+
+_LOOKED_AT = 50
+"""Components at which one-sided derivatives are taken."""
+_DIRECTIONS = 8
+
+
+def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, apart: Array, noise: float) -> Cause | None:
+    """Return a cause if every difference lies at the first point, where the loss has a kink, and between its sides.
+
+    A smooth loss may be steep: at a kink the jump does not shrink as the step does. And to lie between the sides in
+    each component is not enough: along other directions too.
+
+    Args:
+        checked: what is checked.
+        points: (m, d).
+        hand: (m, d).
+        apart: (m, d), the largest difference of any two gradients over what rounding allows.
+        noise: how far a computed loss at the first point may be from the true one.
+    """
+    differing = np.flatnonzero(~(apart[0] <= 1))
+    if not (apart[1:] <= 1).all() or differing.size > _LOOKED_AT or not np.isfinite(hand[0]).all():
+        return None
+    loss = scalar_loss(checked, points[0])
+    if loss is None:
+        return None
+    scale = np.abs(points[1:] - points[0]).max(0)
+    low = high = 0.0
+    for j in differing:
+        direction = np.zeros(points.shape[1])
+        direction[j] = scale[j]
+        sides = _sides(loss, points[0], direction, noise)
+        if sides is None or not sides[0] - sides[2] <= hand[0] @ direction <= sides[1] + sides[2]:
+            return None
+        low, high = sides[0] / scale[j], sides[1] / scale[j]
+    generator = np.random.default_rng(0)
+    signs = generator.choice((-1.0, 1.0), size=(_DIRECTIONS, differing.size))
+    for sign in (np.ones(differing.size), *signs):
+        direction = np.zeros(points.shape[1])
+        direction[differing] = sign * scale[differing]
+        low_v, high_v, wide = _at(loss, points[0], direction, noise, 1e-6)
+        if not low_v - wide <= hand[0] @ direction <= high_v + wide:
+            return None
+    text = f"the loss has a kink here: from {low:.6g} to {high:.6g} every derivative is right, and yours lies between"
+    return Cause("kink", text, {"left": low, "right": high})
+
+
+def _sides(
+    loss: Callable[[Array], float], theta: Array, direction: Array, noise: float
+) -> tuple[float, float, float] | None:
+    """Return the derivatives from both sides, sorted, and how far they may be off; None if the jump shrinks away."""
+    low, high, wide = _at(loss, theta, direction, noise, 1e-4)
+    first = high - low
+    if not first > 4 * wide:
+        return None
+    for h in 1e-4 / 64.0 ** np.arange(1, 6):
+        finer = _at(loss, theta, direction, noise, float(h))
+        if not finer[2] < first / 4:  # rounding hides what is to be seen
+            break
+        low, high, wide = finer
+        if not high - low > first / 2:
+            return None
+    return low, high, wide
+
+
+def _at(
+    loss: Callable[[Array], float], theta: Array, direction: Array, noise: float, h: float
+) -> tuple[float, float, float]:
+    low, high = sorted(one_sided(loss, theta, direction, h))
+    return low, high, 1e-6 * max(abs(low), abs(high)) + 8 * noise / h

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from gdbackends.errors import InputError
-from gdbackends.gradcheck.checked_function import Subject, copied
+from gdbackends.gradcheck.checked_function import CheckedFunction, copied
 from gdbackends.gradcheck.evidence import Cause
 from gdbackends.objectives import Array
 
 
-def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tuple[Array | None, Cause | None]:
+def hand_values(checked: CheckedFunction, points: Array, dtype: str = "float64") -> tuple[Array | None, Cause | None]:
     """Return the hand gradients at flat points, (m, d) float64, and what is wrong with the function itself.
 
     Two points are evaluated again at the end, as at one the gradient may be 0 whatever it remembers. None for the
@@ -27,37 +27,37 @@ def hand_values(subject: Subject, points: Array, dtype: str = "float64") -> tupl
     values: list[Array] = []
     changed: str | None = None
     second = min(1, len(points) - 1)
-    base = [a.astype(dtype, copy=False) if a.dtype.kind == "f" else a for a in subject.data]
+    base = [a.astype(dtype, copy=False) if a.dtype.kind == "f" else a for a in checked.data]
     for point in (*points, points[second], points[0]):
-        theta, data = point.astype(dtype).reshape(subject.shape), [a.copy() for a in base]
+        theta, data = point.astype(dtype).reshape(checked.shape), [a.copy() for a in base]
         before = (theta.copy(), *base)
-        params = copied(subject.params)
-        result = _call(subject, theta, data, params)
+        params = copied(checked.params)
+        result = _call(checked, theta, data, params)
         kept.append(result)
-        for name, value in subject.params.items():
+        for name, value in checked.params.items():
             if isinstance(value, np.ndarray) and not _same_bits(value, params[name]):
                 changed = f"params[{name!r}]"
         for k, (old, new) in enumerate(zip(before, (theta, *data), strict=True)):
             if not _same_bits(old, new):
                 changed = "theta" if k == 0 else f"data[{k - 1}]"
-        values.append(_numbers(result, subject.what))
-    wrong = next((value.shape for value in values if value.shape != subject.shape), None)
+        values.append(_numbers(result, checked.what))
+    wrong = next((value.shape for value in values if value.shape != checked.shape), None)
     if wrong is not None:
-        text = f"it has shape {wrong} where theta has {subject.shape}"
+        text = f"it has shape {wrong} where theta has {checked.shape}"
         return None, Cause("shape", text, {})
     hand = np.array([value.ravel() for value in values], np.float64)
     if changed is not None:
-        return hand[:-2], Cause("mutates-input", f"the {subject.what} function changes {changed} in place", {})
+        return hand[:-2], Cause("mutates-input", f"the {checked.what} function changes {changed} in place", {})
     if not np.array_equal(hand[[second, 0]], hand[-2:], equal_nan=True):
-        return hand[:-2], _unsteady(subject, points, dtype)
+        return hand[:-2], _unsteady(checked, points, dtype)
     if any(not np.array_equal(np.asarray(now), then, equal_nan=True) for now, then in zip(kept, values, strict=True)):
         return hand[:-2], Cause("stale", "what an earlier call returned is changed by a later one", {})
     return hand[:-2], None
 
 
-def _unsteady(subject: Subject, points: Array, dtype: str) -> Cause:
+def _unsteady(checked: CheckedFunction, points: Array, dtype: str) -> Cause:
     """Tell a function that remembers the call before from one that is random."""
-    again = [_numbers(subject.by_hand(points[-1], dtype), subject.what).ravel() for _ in range(3)]
+    again = [_numbers(checked.by_hand(points[-1], dtype), checked.what).ravel() for _ in range(3)]
     if np.array_equal(again[1], again[2], equal_nan=True):
         return Cause("stale", "at the same theta it gives another answer after a call at another theta", {})
     return Cause("nondeterministic", "at the same theta it gives another answer each time", {})
@@ -70,17 +70,17 @@ def _same_bits(old: Array, new: Array) -> bool:
     return old.size == 0 or memoryview(old).cast("B") == memoryview(new).cast("B")
 
 
-def _call(subject: Subject, theta: Array, data: list[Array], params: dict[str, Any]) -> Any:
+def _call(checked: CheckedFunction, theta: Array, data: list[Array], params: dict[str, Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
-            return subject.hand(theta, *data, **params)
+            return checked.hand(theta, *data, **params)
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # whatever the function under test raises
         frames = _of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        told = InputError(f"the {subject.what} raises {text}{where}; mend it first")
+        told = InputError(f"the {checked.what} raises {text}{where}; mend it first")
         told.add_note("".join(traceback.format_list(frames)).rstrip())
     raise told from None  # the note has the frames that are the user's
 

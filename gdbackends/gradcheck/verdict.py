@@ -8,15 +8,13 @@ from typing import cast
 
 import numpy as np
 
-from gdbackends.gradcheck.case import Case
+from gdbackends.gradcheck.allowance import allow_hand_rounding, lost_to_cancellation
 from gdbackends.gradcheck.checked_function import numpy_losses, scalar_loss
 from gdbackends.gradcheck.data_rows import row_by_autodiff
-from gdbackends.gradcheck.diagnosis import diagnose
-from gdbackends.gradcheck.evidence import Cause, Evidence, some_components_of
+from gdbackends.gradcheck.evidence import Cause, Evidence, Reference, component_list
 from gdbackends.gradcheck.finite_differences import derivative
-from gdbackends.gradcheck.hand_rounding import cancelled, with_its_own_rounding
-from gdbackends.gradcheck.kink import at_a_kink
-from gdbackends.gradcheck.other_causes import by_differences, lost_precision, not_a_gradient
+from gdbackends.gradcheck.mistakes import diagnose
+from gdbackends.gradcheck.other_causes import at_a_kink, by_differences, lost_precision, not_a_gradient
 from gdbackends.gradcheck.report import Component, GradientReport, Verdict, Witness
 from gdbackends.objectives import Array
 
@@ -24,61 +22,69 @@ _LOSSES = "the losses differ"
 
 
 def judge(
-    case: Case, hand: Array | None, fault: Cause | None, sensitivity: float, seed: int, unsupported: Mapping[str, str]
+    reference: Reference,
+    hand: Array | None,
+    fault: Cause | None,
+    sensitivity: float,
+    seed: int,
+    unsupported: Mapping[str, str],
 ) -> GradientReport:
     """Judge hand gradients (m, d), None if they have not theta's shape, and what is wrong with the function itself."""
-    gradients = {name: values.gradients for name, values in case.voters.items()}
-    agreements = {(a, b): float(case.ratios(gradients[a], gradients[b]).max()) for a, b in combinations(gradients, 2)}
-    formula, case = (case, case) if hand is None or fault is not None else with_its_own_rounding(case, hand)
+    gradients, formula = reference.gradients, reference
+    agreements = {
+        (a, b): float(reference.ratios(gradients[a], gradients[b]).max()) for a, b in combinations(gradients, 2)
+    }
+    if hand is not None and fault is None:
+        formula, reference = allow_hand_rounding(reference, hand)
     visible = formula.sensitivity()
     if hand is not None:
-        agreements |= {(name, "yours"): float(case.ratios(found, hand).max()) for name, found in gradients.items()}
-    verdict, cause = _verdict(case, hand, fault, agreements)
+        agreements |= {(name, "yours"): float(reference.ratios(found, hand).max()) for name, found in gradients.items()}
+    verdict, cause = _verdict(reference, hand, fault, agreements)
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
     return GradientReport(
         verdict=verdict,
-        sentence=_sentence(case, verdict, cause, fault, visible),
+        sentence=_sentence(reference, verdict, cause, fault, visible),
         cause=cause,
         agreements=agreements,
-        components=() if hand is None else _components(case, hand),
-        witness=None if hand is None or case.direction is not None else _witness(case, hand),
+        components=() if hand is None else _components(reference, hand),
+        witness=None if hand is None or reference.direction is not None else _witness(reference, hand),
         sensitivity=visible,
-        bound=case.bound,
+        bound=reference.bound,
         unsupported=unsupported,
-        dtype=case.dtype,
+        dtype=reference.dtype,
         seed=seed,
-        of=case.subject.what,
+        of=reference.checked.what,
     )
 
 
 def _verdict(
-    case: Case, hand: Array | None, fault: Cause | None, agreements: Mapping[tuple[str, str], float]
+    reference: Reference, hand: Array | None, fault: Cause | None, agreements: Mapping[tuple[str, str], float]
 ) -> tuple[Verdict, Cause | None]:
     """Return the verdict and the cause: losses first, then purity, then the gradients."""
-    differ = _losses_differ(case)
+    differ = _losses_differ(reference)
     if differ is not None:
         return "fail", differ
     if hand is None or fault is not None:
         return "fail", fault
     if all(ratio <= 1 for ratio in agreements.values()):
         return "pass", None
-    everyone = [*(values.gradients for values in case.voters.values()), hand]
-    apart = np.max([case.ratios(a, b) for a, b in combinations(everyone, 2)], axis=0)
-    kink = at_a_kink(case.subject, case.points, hand, apart, float(case.bounds.losses[0]))
-    if kink is not None and case.direction is None:
+    everyone = [*reference.gradients.values(), hand]
+    apart = np.max([reference.ratios(a, b) for a, b in combinations(everyone, 2)], axis=0)
+    kink = at_a_kink(reference.checked, reference.points, hand, apart, float(reference.bounds.losses[0]))
+    if kink is not None and reference.direction is None:
         return "pass", kink
-    lost = ~np.all([np.isfinite(values.gradients).all(0) for values in case.voters.values()], axis=0)
+    lost = ~np.all([np.isfinite(gradient).all(0) for gradient in reference.gradients.values()], axis=0)
     if lost.any() and np.isfinite(hand).all():
         text = "autodiff is not finite in {}: a root, a quotient or a norm at 0 is differentiated, behind a `where` too"
-        return "inconclusive", Cause("different-function", text.format(some_components_of(case.names, lost)), {})
-    return "fail", _explain(case, hand, agreements)
+        return "inconclusive", Cause("different-function", text.format(component_list(reference.names, lost)), {})
+    return "fail", _explain(reference, hand, agreements)
 
 
-def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float]) -> Cause:
-    """Return what the difference is consistent with; the frameworks' own disagreement comes first."""
+def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, str], float]) -> Cause:
+    """Return what the difference is consistent with; the runners' own disagreement comes first."""
     if not np.isfinite(hand).all():
-        bad = [name for name, column in zip(case.names, hand.T, strict=True) if not np.isfinite(column).all()]
+        bad = [name for name, column in zip(reference.names, hand.T, strict=True) if not np.isfinite(column).all()]
         return Cause("unexplained", f"yours is not finite in {', '.join(bad[:4])}", {"components": float(len(bad))})
     mine = {a if b == "yours" else b: ratio for (a, b), ratio in agreements.items() if "yours" in (a, b)}
     agreeing = [name for name, ratio in mine.items() if ratio <= 1]
@@ -86,67 +92,85 @@ def _explain(case: Case, hand: Array, agreements: Mapping[tuple[str, str], float
         other = next(name for name in mine if name not in agreeing)
         text = f"yours agrees with {agreeing[0]}; {other} differs: look at its loss, its dtype and its kinks"
         return Cause("different-function", text, {})
-    subject = case.subject
-    beside = case.points if case.direction is None else np.broadcast_to(case.direction, case.points.shape)
-    evidence = Evidence(beside, case.right, hand, case.allowed, subject.data, subject.params, subject.shape, case.names)
+    checked = reference.checked
+    beside = (
+        reference.points
+        if reference.direction is None
+        else np.broadcast_to(reference.direction, reference.points.shape)
+    )
+    evidence = Evidence(
+        beside,
+        reference.autodiff,
+        hand,
+        reference.allowed,
+        checked.data,
+        checked.params,
+        checked.shape,
+        reference.names,
+    )
     found = diagnose(evidence)
-    if case.direction is None:
-        found = found or row_by_autodiff(evidence, case.run) or by_differences(subject, evidence)
-    found = found or cancelled(case, hand) or lost_precision(subject, evidence)
-    if case.direction is None:
-        found = found or not_a_gradient(subject, evidence)
+    if reference.direction is None:
+        found = found or row_by_autodiff(evidence, reference.run) or by_differences(checked, evidence)
+    found = found or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
+    if reference.direction is None:
+        found = found or not_a_gradient(checked, evidence)
     return found or Cause("unexplained", "no mistake that is looked for explains the difference", {})
 
 
-def _losses_differ(case: Case) -> Cause | None:
-    """Return a cause where two frameworks' losses, or NumPy's, differ by more than rounding."""
-    losses = {name: values.losses for name, values in case.voters.items()}
-    own = numpy_losses(case.subject, case.points)
+def _losses_differ(reference: Reference) -> Cause | None:
+    """Return a cause where two runners' losses, or NumPy's, differ by more than rounding."""
+    losses = {name: values.losses for name, values in reference.by_framework.items()}
+    own = numpy_losses(reference.checked, reference.points)
     losses |= {} if own is None else {"numpy": own}
     for a, b in combinations(losses, 2):
         apart = np.abs(losses[a] - losses[b])
-        k = int(np.argmax(apart / case.bounds.losses))
-        if not (apart <= 2 * case.bounds.losses).all():
+        k = int(np.argmax(apart / reference.bounds.losses))
+        if not (apart <= 2 * reference.bounds.losses).all():
             text = f"{_LOSSES}: {a} finds {losses[a][k]:.10g} where {b} finds {losses[b][k]:.10g}"
             return Cause("different-function", text, {"ratio": float(losses[a][k] / (losses[b][k] or np.nan))})
     return None
 
 
-def _components(case: Case, hand: Array) -> tuple[Component, ...]:
-    ratios = case.ratios(hand, case.right)
+def _components(reference: Reference, hand: Array) -> tuple[Component, ...]:
+    ratios = reference.ratios(hand, reference.autodiff)
     worst = ratios.argmax(0)
     found = [
         Component(
-            name, int(k), float(hand[k, j]), float(case.right[k, j]), float(case.allowed[k, j]), float(ratios[k, j])
+            name,
+            int(k),
+            float(hand[k, j]),
+            float(reference.autodiff[k, j]),
+            float(reference.allowed[k, j]),
+            float(ratios[k, j]),
         )
-        for j, (name, k) in enumerate(zip(case.names, worst, strict=True))
+        for j, (name, k) in enumerate(zip(reference.names, worst, strict=True))
     ]
     return tuple(sorted(found, key=lambda component: -component.ratio))[:10]
 
 
-def _witness(case: Case, hand: Array) -> Witness | None:
+def _witness(reference: Reference, hand: Array) -> Witness | None:
     """Return a derivative along a random line through the worst point, by differences of NumPy's loss.
 
     Of a gradient that is right, through the last random point.
     """
-    ratios = case.ratios(hand, case.right)
-    k = int(ratios.max(1).argmax()) if not ratios.max() <= 1 else len(case.points) - 1
-    theta, generator = case.points[k], np.random.default_rng(0)
-    loss = scalar_loss(case.subject, theta)
+    ratios = reference.ratios(hand, reference.autodiff)
+    k = int(ratios.max(1).argmax()) if not ratios.max() <= 1 else len(reference.points) - 1
+    theta, generator = reference.points[k], np.random.default_rng(0)
+    loss = scalar_loss(reference.checked, theta)
     if loss is None:
         return None
     size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
     direction = cast(Array, generator.normal(size=theta.size)) * size
-    found = derivative(loss, theta, direction, float(case.bounds.losses[k]))
-    ours, theirs = float(hand[k] @ direction), float(case.right[k] @ direction)
-    wide = 4 * found.error + float(case.allowed[k] @ np.abs(direction))
+    found = derivative(loss, theta, direction, float(reference.bounds.losses[k]))
+    ours, theirs = float(hand[k] @ direction), float(reference.autodiff[k] @ direction)
+    wide = 4 * found.error + float(reference.allowed[k] @ np.abs(direction))
     sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
     near = abs(ours - found.value) <= wide, abs(theirs - found.value) <= wide
     return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)
 
 
-def _sentence(case: Case, verdict: Verdict, cause: Cause | None, fault: Cause | None, visible: float) -> str:
-    what, who = case.subject.what, " and ".join(case.voters)
+def _sentence(reference: Reference, verdict: Verdict, cause: Cause | None, fault: Cause | None, visible: float) -> str:
+    what, who = reference.checked.what, " and ".join(reference.by_framework)
     if cause is not None and cause.kind == "different-function" and cause.text.startswith(_LOSSES):
         return f"FAIL: {cause.text}."
     if fault is not None:

@@ -300,7 +300,7 @@ class LogCosh(RowLoss):
     name = "logcosh"
     lipschitz = 1.0
     statistic = 0.5
-    operations = 20
+    operations = 16
     formula = Formula("sr", ("log(s)",), lets=(("s", "cosh(r)"),))
 
     def value(self, z: Array, y: Array) -> Array:

@@ -1,0 +1,236 @@
+"""What rounding allows where no closed bound is known: errors made on purpose, and the hand gradient's own rounding.
+
+A backward stable evaluation gives the exact result of slightly perturbed inputs. So every number in theta and in the
+data is changed at random by 2^-30 of itself, several times; the largest change of the gradient, scaled down to one
+rounding, is the effect of one rounding of every input. A sum of N terms rounds N times with random signs, which gives
+the factor sqrt(N). N u |g| covers sums whose terms have one sign.
+
+Not every evaluation is backward stable: where a tanh is saturated, 1 - tanh^2 consists of the rounding of tanh alone,
+and no change of the inputs shows it (correct gradients of a network differed by 1e14 times what was then allowed). So
+the results of all operations are perturbed along with the inputs, by a framework that can do so (PyTorch); with JAX
+alone only the inputs are. Whole numbers stay unchanged if the loss jumps when they change, as labels do.
+
+The operations of the hand gradient's own NumPy code are not perturbed. Where they cancel, as in 1/(1 + e^-z) - 1 for
+large z, a correct formula misses the runners' answer although each operation is rounded correctly. Run in longer
+floats (float64 for float32, the 80 bits of `longdouble` for float64), the same code comes as much closer as they are
+longer, and the distance that it moves is its own rounding. A wrong formula stays wrong, and so does one that casts to
+float32. If the platform has no longer floats, or the code does not run in them, one rounding of every operation is
+allowed instead, and the sensitivity grows accordingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from gdbackends.backends import capabilities, get_backend
+from gdbackends.errors import InputError
+from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction
+from gdbackends.gradcheck.evidence import Cause, Reference
+from gdbackends.objectives import Array, LinearModel
+from gdbackends.rounding import evaluate, has_bound, unit_roundoff
+from gdbackends.rounding.limit import Values
+
+_STEP = 2.0**-30
+_SAMPLES = 6
+SAFETY = 16.0
+
+Perturbation: TypeAlias = Callable[[float, int], AbstractContextManager[Any]]
+"""rounding(step, seed): a context in which every operation errs at random by `step` of its result."""
+
+
+def estimated_bounds(
+    evaluate: Callable[[Array, tuple[Array, ...]], Values],
+    points: Array,
+    data: tuple[Array, ...],
+    dtype: str,
+    seed: int,
+    rounding: Perturbation,
+) -> Values:
+    """Return estimated bounds (m,) and (m, d) of the rounding of losses and gradients at flat points (m, d).
+
+    Args:
+        evaluate: losses and gradients in float64, at points and for data.
+        points: (m, d).
+        data: the checked's.
+        dtype: of the evaluations that are to be judged.
+        seed: of the changes.
+        rounding: of the operations that `evaluate` does.
+    """
+    generator = np.random.default_rng(seed)
+    at, u = evaluate(points, data), unit_roundoff(dtype)
+
+    whole = True
+
+    def shaken(array: Array) -> Array:
+        if array.dtype.kind != "f" or not (whole or bool((array % 1 != 0).any())):
+            return array
+        factors = cast(Array, generator.normal(size=cast("tuple[int, ...]", array.shape)))
+        factors *= _STEP  # in place: the data may be large
+        factors += 1
+        factors *= array
+        return factors
+
+    first = evaluate(points, tuple(map(shaken, data)))
+    whole = not np.abs(first.losses - at.losses).max() > 1e-3 * np.abs(at.losses).max()  # else labels, compared by ==
+    losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
+    for sample in range(_SAMPLES):
+        with rounding(_STEP, seed + sample):
+            moved = evaluate(shaken(points), tuple(map(shaken, data)))
+        losses = np.fmax(losses, np.abs(moved.losses - at.losses) / _STEP)
+        gradients = np.fmax(gradients, np.abs(moved.gradients - at.gradients) / _STEP)
+    terms = terms_of(points, data)
+    factor = SAFETY * u * max(1.0, terms**0.5)
+    tiny = float(np.finfo(dtype).smallest_normal) * terms
+    return Values(
+        factor * (losses + np.abs(at.losses)) + tiny,
+        factor * (gradients + np.abs(at.gradients)) + tiny,
+    )
+
+
+def terms_of(points: Array, data: tuple[Array, ...]) -> int:
+    """Return how many terms a sum may have: the numbers of the largest array."""
+    return max((a.size for a in (*data, points[0])), default=1)
+
+
+def rounding_bounds(
+    checked: CheckedFunction,
+    runners: AutodiffRunners,
+    by_framework: Iterable[str],
+    points: Array,
+    dtype: str,
+    seed: int,
+    direction: Array | None = None,
+) -> tuple[Values, str]:
+    """Return how far one evaluation may be from the truth: closed where the objective has a bound, else estimated.
+
+    With a direction (d,), of the Hessian times it.
+    """
+    objective = getattr(checked.losses.get(None), "__self__", None)
+    if direction is None and has_bound(objective) and not checked.params and len(checked.data) == 2:
+        assert isinstance(objective, LinearModel)
+        with np.errstate(all="ignore"):
+            at = [evaluate(objective, point, *checked.data, dtype) for point in points]
+        return Values(np.array([e.loss_bound for e in at]), np.array([e.gradient_bound for e in at])), "closed"
+    offered = {name: capabilities(get_backend(name)) for name in by_framework}
+    name = next((n for n, c in offered.items() if c.perturb_rounding(0.0, 0) is not None), next(iter(offered)))
+    run = runners.run(name, "float64", direction)
+
+    def values(points: Array, data: tuple[Array, ...]) -> Values:
+        found = run(points, data)
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
+
+    def operations(step: float, seed: int) -> AbstractContextManager[Any]:
+        return offered[name].perturb_rounding(step, seed) or nullcontext()
+
+    def inputs_alone(step: float, seed: int) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    try:
+        found = estimated_bounds(values, points, checked.data, dtype, seed, operations)
+    except InputError:  # code that a framework runs, but not operation by operation
+        found = estimated_bounds(values, points, checked.data, dtype, seed, inputs_alone)
+    return found, "estimated"
+
+
+_LONGER = {"float64": "longdouble", "float32": "float64"}
+
+
+def allow_hand_rounding(reference: Reference, hand: Array) -> tuple[Reference, Reference]:
+    """Return two references: one for the formula, one that also allows for the rounding of the hand gradient's own code.
+
+    Both are the reference itself if the gradient (m, d) agrees, or differs by more than rounding can explain.
+    """
+    if not np.isfinite(hand).all() or reference.agrees(hand):
+        return reference, reference
+    most, apart = _rounding_of_each_operation(reference), np.abs(hand - reference.autodiff) - reference.allowed
+    if not (apart <= SAFETY * most).all():
+        return reference, reference
+    longer, share = _in_longer_floats(reference, hand)
+    if not share < 1:  # what rounding may do is allowed, and no point tells more than those where that was needed
+        if not (apart <= most).all():
+            return reference, reference
+        needed = (np.max([reference.ratios(hand, other) for other in reference.gradients.values()], axis=0) > 1).any(1)
+        how = f"{reference.bound}, its own rounding too"
+        return _of_points(_wider(reference, most), needed), replace(_wider(reference, most), bound=how)
+    formula = _in_which_it_agrees(reference, hand, longer, share)
+    if formula is None:
+        return reference, reference
+    how = f"{reference.bound}, its own rounding by {_LONGER[reference.dtype]}"
+    return formula, replace(_wider(formula, np.abs(hand - longer)), bound=how)
+
+
+def lost_to_cancellation(reference: Reference, hand: Array) -> Cause | None:
+    """Return a cause where the formula is right, and its operations throw digits away."""
+    longer, share = _in_longer_floats(reference, hand)
+    if not share < 1 or _in_which_it_agrees(reference, hand, longer, share) is None:
+        return None
+    text = f"digits are lost where its own operations cancel: in {_LONGER[reference.dtype]} the same code agrees"
+    return Cause("precision", text, {"error": float(np.abs(hand - longer).max())})
+
+
+def _in_which_it_agrees(reference: Reference, hand: Array, longer: Array, share: float) -> Reference | None:
+    """Return the reference in which the gradient in longer floats is judged, and agrees; None if it does not.
+
+    The rounding that is left in those is their share of what was seen to move, point by point: of a gradient that is
+    1e80 at one point, 1e64 are not excused at the others. By luck little moves, and nothing where the longer floats
+    too have lost everything, so their share of what may move is added.
+    """
+    formula = _wider(reference, share * (SAFETY * np.abs(hand - longer) + _rounding_of_each_operation(reference)))
+    return formula if formula.agrees(longer) else None
+
+
+def _of_points(reference: Reference, which: Array) -> Reference:
+    """Return the reference at some of its points, (m,) bool."""
+    by_framework = {name: Values(v.losses[which], v.gradients[which]) for name, v in reference.by_framework.items()}
+    bounds = Values(reference.bounds.losses[which], reference.bounds.gradients[which])
+    return replace(reference, points=reference.points[which], by_framework=by_framework, bounds=bounds)
+
+
+def _wider(reference: Reference, by: Array) -> Reference:
+    """Return the reference with so much more allowed between two gradients."""
+    return replace(reference, bounds=Values(reference.bounds.losses, reference.bounds.gradients + by / 2))
+
+
+def _in_longer_floats(reference: Reference, hand: Array) -> tuple[Array, float]:
+    """Return the hand gradients (m, d) by the same code in longer floats, and how much of a rounding is one of those.
+
+    The gradients as they are, and 1, where the code does not run in longer ones, or nothing comes of it.
+    """
+    longer = _LONGER[reference.dtype]
+    found = _gradients_in(reference, reference.points, longer)
+    if found is None or np.array_equal(found, hand):
+        return hand, 1.0
+    return found, float(np.finfo(longer).eps / np.finfo(reference.dtype).eps)
+
+
+def _gradients_in(reference: Reference, points: Array, dtype: str) -> Array | None:
+    """Return the hand gradients (m, d) by its code in a dtype; None where it does not run in that."""
+    found = list[Array]()
+    for point in points:
+        try:
+            value = np.asarray(reference.checked.by_hand(point, dtype))
+            found.append(value.astype(np.float64).reshape(point.shape))
+        except (Exception, SystemExit):  # code that knows the usual floats alone
+            return None
+    return np.array(found)
+
+
+def _rounding_of_each_operation(reference: Reference) -> Array:
+    """Return how far a rounding of each operation carries a gradient as large as it is near a point, (m, d).
+
+    Far beyond that digits are not rounded off but thrown away, as by differences of the loss over a short step. A
+    saturated gradient is small at every point, so it is looked at where it is not: at 0, and on the way there.
+    """
+    data, largest = reference.checked.data, np.abs(reference.autodiff)
+    for part in (0.0, 1 / 16, 1 / 4):
+        found = reference.run(part * reference.points, data)
+        if isinstance(found, Values):
+            largest = np.fmax(largest, np.where(np.isfinite(found.gradients), np.abs(found.gradients), 0.0))
+    return SAFETY * unit_roundoff(reference.dtype) * max(1.0, terms_of(reference.points, data) ** 0.5) * largest
