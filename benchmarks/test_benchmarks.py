@@ -14,7 +14,7 @@ from gdbackends import get_backend
 from gdbackends.backends import DTYPES
 from gdbackends.benchmarking.case import WORKS, Task
 from gdbackends.benchmarking.workloads import work
-from gdbackends.comparison.referee import agreement
+from gdbackends.comparison.referee import judge_backend
 from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
 from gdbackends.measurement.environment import environment
 
@@ -32,7 +32,7 @@ def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
         objective=task.model,
         options=ProblemOptions(standardize=False),
     )
-    return problem, *agreement(problem, get_backend(backend_name))
+    return problem, *judge_backend(problem, get_backend(backend_name))
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # where the backend disagrees

@@ -15,7 +15,7 @@ from gdbackends import LinearRegression, fit, get_backend
 from gdbackends.backends import Backend, names
 from gdbackends.datasets import women
 from gdbackends.descent import Check, ProblemOptions, Stop, learning_rates, prepare
-from gdbackends.descent.chunks import pieces
+from gdbackends.descent.chunks import chunks
 from gdbackends.descent.spectrum import spectrum
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import parse_loss
@@ -101,7 +101,7 @@ def test_batches_are_the_same_rows_on_every_backend(batch_size: int, table, requ
 @pytest.mark.parametrize("steps", [1, 5, 6, 61, 300])
 def test_an_epoch_visits_every_row_once(batch_size: int | None, steps: int, table) -> None:
     problem = prepare(*table, get_backend("numpy"), options=ProblemOptions(batch_size=batch_size))
-    made = list(pieces(problem, np.arange(steps)))
+    made = list(chunks(problem, np.arange(steps)))
     assert (np.concatenate([piece[0] for piece, _ in made]) == np.arange(steps)).all()
     assert made[-1][1], "the last piece is checked"
     if batch_size not in (None, 40):

@@ -1,4 +1,4 @@
-"""What one backend computes and how long it takes; it runs in a process of its own, and judges nothing."""
+"""What one backend computes and how long it takes; it runs in a process of its own and judges nothing."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import get_backend
-from gdbackends.comparison.probes import values
+from gdbackends.comparison.referee import values
 from gdbackends.comparison.result import Settings
-from gdbackends.comparison.trajectory import Run, trajectory
-from gdbackends.comparison.trajectory_check import Proof
+from gdbackends.comparison.trajectory import Trajectory, run_trajectory
 from gdbackends.descent import Fit, descend, in_data_units, learning_rates, prepare
 from gdbackends.measurement.timing import marginal_step, seconds
 from gdbackends.objectives import Array
-from gdbackends.rounding.limit import Values
+from gdbackends.rounding import Values
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class BackendRun:
     """What one backend computed, not yet judged.
 
     Attributes:
         device: where it ran.
         fit: the fit asked for.
-        end: (d + 1,), its parameters in the coordinates that were descended.
-        values: at the probe points, in the dtype asked for.
-        values_in_float64: at the probe points, in float64.
-        run: the proof run.
+        end: (d + 1,), its parameters in the coordinates that are descended in.
+        values: losses and gradients at the probe points, in the dtype asked for.
+        values_in_float64: the same in float64.
+        trajectory: the fixed steps.
         first_call_s: seconds of the first descent of one step.
         step_s: seconds that one more step takes.
     """
@@ -38,29 +37,29 @@ class Observation:
     end: Array
     values: Values
     values_in_float64: Values
-    run: Run
+    trajectory: Trajectory
     first_call_s: float
     step_s: float
 
 
-def observe(name: str, X: Array, y: Array, settings: Settings, points: Array, proof: Proof) -> Observation:
-    """Fit, evaluate at the points, make the proof run, and time."""
+def run_backend(name: str, X: Array, y: Array, settings: Settings, points: Array, rates: Array) -> BackendRun:
+    """Fit, evaluate at the probe points, make the fixed steps at these rates, and time."""
     device = None if name == "numpy" else settings.device
     chosen = get_backend(name, device, settings.dtype, settings.tuning)
     problem = prepare(X, y, chosen, settings.objective, settings.problem_options)
-    backend: Any = problem.backend  # another one for batches
-    steady = proof.rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
+    backend: Any = problem.backend  # for batches another than the one chosen
+    steady = rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
     first_call = seconds(lambda: descend(problem, np.broadcast_to(steady, (1,))))
-    rates = learning_rates(problem, settings.learning_rate, settings.steps)
-    descended = descend(problem, rates, tolerance=settings.tolerance)
-    wide, computed = replace(backend, dtype="float64"), values(backend, problem, points)
-    return Observation(
+    of_fit = learning_rates(problem, settings.learning_rate, settings.steps)
+    descended = descend(problem, of_fit, tolerance=settings.tolerance)
+    in_float64, computed = replace(backend, dtype="float64"), values(backend, problem, points)
+    return BackendRun(
         device=backend.device,
-        fit=in_data_units(problem, descended, rates, isinstance(settings.learning_rate, str)),
+        fit=in_data_units(problem, descended, of_fit, automatic=isinstance(settings.learning_rate, str)),
         end=descended.theta,
         values=computed,
-        values_in_float64=computed if wide == backend else values(wide, problem, points),
-        run=trajectory(problem, proof.rates),
+        values_in_float64=computed if in_float64 == backend else values(in_float64, problem, points),
+        trajectory=run_trajectory(problem, rates),
         first_call_s=first_call,
         step_s=marginal_step(lambda k: descend(problem, np.broadcast_to(steady, (k,)))),
     )

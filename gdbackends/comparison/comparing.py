@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import check_installed, installed, names
-from gdbackends.comparison.backend_run import Observation, observe
-from gdbackends.comparison.judging import Case, judge, lay_out, verdict
+from gdbackends.comparison.backend_run import BackendRun, run_backend
+from gdbackends.comparison.judging import Baseline, baseline, conclusion, judge_backends
 from gdbackends.comparison.result import Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
@@ -43,35 +43,35 @@ def compare(
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):
-        case = lay_out(data, chosen)
-    run = partial(in_fresh_process, observe) if isolate else observe
-    observed: dict[str, Observation | None] = {}
+        base = baseline(data, chosen)
+    run = partial(in_fresh_process, run_backend) if isolate else run_backend
+    runs: dict[str, BackendRun | None] = {}
     for name in wanted:
         try:
-            observed[name] = run(name, data.X, data.y, chosen, case.points, case.proof)
+            runs[name] = run(name, data.X, data.y, chosen, base.points, base.check.rates)
         except Crashed:
-            observed[name] = None
+            runs[name] = None
     with np.errstate(all="ignore"):
-        rows = judge(case, observed)
-        word, sentence = verdict(case, rows)
+        rows = judge_backends(base, runs)
+        verdict, sentence = conclusion(base, rows)
     return Comparison(
-        verdict=word,
+        verdict=verdict,
         sentence=sentence,
         rows=rows,
-        exact=case.exact,
-        exact_loss=case.exact_loss,
-        spectrum=case.ends,
-        sensitivity=case.wide.sensitivity(min(len(rows), 2)),
-        trajectory_sensitivity=case.proof.sensitivity if len(rows) > 1 else None,
-        proof_steps=len(case.proof.rates),
+        exact=base.exact,
+        exact_loss=base.exact_loss,
+        spectrum=base.problem.spectrum,
+        sensitivity=base.bound_in_float64.sensitivity(min(len(rows), 2)),
+        trajectory_sensitivity=base.check.sensitivity if len(rows) > 1 else None,
+        proof_steps=len(base.check.rates),
         dataset={"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target},
         settings=chosen,
         environment=environment(),
         isolated=isolate,
-        labels=data.labels or case.problem.labels,
+        labels=data.labels or base.problem.labels,
         notes=(
             *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
-            *_notes(case, chosen, wanted, isolate, insisted=backends is not None),
+            *_notes(base, chosen, wanted, isolate, insisted=backends is not None),
         ),
     )
 
@@ -94,7 +94,7 @@ def _names(backends: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(backends))
 
 
-def _notes(case: Case, settings: Settings, wanted: tuple[str, ...], isolate: bool, insisted: bool) -> list[str]:
+def _notes(base: Baseline, settings: Settings, wanted: tuple[str, ...], isolate: bool, insisted: bool) -> list[str]:
     notes: list[str] = []
     for name in () if insisted else names():
         try:
@@ -103,10 +103,10 @@ def _notes(case: Case, settings: Settings, wanted: tuple[str, ...], isolate: boo
             notes.append(f"{name} is left out: {error}.")
     if settings.device not in (None, "cpu") and "numpy" in wanted:
         notes.append("numpy stays on the CPU.")
-    if not case.unique:
+    if not base.unique:
         notes.append(
             "There is no single answer (collinear or constant features, or more features than rows)"
-            + ("." if case.exact is None else "; the exact one shown is the nearest to the start.")
+            + ("." if base.exact is None else "; the exact one shown is the nearest to the start.")
         )
     if not isolate and len(wanted) > 1:
         notes.append("All backends ran in one process, where they slow each other down.")

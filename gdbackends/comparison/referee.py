@@ -1,85 +1,169 @@
-"""Whether a backend computes the right thing: no time stands without it.
+"""The referee: whether a backend computes the right thing, judged by what rounding allows.
 
-Each backend is held against the float64 evaluation of the closed formula, within what rounding allows: its cost, alone
-and beside its gradient, at two points, and every step of two short descents, one that keeps its path and one that does
-not.
+Two evaluations A and B agree when |A - B| <= bound(A) + bound(B) in the loss and in every component of the gradient.
+`compare` holds backends against each other; a lone one is held against exact arithmetic, or against the float64
+evaluation of the closed formula (`judge_backend`): its cost, alone and beside its gradient, at two points, and every
+step of two short descents.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gdbackends.backends import Backend, capabilities
-from gdbackends.comparison.probes import Yardstick, values, yardstick
-from gdbackends.comparison.trajectory import trajectory
-from gdbackends.comparison.trajectory_bounds import along, curvature
-from gdbackends.comparison.trajectory_check import Proof
+from gdbackends.comparison.trajectory import TrajectoryCheck, curvature_bound, path_bounds, run_trajectory
 from gdbackends.descent import Problem, learning_rates
 from gdbackends.descent.stopping import nonsmooth
+from gdbackends.errors import InputError
 from gdbackends.objectives import Array
-from gdbackends.rounding.limit import Values
+from gdbackends.rounding import Evaluation, Limit, Values, evaluate, exact_value_and_grad, unit_roundoff
 
 _STEPS = 300
 _ELEMENTS = 4_000_000
-"""Steps, and elements of X read, of the descents that are judged; two steps at least."""
+"""Most steps, and most elements of X read, of the descents that are judged; at least two steps."""
 
 
-def agreement(problem: Problem, wide: Backend) -> tuple[float, str]:
-    """Return the largest difference from the truth over what rounding allows (at most 1 agrees), and what differs most.
+def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
+    """Return points (count + 2, d + 1) in the problem's dtype: the start, `count` random points, and the minimum.
+
+    The random points have the magnitude of the minimum. All but the first predict the mean row as the minimum does:
+    otherwise every residual may have one sign, and derivatives that are clipped (absolute error, Huber) are alike in
+    all rows, which centred features do not show.
 
     Args:
-        problem: as it is placed, of a bundled objective.
-        wide: the same backend in float64, asked where sums are so long that the dtype shows nothing.
+        problem: the problem.
+        minimum: (d + 1,), the parameters of least cost.
+        count: the number of random points.
+    """
+    magnitude = np.abs(minimum)
+    magnitude[magnitude == 0] = magnitude.max() or 1.0
+    random = np.random.default_rng(problem.seed).normal(size=(count, minimum.size)) * magnitude
+    mean = problem.X[:, : minimum.size - 1].mean(0, dtype=np.float64)
+    random[1:, -1] = minimum[-1] - (random[1:, :-1] - minimum[:-1]) @ mean
+    return np.concatenate((problem.theta0[None], random, minimum[None])).astype(problem.backend.dtype)
+
+
+def values(backend: Backend, problem: Problem, points: Array) -> Values:
+    """Evaluate the problem's objective on a backend, in that backend's dtype; the points are NumPy arrays."""
+    value_and_grad = backend.value_and_grad(problem.objective)
+    data = backend.asarray(problem.X), backend.asarray(problem.y)
+    with np.errstate(all="ignore"):
+        pairs = [[backend.to_numpy(a) for a in value_and_grad(backend.asarray(point), *data)] for point in points]
+    return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
+
+
+def exact_values(problem: Problem, points: Array) -> Values:
+    """Evaluate exactly; the results are rounded to the nearest float64 numbers."""
+    pairs = [exact_value_and_grad(problem.objective, point, problem.X, problem.y) for point in points]
+    return Values(np.array([float(f) for f, _ in pairs]), np.array([[float(g) for g in row] for _, row in pairs]))
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorBound:
+    """How far apart two evaluations of one objective on the same data may lie, at each of several points.
+
+    Attributes:
+        evaluations: one for each point.
+        blind: whether agreement means nothing: the sums are too long for the precision (n u >= 0.1), or the bounds
+            exceed a tenth of a component.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    blind: bool
+
+    @property
+    def reference(self) -> Values:
+        """The float64 evaluations themselves."""
+        at = self.evaluations
+        return Values(np.array([e.loss for e in at]), np.array([e.gradient for e in at]))
+
+    def ratio(self, a: Values, b: Values, rounded: int = 2) -> float:
+        """Return the largest difference over what is allowed; at most 1 means agreement.
+
+        Args:
+            a: the values of one backend.
+            b: those of another, or the exact ones.
+            rounded: how many of the two are rounded: 1 if b is exact.
+        """
+        limit = Limit(np.array([rounded * np.append(at.gradient_bound, at.loss_bound) for at in self.evaluations]))
+        return limit.ratio(*(np.column_stack((v.gradients, v.losses)) for v in (a, b)))
+
+    def sensitivity(self, rounded: int = 2) -> float:
+        """Return the smallest relative error that would be detected in any component."""
+        limit = Limit(rounded * np.array([at.gradient_bound for at in self.evaluations]))
+        return limit.sensitivity(self.reference.gradients)
+
+
+def error_bound(problem: Problem, points: Array, dtype: str) -> ErrorBound:
+    """Return the bound on evaluations of the problem in `dtype`.
+
+    Raises:
+        InputError: the cost or a gradient at a point is out of the range of the dtype.
     """
     with np.errstate(all="ignore"):
-        points = _points(problem)
-        dtype = problem.backend.dtype
-        ruler = yardstick(problem, points, dtype)
-        ratios = {"gradient": ruler.ratio(values(problem.backend, problem, points), _truth(problem, points), 2)}
-        ratios["loss alone"] = _loss_alone(problem, points, ruler)
-        if ruler.blind:
-            wider = yardstick(problem, points, "float64")
-            ratios["gradient in float64"] = wider.ratio(values(wide, problem, points), _truth(problem, points), 2)
-        ratios["descent"] = _descent(problem)
-    what = max(ratios, key=lambda name: ratios[name])
-    return ratios[what], what
+        evaluations = tuple(evaluate(problem.objective, point, problem.X, problem.y, dtype) for point in points)
+    largest = float(np.max([max(at.loss * problem.y.size, np.abs(at.gradient).max()) for at in evaluations]))
+    if not largest <= float(np.finfo(dtype).max):
+        raise InputError(f"the cost of these data exceeds the range of {dtype}; divide them by a constant")
+    bound = ErrorBound(evaluations, blind=problem.y.size * unit_roundoff(dtype) >= 0.1)
+    return replace(bound, blind=bound.blind or not bound.sensitivity() <= 0.1)
 
 
-def _points(problem: Problem) -> Array:
-    """Return the start and a point at random, (2, d + 1), in the problem's dtype."""
+def judge_backend(problem: Problem, in_float64: Backend) -> tuple[float, str]:
+    """Return the largest difference from the truth over what rounding allows, and what differs most.
+
+    At most 1 is agreement.
+
+    Args:
+        problem: as placed on the backend, with a bundled objective.
+        in_float64: the same backend in float64, used where the sums are too long for the dtype to show anything.
+    """
+    with np.errstate(all="ignore"):
+        points, dtype = _two_points(problem), problem.backend.dtype
+        bound, wide = error_bound(problem, points, dtype), error_bound(problem, points, "float64")
+        truth = wide.reference
+        ratios = {
+            "gradient": bound.ratio(values(problem.backend, problem, points), truth),
+            "loss alone": _loss_ratio(problem, points, bound, truth),
+        }
+        if bound.blind:
+            ratios["gradient in float64"] = wide.ratio(values(in_float64, problem, points), truth)
+        ratios["descent"] = _descent_ratio(problem)
+    worst = max(ratios, key=lambda name: ratios[name])
+    return ratios[worst], worst
+
+
+def _two_points(problem: Problem) -> Array:
+    """Return the start and a random point, (2, d + 1), in the problem's dtype."""
+    return np.stack((problem.theta0, _random_point(problem)))
+
+
+def _random_point(problem: Problem) -> Array:
     size = problem.theta0.size
     generator: Any = np.random.default_rng(problem.seed)
-    random = generator.normal(scale=size**-0.5, size=size)
-    return np.stack((problem.theta0, random.astype(problem.backend.dtype)))
+    point: Array = generator.normal(scale=size**-0.5, size=size)
+    return point.astype(problem.backend.dtype)
 
 
-def _loss_alone(problem: Problem, points: Array, ruler: Yardstick) -> float:
-    """Hold the loss of a backend that computes it without the gradient against the truth; 0 where it has none."""
-    backend, truth = problem.backend, _truth(problem, points)
-    alone = capabilities(backend).value(problem.objective)
-    if alone is None:
+def _loss_ratio(problem: Problem, points: Array, bound: ErrorBound, truth: Values) -> float:
+    """Judge the loss computed without a gradient; 0 if the backend does not offer it."""
+    backend = problem.backend
+    value = capabilities(backend).value(problem.objective)
+    if value is None:
         return 0.0
-    losses = [backend.to_numpy(alone(backend.asarray(point), *problem.data)) for point in points]
-    return ruler.ratio(Values(np.array(losses, np.float64), truth.gradients), truth)
+    losses = [backend.to_numpy(value(backend.asarray(point), *problem.data)) for point in points]
+    return bound.ratio(Values(np.array(losses, np.float64), truth.gradients), truth)
 
 
-def _truth(problem: Problem, points: Array) -> Values:
-    at = yardstick(problem, points, "float64").evaluations
-    return Values(np.array([e.loss for e in at]), np.array([e.gradient for e in at]))
-
-
-def _descent(problem: Problem) -> float:
-    """Hold two short descents against the truth at their own parameters."""
-    size, dtype = problem.theta0.size, problem.backend.dtype
-    generator: Any = np.random.default_rng(problem.seed)
-    start = generator.normal(scale=size**-0.5, size=size)
-    moved = replace(problem, theta0=start.astype(dtype))
-    largest = curvature(moved, None)
+def _descent_ratio(problem: Problem) -> float:
+    """Judge two short descents by the true losses and gradients at their own parameters."""
+    moved = replace(problem, theta0=_random_point(problem))
+    curvature = curvature_bound(moved, by_rows=True)
     steps = max(2, min(_STEPS, _ELEMENTS // problem.X.size))
-    rates = learning_rates(moved, "auto" if nonsmooth(moved.objective) else 0.2 / largest, steps)
-    bounds = along(moved, rates, largest)
-    proof = Proof(rates, np.append(bounds, bounds[-1]), np.inf, largest)
-    return proof.losses_ratio(moved, trajectory(moved, rates))
+    rates = learning_rates(moved, "auto" if nonsmooth(moved.objective) else 0.2 / curvature, steps)
+    bounds = path_bounds(moved, rates, curvature)
+    check = TrajectoryCheck(rates, np.append(bounds, bounds[-1]), np.inf, curvature)
+    return check.losses_ratio(moved, run_trajectory(moved, rates))

@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class BackendResult:
     """One backend.
 
     Attributes:
@@ -103,7 +103,7 @@ class Comparison:
 
     verdict: Verdict
     sentence: str
-    rows: tuple[Row, ...]
+    rows: tuple[BackendResult, ...]
     exact: Array | None
     exact_loss: float | None
     spectrum: Spectrum | None

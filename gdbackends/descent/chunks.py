@@ -10,18 +10,18 @@ import numpy as np
 from gdbackends.descent.problem import Problem
 from gdbackends.objectives import Array
 
-Piece: TypeAlias = tuple[Array, ...]
+Chunk: TypeAlias = tuple[Array, ...]
 """(rates,), each (k,), or (rates, rows), rows (k, batch): arrays of NumPy with as many entries as steps."""
 
 _CHECK_EVERY = 8192
 _CHECK_WORK = 1 << 31
 """Elements of X read between two checks: about a second. A check took 4 steps at 400,000 x 100, hence 50 at least."""
 _ROW_NUMBERS = 8192
-"""Row numbers in a piece of several epochs."""
+"""Row numbers in a chunk of several epochs."""
 
 
-def pieces(problem: Problem, rates: Array) -> Iterator[tuple[Piece, bool]]:
-    """Yield the pieces in order, each with whether a check comes after it.
+def chunks(problem: Problem, rates: Array) -> Iterator[tuple[Chunk, bool]]:
+    """Yield the chunks in order, each with whether a check comes after it.
 
     Checks come after 1, 2, 4, 8, ... steps (epochs, for batches) and then at even distances, which depend on the
     shapes alone: they are the same on every backend.
@@ -33,7 +33,7 @@ def pieces(problem: Problem, rates: Array) -> Iterator[tuple[Piece, bool]]:
     while start < len(rates):
         stop = min(check * epoch, len(rates))
         *most, last = batches.up_to(rates[start:stop]) if batches else [(rates[start:stop],)]
-        yield from ((piece, False) for piece in most)
+        yield from ((chunk, False) for chunk in most)
         yield last, True
         start, check = stop, min(2 * check, check + every)
 
@@ -45,11 +45,11 @@ class _Batches:
         self._generator = np.random.default_rng(problem.seed)
         self._rows, self._size = problem.y.size, problem.batch_size or problem.y.size
 
-    def up_to(self, rates: Array) -> Iterator[Piece]:
-        """Yield the pieces of so many steps, from the beginning of an epoch.
+    def up_to(self, rates: Array) -> Iterator[Chunk]:
+        """Yield the chunks of so many steps, from the beginning of an epoch.
 
-        Epochs of equal batches are gathered, for a compiled loop is called once a piece; where the last batch is short
-        it is a piece of its own, and so are those before it.
+        Epochs of equal batches are gathered, for a compiled loop is called once a chunk; where the last batch is short
+        it is a chunk of its own, and so are those before it.
         """
         whole, short = divmod(self._rows, self._size)
         epoch = whole + (short > 0)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.backends import Backend, get_backend
-from gdbackends.descent.chunks import Piece, pieces
+from gdbackends.descent.chunks import Chunk, chunks
 from gdbackends.descent.problem import Problem, ProblemOptions, prepare
 from gdbackends.descent.rates import LearningRate, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
@@ -149,10 +149,10 @@ def descend(
     with np.errstate(all="ignore"):  # NumPy alone would warn while it diverges
         stop = check()
         limit = largest_loss(problem, checks[0].loss)
-        for piece, checked in pieces(problem, rates):
+        for chunk, checked in chunks(problem, rates):
             if stop is not None:
                 break
-            theta, outputs, stop = _advance(problem, step, theta, piece, limit)
+            theta, outputs, stop = _advance(problem, step, theta, chunk, limit)
             columns.append(outputs)
             steps += len(outputs[0])
             if (checked and (tolerance or on_check)) or stop is not None or steps == len(rates):
@@ -173,14 +173,14 @@ def descend(
 
 
 def _advance(
-    problem: Problem, step: GradientStep, theta: Array, piece: Piece, limit: float
+    problem: Problem, step: GradientStep, theta: Array, chunk: Chunk, limit: float
 ) -> tuple[Array, tuple[Array, ...], Stop | None]:
-    """Make a piece's steps; where a loss passes the limit, only those before it."""
-    after, outputs = problem.backend.repeat(step, theta, piece, problem.data)
+    """Make a chunk's steps; where a loss passes the limit, only those before it."""
+    after, outputs = problem.backend.repeat(step, theta, chunk, problem.data)
     sound = outputs[0] <= limit  # NaN is not
     if sound.all():
         return after, outputs, None
     count = int(np.argmin(sound))
     if count == 0:
         return theta, tuple(output[:0] for output in outputs), Stop.DIVERGED
-    return *problem.backend.repeat(step, theta, tuple(x[:count] for x in piece), problem.data), Stop.DIVERGED
+    return *problem.backend.repeat(step, theta, tuple(x[:count] for x in chunk), problem.data), Stop.DIVERGED

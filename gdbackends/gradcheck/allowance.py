@@ -143,7 +143,7 @@ _LONGER = {"float64": "longdouble", "float32": "float64"}
 
 
 def allow_hand_rounding(reference: Reference, hand: Array) -> tuple[Reference, Reference]:
-    """Return two references: one for the formula, one that also allows for the rounding of the hand gradient's own code.
+    """Return two references: for the formula, and one that also allows for the rounding of the hand gradient's code.
 
     Both are the reference itself if the gradient (m, d) agrees, or differs by more than rounding can explain.
     """

@@ -56,7 +56,7 @@ class Reference:
         return all((self.ratios(gradient, other) <= 1).all() for other in self.gradients.values())
 
     def evidence(self, hand: Array) -> Evidence:
-        """Return what a diagnosis of the hand gradient (m, d) needs; of a Hessian, at the direction in place of theta."""
+        """Return the evidence about a hand gradient (m, d); for a Hessian the direction replaces theta."""
         points = self.points if self.direction is None else np.broadcast_to(self.direction, self.points.shape)
         data, params, shape = self.checked.data, self.checked.params, self.checked.shape
         return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names)
