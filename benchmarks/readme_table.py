@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import Results, read_results
-from gdbackends.benchmarking.rows import rows
 from gdbackends.cli.export_command import markdown
 
 README = Path(__file__).parents[1] / "README.md"
@@ -18,7 +18,7 @@ def section(results: Results, path: str) -> str:
     run = list(results.runs.values())[-1]
     versions = ", ".join(f"{name} {run['environment'][name]}" for name in ("python", "numpy", "jax", "torch"))
     where = f"{run['environment']['cpu']}, {run['environment']['cores']} cores; {versions}; {run['at'][:10]}"
-    return f"{BEGIN}{markdown(rows(results))}\n({where}; [{path}]({path}))\n{END}"
+    return f"{BEGIN}{markdown(result_rows(results))}\n({where}; [{path}]({path}))\n{END}"
 
 
 def main() -> None:

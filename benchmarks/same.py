@@ -12,8 +12,8 @@ from pathlib import Path
 
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Grid
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, result_rows
 from gdbackends.benchmarking.results import ResultsFile
-from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, rows
 
 TWINS = {
     name: f"gdbackends.backends.{name}_backend:{kind}"
@@ -30,7 +30,7 @@ def table(found: list[Row]) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     for name, twin in TWINS.items():
-        own = [row for row in found if row.case.place.backend == name]
+        own = [row for row in found if row.case.config.backend == name]
         ratios = [r for row in own if (other := beside(row, by_case(found), backend=twin)) and (r := ratio(other, row))]
         spreads, away = sorted(r.spread for r in ratios), max(max(r.value, 1 / r.value) for r in ratios)
         different = sum(r.differs() for r in ratios)
@@ -47,7 +47,7 @@ def main() -> None:
     cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,), threads=[1]).cases()]
     with ResultsFile(str(path), resume=path.exists()) as file:
         bench(cases, file, PLAN, begin(file, PLAN), lambda done, total, text: print(done, total, text, end="\r"))
-        text = table(rows(file.results))
+        text = table(result_rows(file.results))
     path.with_suffix(".md").write_text(text, encoding="utf8")
     print(f"\n{text}")
 

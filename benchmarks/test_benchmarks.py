@@ -12,7 +12,7 @@ import pytest
 
 from gdbackends import get_backend
 from gdbackends.backends import DTYPES
-from gdbackends.benchmarking.case import WORKS, Task
+from gdbackends.benchmarking.case import WORKS, ProblemSpec
 from gdbackends.benchmarking.workloads import work
 from gdbackends.comparison.referee import judge_backend
 from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
@@ -22,14 +22,14 @@ STEPS = 100
 
 
 @lru_cache(maxsize=1)
-def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
-    """Return the problem as it is placed, and how far its backend agrees; for all works of a task, which follow."""
-    data = task.table()
+def judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, float, str]:
+    """Return the problem as it is placed, and how far its backend agrees; for all works of a spec, which follow."""
+    data = spec.table()
     problem = prepare(
         data.X,
         data.y,
-        get_backend(backend_name, dtype=task.dtype),
-        objective=task.model,
+        get_backend(backend_name, dtype=spec.dtype),
+        objective=spec.model,
         options=ProblemOptions(standardize=False),
     )
     return problem, *judge_backend(problem, get_backend(backend_name))
@@ -39,8 +39,8 @@ def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
 @pytest.mark.parametrize("name", WORKS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype: str, name: str) -> None:
-    task = Task(rows=rows, features=features, dtype=dtype)
-    problem, ratio, what = judged(backend_name, task)
+    spec = ProblemSpec(rows=rows, features=features, dtype=dtype)
+    problem, ratio, what = judged(backend_name, spec)
     prepared = work(name, problem)
     if not ratio <= 1:
         pytest.fail(f"{backend_name} computes something else: its {what} is {ratio:.3g} times what rounding allows off")
@@ -56,7 +56,7 @@ def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype
         "features": features,
         "dtype": dtype,
         "agreement": ratio,
-        "bytes": task.bytes * passes,  # that must be read, at least
+        "bytes": spec.bytes * passes,  # that must be read, at least
         "environment": environment(),
     }
     benchmark(run)

@@ -18,8 +18,8 @@ from alternatives import duration
 
 from gdbackends import get_backend
 from gdbackends.backends import names
-from gdbackends.benchmarking.case import Task
-from gdbackends.benchmarking.worker_tasks import bandwidth
+from gdbackends.benchmarking.case import ProblemSpec
+from gdbackends.benchmarking.worker_tasks import read_bandwidth
 from gdbackends.benchmarking.workloads import work
 from gdbackends.descent import Problem, ProblemOptions, descend, prepare
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
@@ -50,7 +50,7 @@ class Found:
     idiomatic: list[float]
     first: float
     plan: str
-    bandwidth: float
+    read_bandwidth: float
 
     @property
     def ratios(self) -> list[float]:
@@ -58,16 +58,16 @@ class Found:
         return sorted(b / i for b, i in zip(self.best, self.idiomatic, strict=True))
 
 
-def trial(name: str, task: Task, tuning: str, rounds: int, budget: float) -> Found:
+def trial(name: str, spec: ProblemSpec, tuning: str, rounds: int, budget: float) -> Found:
     """Time two tunings of a backend in turn, that one and the idiomatic."""
-    limit = bandwidth(0.2) if task.bytes > 1 << 25 else float("nan")
-    data = task.table()
+    limit = read_bandwidth(0.2) if spec.bytes > 1 << 25 else float("nan")
+    data = spec.table()
     problems = [
         prepare(
             data.X,
             data.y,
-            get_backend(name, dtype=task.dtype, tuning=each),
-            task.model,
+            get_backend(name, dtype=spec.dtype, tuning=each),
+            spec.model,
             options=ProblemOptions(standardize=False),
         )
         for each in (tuning, "idiomatic")
@@ -75,12 +75,12 @@ def trial(name: str, task: Task, tuning: str, rounds: int, budget: float) -> Fou
     del data
     runs, times = [work("step", problem).run for problem in problems], ([], [])
     first = seconds(lambda: runs[0](STEPS))
-    _check(problems, task.dtype)
+    _check(problems, spec.dtype)
     deadline = Deadline(budget)
     while len(times[0]) < 3 or (len(times[0]) < rounds and not deadline.passed):
         for k in (0, 1) if len(times[0]) % 2 else (1, 0):
             times[k].append(median(marginal_steps(runs[k], least=0.02, rounds=1)[0]))
-    return Found(*times, first, problems[0].plan, max(limit, bandwidth(0.2)) if limit == limit else limit)
+    return Found(*times, first, problems[0].plan, max(limit, read_bandwidth(0.2)) if limit == limit else limit)
 
 
 def _check(problems: list[Problem], dtype: str) -> None:
@@ -90,11 +90,11 @@ def _check(problems: list[Problem], dtype: str) -> None:
         raise ArithmeticError(f"the two tunings are {apart:.1e} apart after {STEPS} steps")
 
 
-def line(name: str, task: Task, found: Found) -> str:
+def line(name: str, spec: ProblemSpec, found: Found) -> str:
     """Return a row of the table."""
     r, best = found.ratios, median(found.best)
-    share = "" if np.isnan(found.bandwidth) else f"{task.bytes / best / found.bandwidth:.0%}"
-    shape = f"{task.rows:,} x {task.features:,} {task.dtype}"
+    share = "" if np.isnan(found.bandwidth) else f"{spec.bytes / best / found.bandwidth:.0%}"
+    shape = f"{spec.rows:,} x {spec.features:,} {spec.dtype}"
     return (
         f"| {shape} | {name} | {duration(best)} | {median(r):.2f} ({r[0]:.2f} to {r[-1]:.2f}) | {share} "
         f"| {duration(found.first)} | {found.plan} |"
@@ -123,17 +123,17 @@ def main(arguments: list[str]) -> int:
     shapes: list[Any] = grid() if given.grid else TARGETS
     if given.shapes:
         shapes = [(int(float(n)), int(float(d)), t) for n, d, t in (s.split("x") for s in given.shapes.split(","))]
-    print("| X | backend | a step | over idiomatic | of the bandwidth | first 40 steps | plan |", flush=True)
+    print("| X | backend | a step | over idiomatic | of the read_bandwidth | first 40 steps | plan |", flush=True)
     print("|---|---|--:|--:|--:|--:|---|", flush=True)
     failed = False
     for rows, features, dtype in shapes:
-        task = Task(rows=rows, features=features, dtype=dtype)
+        spec = ProblemSpec(rows=rows, features=features, dtype=dtype)
         for name in given.backends.split(","):
             try:
                 found = in_fresh_process(
-                    trial, name, task, given.tuning, given.rounds, given.budget, timeout=20 * given.budget + 120
+                    trial, name, spec, given.tuning, given.rounds, given.budget, timeout=20 * given.budget + 120
                 )
-                print(line(name, task, found), flush=True)
+                print(line(name, spec, found), flush=True)
             except (Crashed, ArithmeticError) as error:
                 failed = True
                 print(f"| {rows:,} x {features:,} {dtype} | {name} | {error} | | | | |", flush=True)

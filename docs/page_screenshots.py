@@ -47,18 +47,18 @@ def main() -> None:
     folder = ROOT / "docs" / "pictures"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
+        config = Path(name)
         results = read_results(str(ROOT / "benchmarks" / "results" / "quick.jsonl"))
-        (place / "report.html").write_text(page([results]), "utf8")
-        (place / "ridge.py").write_text(RIDGE, "utf8")
+        (config / "report.html").write_text(page([results]), "utf8")
+        (config / "ridge.py").write_text(RIDGE, "utf8")
         check = [sys.executable, "-m", "gdbackends", "check", "ridge.py:ridge", "--page", "gradient.html"]
-        subprocess.run(check, cwd=place, check=False, capture_output=True)
-        with Browser(place) as browser:
-            browser.open(place / "report.html", 1200)
+        subprocess.run(check, cwd=config, check=False, capture_output=True)
+        with Browser(config) as browser:
+            browser.open(config / "report.html", 1200)
             shot(browser, folder / "page.png", 1200, 1520)
-            browser.open(place / "report.html", 360, dark=True)
+            browser.open(config / "report.html", 360, dark=True)
             shot(browser, folder / "page-narrow.png", 360, 1500)
-            browser.open(place / "gradient.html", 1200)
+            browser.open(config / "gradient.html", 1200)
             shot(browser, folder / "gradient.png", 1200, 1160)
 
 

@@ -11,13 +11,13 @@ import pytest
 from scipy.optimize import brentq
 
 from gdbackends.backends import get_backend
-from gdbackends.benchmarking.advice import advice
+from gdbackends.benchmarking.advice import series_advice
 from gdbackends.benchmarking.bench import Plan, begin, bench
-from gdbackends.benchmarking.case import SUITES, WORKS, Case, Grid, Place, Task
+from gdbackends.benchmarking.case import SUITES, WORKS, BackendConfig, Case, Grid, ProblemSpec
 from gdbackends.benchmarking.crossovers import series, winner
 from gdbackends.benchmarking.regressions import changes, version_changes
+from gdbackends.benchmarking.result_rows import beside, by_case, paid_after, ratio, records, result_rows, spread
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
-from gdbackends.benchmarking.rows import beside, by_case, paid_after, ratio, records, rows, spread
 from gdbackends.benchmarking.worker_tasks import _hidden
 from gdbackends.benchmarking.workers import outcome
 from gdbackends.benchmarking.workloads import Unsupported, work
@@ -45,7 +45,7 @@ def made(times: dict[tuple[str, int], list[float]], *, features: int = 10, first
     results = Results("made")
     results.add({"record": "run", "run": "r", "schema": 1, "environment": {}, "machine": {"cpu": "c"}})
     for (backend, n), seconds in times.items():
-        case = Case(Place(backend), Task(rows=n, features=features))
+        case = Case(BackendConfig(backend), ProblemSpec(rows=n, features=features))
         for k, t in enumerate(seconds):
             record = {"import_s": 1.0, "transfer_s": 0.0, "first_call_s": t + first * (backend != "numpy")}
             record |= {"agreement": 0.1, "batches_s": [t], "calls": 1, "passes": 1, "cache_bytes": 1 << 25}
@@ -64,10 +64,10 @@ def noisy(seed: int, centre: float, launches: int = 5, noise: float = 0.02) -> l
 def test_the_suites() -> None:
     assert len(SUITES["quick"].cases()) == 36
     full = SUITES["full"].cases()
-    assert max(case.task.bytes for case in full) <= 10**9
+    assert max(case.spec.bytes for case in full) <= 10**9
     assert len(set(full)) == len(full) > 300
     assert Case.from_dict(json.loads(json.dumps(full[-1].to_dict()))) == full[-1]
-    assert [c.place.backend for c in Grid(rows=[10], features=[1], devices=["gpu"]).cases()] == ["jax", "torch"]
+    assert [c.config.backend for c in Grid(rows=[10], features=[1], devices=["gpu"]).cases()] == ["jax", "torch"]
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_the_suites() -> None:
 )
 def test_a_task_that_cannot_be_is_refused(settings: dict, text: str) -> None:
     with pytest.raises(InputError, match=text):
-        Task(**settings)
+        ProblemSpec(**settings)
 
 
 @pytest.mark.parametrize("objective", ["squared", "absolute", "huber:1", "logistic", "poisson"])
 @pytest.mark.parametrize("rows", [2, 50, 3000])
-def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) -> None:
+def test_the_backends_agree_on_every_work(backend, objective: str, result_rows: int) -> None:
     """The closures that are timed compute what the judge has seen."""
-    task = Task(objective, rows, 3, backend.dtype)
-    data = task.table()
-    problem = prepare(data.X, data.y, backend, task.model, ProblemOptions(standardize=False))
+    spec = ProblemSpec(objective, result_rows, 3, backend.dtype)
+    data = spec.table()
+    problem = prepare(data.X, data.y, backend, spec.model, ProblemOptions(standardize=False))
     ratio, _ = judge_backend(problem, get_backend(backend.name))
     assert ratio <= 1
     value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(problem.theta0), *problem.data)
@@ -117,8 +117,8 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
 def test_every_ending_has_its_name_and_no_time(tmp_path, name: str, works: tuple, status: str, reason: str) -> None:
     grid = Grid([f"fakes:{name}", "fakes:Light"], rows=[20_000], features=[10], works=works)
     plan = Plan(launches=2, most=2, slice_s=0.02, timeout_s=3)
-    table = rows(study(tmp_path / "r.jsonl", grid.cases(), plan))
-    bad, good = ([row for row in table if row.case.place.backend == f"fakes:{n}"] for n in (name, "Light"))
+    table = result_rows(study(tmp_path / "r.jsonl", grid.cases(), plan))
+    bad, good = ([row for row in table if row.case.config.backend == f"fakes:{n}"] for n in (name, "Light"))
     assert {row.status for row in bad} == {status}
     assert all(row.timing is None and reason in row.reason and "\n" not in row.reason for row in bad)
     assert {row.status for row in good} == {"ok"}
@@ -127,9 +127,9 @@ def test_every_ending_has_its_name_and_no_time(tmp_path, name: str, works: tuple
 
 def test_the_work_is_not_the_same_twice(backend) -> None:
     """A backend that remembers its last answer has to compute all the same."""
-    task = Task(rows=50, features=3, dtype=backend.dtype)
-    data = task.table()
-    problem = prepare(data.X, data.y, backend, task.model, ProblemOptions(standardize=False))
+    spec = ProblemSpec(rows=50, features=3, dtype=backend.dtype)
+    data = spec.table()
+    problem = prepare(data.X, data.y, backend, spec.model, ProblemOptions(standardize=False))
     for kind in ("loss", "gradient"):
         prepared = work(kind, problem)
         first, second, third = (prepared.read(prepared.run()) for _ in range(3))
@@ -139,14 +139,14 @@ def test_the_work_is_not_the_same_twice(backend) -> None:
 
 def test_a_backend_without_capabilities_is_timed_all_the_same(tmp_path) -> None:
     cases = Grid(["fakes:Minimal"], rows=[100], features=[2], works=["loss", "gradient", "step", "fit"]).cases()
-    found = {row.case.work: row.status for row in rows(study(tmp_path / "r.jsonl", cases))}
+    found = {row.case.work: row.status for row in result_rows(study(tmp_path / "r.jsonl", cases))}
     assert found == {"loss": "unsupported", "gradient": "ok", "step": "ok", "fit": "ok"}
 
 
 def test_each_tuning_has_a_row_and_says_how_it_goes_about_it(tmp_path) -> None:
     cases = Grid(["numpy"], rows=[100], features=[2], tunings=["best", "idiomatic", "compiled"]).cases()
-    table = rows(study(tmp_path / "r.jsonl", cases))
-    assert {row.case.place.label: row.plan for row in table} == {
+    table = result_rows(study(tmp_path / "r.jsonl", cases))
+    assert {row.case.config.label: row.plan for row in table} == {
         "NumPy": "feature-major, whole",
         "NumPy, idiomatic": "row-major",
     }
@@ -155,8 +155,8 @@ def test_each_tuning_has_a_row_and_says_how_it_goes_about_it(tmp_path) -> None:
 
 
 def test_what_does_not_fit_is_not_tried(tmp_path) -> None:
-    case = Case(Place("numpy"), Task(rows=10**9, features=1000))
-    (row,) = rows(study(tmp_path / "r.jsonl", [case]))
+    case = Case(BackendConfig("numpy"), ProblemSpec(rows=10**9, features=1000))
+    (row,) = result_rows(study(tmp_path / "r.jsonl", [case]))
     assert (row.status, row.timing) == ("out of memory", None)
     assert "not tried" in row.reason
 
@@ -166,7 +166,7 @@ def test_the_real_backends_from_launch_to_row(tmp_path, require) -> None:
         require(name)
     cases = Grid(rows=[100], features=[2], works=["loss", "gradient", "step"], threads=[1]).cases()
     results = study(tmp_path / "r.jsonl", cases)
-    table = rows(results)
+    table = result_rows(results)
     assert [row.status for row in table] == ["ok"] * 9
     for row in table:
         assert 0 < row.timing.median < row.first_call_s + 1e-3
@@ -180,7 +180,7 @@ def test_the_real_backends_from_launch_to_row(tmp_path, require) -> None:
     assert {r["backend"] for r in exported} == {"numpy", "jax", "torch"}
     assert json.loads(json.dumps(exported, allow_nan=False)) == exported
     jax, numpy = (
-        next(r for r in table if (r.case.place.backend, r.case.work) == (b, "step")) for b in ("jax", "numpy")
+        next(r for r in table if (r.case.config.backend, r.case.work) == (b, "step")) for b in ("jax", "numpy")
     )
     assert ratio(jax, numpy).value < 1
     assert paid_after(jax, numpy) > 100
@@ -246,20 +246,22 @@ def test_the_endings_of_a_process() -> None:
 def test_ratios_pair_the_launches_of_a_round() -> None:
     """A drift of the machine by 30 % a launch falls out of the ratio."""
     drift = np.array([1.0, 1.3, 1.69, 2.2, 2.86])
-    table = rows(made({("numpy", 100): list(1e-5 * drift), ("jax", 100): list(2e-5 * drift * [1, 1.01, 1, 0.99, 1])}))
+    table = result_rows(
+        made({("numpy", 100): list(1e-5 * drift), ("jax", 100): list(2e-5 * drift * [1, 1.01, 1, 0.99, 1])})
+    )
     numpy, jax = table
     found = ratio(jax, numpy)
     assert found.value == pytest.approx(2, rel=0.01)
     assert found.spread < 0.03
     assert numpy.timing.estimate.spread > 1
-    assert winner(100, table).first == (numpy.case.place,)
+    assert winner(100, table).first == (numpy.case.config,)
 
 
 def test_no_winner_without_a_difference() -> None:
-    table = rows(made({("numpy", 100): noisy(1, 1e-5), ("jax", 100): noisy(2, 1.02e-5)}))
+    table = result_rows(made({("numpy", 100): noisy(1, 1e-5), ("jax", 100): noisy(2, 1.02e-5)}))
     assert len(winner(100, table).first) == 2
     (found,) = series(table)
-    assert "no difference between JAX and NumPy was seen" in advice(found)
+    assert "no difference between JAX and NumPy was seen" in series_advice(found)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -270,16 +272,16 @@ def test_a_planted_crossover_is_found_within_its_interval(seed: int) -> None:
     for k, n in enumerate(sizes):
         times["numpy", n] = noisy(1000 * seed + k, 5e-6 + 1e-8 * n)
         times["jax", n] = noisy(1000 * seed + 500 + k, 1e-4 + 2e-9 * n)
-    (found,) = series(rows(made(times)))
+    (found,) = series(result_rows(made(times)))
     (crossing,) = found.crossovers
     assert (crossing.small.backend, crossing.large.backend) == ("numpy", "jax")
     assert crossing.low <= 11_875 <= crossing.high
     assert crossing.high < 100_000
     assert crossing.low <= crossing.rows <= crossing.high
-    text = advice(found)
+    text = series_advice(found)
     assert text.startswith("from 100 to about 1")
     assert "NumPy" in text.split(";")[0]
-    assert "from there to 1,000,000 rows JAX" in text
+    assert "from there to 1,000,000 result_rows JAX" in text
 
 
 def test_the_advice_names_who_never_wins() -> None:
@@ -287,15 +289,15 @@ def test_the_advice_names_who_never_wins() -> None:
     for n in (100, 1000):
         for backend, t in (("numpy", 1e-5), ("jax", 2e-6), ("torch", 1e-4)):
             times[backend, n] = noisy(n, t)
-    (found,) = series(rows(made(times)))
-    text = "from 100 to 1,000 rows JAX, 5 times faster than the next (at least 5); NumPy never; PyTorch never"
-    assert advice(found) == text
+    (found,) = series(result_rows(made(times)))
+    text = "from 100 to 1,000 result_rows JAX, 5 times faster than the next (at least 5); NumPy never; PyTorch never"
+    assert series_advice(found) == text
 
 
 def told(sizes: dict[int, dict[str, float]]) -> str:
     times = {(b, n): noisy(n + len(b), t, noise=0.004) for n, at in sizes.items() for b, t in at.items()}
-    (found,) = series(rows(made(times)))
-    return advice(found)
+    (found,) = series(result_rows(made(times)))
+    return series_advice(found)
 
 
 def test_the_advice_drops_no_winner_and_does_not_contradict_itself() -> None:
@@ -319,10 +321,10 @@ def test_the_advice_drops_no_winner_and_does_not_contradict_itself() -> None:
     assert parts[2].startswith("from there to about 55,000 rows")
     assert parts[3].startswith("from there to 100,000 rows")
     tie = told({100: {"numpy": 1.0, "jax": 2.0}, 1000: {"numpy": 2.0, "jax": 1.0}, 10_000: {"numpy": 1.0, "jax": 1.0}})
-    assert tie.endswith("; at 10,000 rows no difference between JAX and NumPy was seen")
-    assert "from there to 1,000 rows JAX" in tie
+    assert tie.endswith("; at 10,000 result_rows no difference between JAX and NumPy was seen")
+    assert "from there to 1,000 result_rows JAX" in tie
     lost = told({100: {"numpy": 1.0, "jax": 3.0, "torch": 9.0}, 1000: {"numpy": 1.0, "torch": 3.0}})
-    assert "JAX never (it has no time at 1,000 rows)" in lost
+    assert "JAX never (it has no time at 1,000 result_rows)" in lost
 
 
 def test_a_curved_cost_crosses_within_the_interval() -> None:
@@ -330,15 +332,15 @@ def test_a_curved_cost_crosses_within_the_interval() -> None:
     true = brentq(lambda n: 5e-9 * n * np.log2(n) - 1e-4 - 2.5e-8 * n, 100, 1e6)
     sizes = {n: {"numpy": 5e-9 * n * np.log2(n), "jax": 1e-4 + 2.5e-8 * n} for n in (100, 1000, 10_000, 100_000)}
     times = {(b, n): noisy(n + len(b), t, noise=0.002) for n, at in sizes.items() for b, t in at.items()}
-    (crossing,) = series(rows(made(times)))[0].crossovers
+    (crossing,) = series(result_rows(made(times)))[0].crossovers
     assert crossing.low <= true <= crossing.high
 
 
 def test_what_noise_hides_is_not_called_equal() -> None:
-    table = rows(made({("numpy", 100): [1e-5, 3e-5], ("jax", 100): [2e-6, 2e-5]}))
+    table = result_rows(made({("numpy", 100): [1e-5, 3e-5], ("jax", 100): [2e-6, 2e-5]}))
     assert not winner(100, table).told
-    assert "cannot be told apart for noise" in advice(series(table)[0])
-    one = rows(made({("numpy", 100): [1e-5], ("jax", 100): [2e-6]}))
+    assert "cannot be told apart for noise" in series_advice(series(table)[0])
+    one = result_rows(made({("numpy", 100): [1e-5], ("jax", 100): [2e-6]}))
     assert spread(one[0]) == np.inf
     assert records(made({("numpy", 100): [1e-5]}))[0]["low_s"] is None
     (change,) = changes(made({("numpy", 100): [1e-5, 3e-5]}), made({("numpy", 100): [1e-3, 3e-3]}))
@@ -348,15 +350,15 @@ def test_what_noise_hides_is_not_called_equal() -> None:
 def test_launches_of_different_runs_are_no_pair() -> None:
     results = made({("numpy", 100): noisy(1, 1e-5)})
     later = made({("jax", 100): noisy(2, 1.3e-5)})
-    for record in later.launches[Case(Place("jax"), Task(rows=100, features=10))].values():
+    for record in later.launches[Case(BackendConfig("jax"), ProblemSpec(rows=100, features=10))].values():
         results.add(record | {"run": "another"})
-    numpy, jax = rows(results)
+    numpy, jax = result_rows(results)
     assert ratio(jax, numpy) is None
 
 
 def test_a_place_that_does_not_wait_has_no_small_time_either(tmp_path) -> None:
     cases = Grid(["fakes:Unsynchronised"], rows=[20, 20_000], features=[10], works=["gradient", "step"]).cases()
-    found = {(row.case.task.rows, row.case.work): row.status for row in rows(study(tmp_path / "r.jsonl", cases))}
+    found = {(row.case.spec.rows, row.case.work): row.status for row in result_rows(study(tmp_path / "r.jsonl", cases))}
     assert {status for (_, work), status in found.items() if work == "gradient"} == {"unsynchronised"}
     assert {status for (_, work), status in found.items() if work == "step"} == {"ok"}
 
@@ -364,16 +366,18 @@ def test_a_place_that_does_not_wait_has_no_small_time_either(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_an_honest_backend_is_not_called_unsynchronised(name: str, require) -> None:
     require(name)
-    for task in (Task(rows=200, features=3), Task(rows=300_000, features=10)):
-        data = task.table()
-        problem = prepare(data.X, data.y, get_backend(name), task.model, ProblemOptions(standardize=False))
+    for spec in (ProblemSpec(rows=200, features=3), ProblemSpec(rows=300_000, features=10)):
+        data = spec.table()
+        problem = prepare(data.X, data.y, get_backend(name), spec.model, ProblemOptions(standardize=False))
         for kind in ("loss", "gradient"):
             prepared = work(kind, problem)
             assert _hidden(prepared.run, prepared.read) == 0
 
 
 def test_a_device_that_never_was_is_unsupported(tmp_path) -> None:
-    (row,) = rows(study(tmp_path / "r.jsonl", [Case(Place("fakes:Light", "nonsense"), Task(rows=20, features=1))]))
+    (row,) = result_rows(
+        study(tmp_path / "r.jsonl", [Case(BackendConfig("fakes:Light", "nonsense"), ProblemSpec(rows=20, features=1))])
+    )
     assert row.status == "unsupported"
     assert "'nonsense' is not at hand" in row.reason
 
@@ -402,14 +406,14 @@ def test_a_record_that_lacks_something_is_refused_by_its_line(tmp_path, lost: st
 def test_a_failure_on_another_machine_is_no_regression() -> None:
     old, new = made({("numpy", 10): noisy(1, 1e-5)}), made({})
     new.runs["r"]["machine"]["cpu"] = "small"
-    lost = Case(Place("numpy"), Task(rows=10, features=10)).to_dict()
+    lost = Case(BackendConfig("numpy"), ProblemSpec(rows=10, features=10)).to_dict()
     failure = {"record": "case", "run": "r", "case": lost, "status": "out of memory", "reason": "x", "agreement": None}
     new.add(failure)
     assert [(change.word, change.regression) for change in changes(old, new)] == [("incomparable", False)]
 
 
 def test_a_compile_is_paid_for_after_some_steps() -> None:
-    table = rows(made({("numpy", 100): [1e-5] * 3, ("jax", 100): [1e-6] * 3}, first=0.09))
+    table = result_rows(made({("numpy", 100): [1e-5] * 3, ("jax", 100): [1e-6] * 3}, first=0.09))
     numpy, jax = table
     assert paid_after(jax, numpy) == pytest.approx((0.09 - 9e-6) / 9e-6)
     assert paid_after(numpy, jax) is None
@@ -421,12 +425,12 @@ def test_a_change_needs_the_interval_and_the_threshold() -> None:
     same = made({key: noisy(100 + key[1], 1e-5) for key in base})
     assert not any(change.regression or change.word in ("slower", "faster") for change in changes(made(base), same))
     slower = made({key: noisy(100 + key[1], 1.5e-5 if key[1] == 4 else 1e-5) for key in base})
-    found = {change.case.task.rows: change for change in changes(made(base), slower)}
+    found = {change.case.spec.rows: change for change in changes(made(base), slower)}
     assert [n for n, change in found.items() if change.regression] == [4]
     assert found[4].word == "slower"
     assert found[4].ratio.low > 1.3
     assert not any(change.regression for change in changes(made(base), slower, fail_above=0.6))
-    assert {c.word for c in changes(slower, made(base)) if c.case.task.rows == 4} == {"faster"}
+    assert {c.word for c in changes(slower, made(base)) if c.case.spec.rows == 4} == {"faster"}
 
 
 def test_holm_keeps_many_cases_from_failing_by_chance() -> None:
@@ -455,10 +459,10 @@ def test_another_machine_is_never_compared_silently() -> None:
 
 def test_cases_of_one_file_alone_and_failures_are_said() -> None:
     old, new = made({("numpy", 10): noisy(1, 1e-5), ("numpy", 30): [1e-5]}), made({("numpy", 20): noisy(1, 1e-5)})
-    lost = Case(Place("numpy"), Task(rows=10, features=10)).to_dict()
+    lost = Case(BackendConfig("numpy"), ProblemSpec(rows=10, features=10)).to_dict()
     failure = {"record": "case", "run": "r", "case": lost, "status": "crashed", "reason": "x", "agreement": None}
     new.add(failure)
-    found = {change.case.task.rows: change for change in changes(old, new)}
+    found = {change.case.spec.rows: change for change in changes(old, new)}
     assert {n: change.word for n, change in found.items()} == {
         10: "fails now",
         20: "only in the new",
@@ -468,8 +472,8 @@ def test_cases_of_one_file_alone_and_failures_are_said() -> None:
 
 
 def test_tasks_are_random_but_the_same_for_all() -> None:
-    a, b = (Task(rows=50, features=3, seed=4).table() for _ in range(2))
+    a, b = (ProblemSpec(rows=50, features=3, seed=4).table() for _ in range(2))
     assert np.array_equal(a.X, b.X)
     assert np.array_equal(a.y, b.y)
-    others = [Task(rows=50, features=3, seed=k).table().X for k in range(4)]
+    others = [ProblemSpec(rows=50, features=3, seed=k).table().X for k in range(4)]
     assert all(not np.array_equal(x, z) for x, z in pairwise(others))

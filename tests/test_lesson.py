@@ -18,9 +18,9 @@ from gdbackends.pictures.document import bundle
 from gdbackends.pictures.lesson import Lesson, lesson
 from gdbackends.pictures.lesson import frameworks as lesson_frameworks
 from gdbackends.pictures.lesson.frameworks import frameworks
-from gdbackends.pictures.lesson.numbers import SHOWN, WAYS, View, subject
-from gdbackends.pictures.lesson.pieces import nice, short, slider
+from gdbackends.pictures.lesson.lesson_data import SHOWN, WAYS, ScaledView, subject
 from gdbackends.pictures.lesson.rate import start_of
+from gdbackends.pictures.lesson.vega import nice, short, slider
 
 COMMAND = [sys.executable, "-m", "gdbackends", "lesson"]
 EVIL = "</script><script>alert(1)</script>"
@@ -39,7 +39,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
 
 
-def by_fit(view: View, y: np.ndarray, rate: float, steps: int, start: np.ndarray | None = None) -> np.ndarray:
+def by_fit(view: ScaledView, y: np.ndarray, rate: float, steps: int, start: np.ndarray | None = None) -> np.ndarray:
     """Return the path (steps + 1, 2) of a fit in the coordinates of a view."""
     fitted = fit(
         *(view.plain, y),
@@ -192,7 +192,7 @@ def test_frameworks_agree_within_rounding_and_are_judged_by_it(monkeypatch) -> N
 
 
 def lesson_frameworks_caption(found) -> str:
-    from gdbackends.pictures.lesson.digits import frameworks_figure
+    from gdbackends.pictures.lesson.frameworks_figure import frameworks_figure
 
     return frameworks_figure(found).caption
 

@@ -17,23 +17,23 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from gdbackends import check_gradient
-from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import series
-from gdbackends.benchmarking.formatting import ordered
 from gdbackends.benchmarking.regressions import changes
+from gdbackends.benchmarking.result_rows import records, result_rows
 from gdbackends.benchmarking.results import Results, read_results
-from gdbackends.benchmarking.rows import records, rows
+from gdbackends.benchmarking.table_cells import ordered
 from gdbackends.errors import InputError
 from gdbackends.measurement.formatting import duration
 from gdbackends.pictures import document
 from gdbackends.pictures.page import page
-from gdbackends.pictures.page.gradient import gradient_page
+from gdbackends.pictures.page.gradient_page import gradient_page
 from gdbackends.pictures.page.packing import packed
-from gdbackends.pictures.page.text import names
+from gdbackends.pictures.page.wording import file_labels
 from gdbackends.pictures.results import charts as result_charts
+from gdbackends.pictures.results.encodings import log_encoding, look, variant
 from gdbackends.pictures.results.gradient import components, votes
-from gdbackends.pictures.results.rows import features
-from gdbackends.pictures.results.scales import logarithmic, look, variant
+from gdbackends.pictures.results.table_rows import features
 
 QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
 EVIL = "</script><script>alert(1)</script>"
@@ -108,16 +108,16 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 def test_the_page_says_what_the_package_finds(full: Results) -> None:
     text = page([full])
-    found = rows(full)
+    found = result_rows(full)
     timed = [row for row in found if row.timing]
     assert f"{len(timed)} cases were timed" in text
     assert f"{len(found) - len(timed)} cases were not: 1 disagrees, 4 crashed" in text
     assert '<div class="verdict bad">' in text
     for each in series(found):
         for crossing in each.crossovers:
-            first, then = (Place(p.backend).label for p in (crossing.small, crossing.large))
+            first, then = (BackendConfig(p.backend).label for p in (crossing.small, crossing.large))
             tuning = "" if each.tuning == "best" else ", idiomatic"
-            assert f"{features(each.task.features)}{tuning}: {first}, then {then}" in text
+            assert f"{features(each.spec.features)}{tuning}: {first}, then {then}" in text
     for heading in ("Gradient over loss", "At its best, over idiomatic", "When a first call is paid", "Peak memory"):
         assert heading in text
     for row in found:
@@ -144,8 +144,8 @@ def test_files_stand_side_by_side_and_their_changes_are_said(tmp_path: Path) -> 
     assert f"{slower} slower" in text
     for name in ("old.jsonl", "new.jsonl", "other.jsonl"):
         assert f'<th scope="col">{name}</th>' in text
-    assert names(["a/x.jsonl", "b/x.jsonl"]) == ["a/x.jsonl", "b/x.jsonl"]
-    assert names(["x.jsonl", "x.jsonl"]) == ["x.jsonl", "x.jsonl (2)"]
+    assert file_labels(["a/x.jsonl", "b/x.jsonl"]) == ["a/x.jsonl", "b/x.jsonl"]
+    assert file_labels(["x.jsonl", "x.jsonl"]) == ["x.jsonl", "x.jsonl (2)"]
     assert "old.jsonl (2)" in page([old, old])
 
 
@@ -222,7 +222,7 @@ CHARTS = (
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_takes_results_or_rows_and_is_saved_without_a_browser(name: str, full: Results, tmp_path: Path) -> None:
     make = getattr(result_charts, name)
-    assert make(full).to_dict() == make(rows(full)).to_dict()
+    assert make(full).to_dict() == make(result_rows(full)).to_dict()
     make(full).save(tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -237,9 +237,9 @@ def test_a_chart_of_what_is_not_there_says_so(quick: Results) -> None:
 
 def test_times_in_a_chart_are_those_of_the_rows(quick: Results) -> None:
     wanted = {
-        (row.case.task.rows, row.case.place.label): row.timing.median
-        for row in rows(quick)
-        if row.case.task.features == 10 and row.timing
+        (row.case.spec.rows, row.case.config.label): row.timing.median
+        for row in result_rows(quick)
+        if row.case.spec.features == 10 and row.timing
     }
     panel = next(p for p in result_charts.times(quick).to_dict()["concat"] if p["title"] == "10 features")
     found = {(p["c0"], p["c4"]): p["c1"] for p in panel["data"]["values"]}
@@ -247,16 +247,16 @@ def test_times_in_a_chart_are_those_of_the_rows(quick: Results) -> None:
 
 
 def test_a_look_is_the_same_for_a_backend_and_differs_between_them(full: Results) -> None:
-    shown = look(rows(full))
+    shown = look(result_rows(full))
     assert shown.names[:3] == ["NumPy", "JAX", "PyTorch"]
     assert len(set(shown.dress[:7])) == 7
     assert shown.variants == ("best", "idiomatic")
-    assert {variant(row.case.place) for row in rows(full)} == set(shown.variants)
+    assert {variant(row.case.config) for row in result_rows(full)} == set(shown.variants)
 
 
 def test_a_logarithmic_axis_has_ticks_whatever_its_values() -> None:
     for values in ([1.0], [3e-6, 3.1e-6], [1e-9, 1e9], []):
-        axis = logarithmic("c1", values, "t", "")
+        axis = log_encoding("c1", values, "t", "")
         low, high = axis["scale"]["domain"]
         assert 1 <= len(axis["axis"]["values"]) <= 10
         assert all(low <= tick <= high for tick in axis["axis"]["values"])
@@ -265,10 +265,10 @@ def test_a_logarithmic_axis_has_ticks_whatever_its_values() -> None:
 def test_packing_loses_nothing(full: Results) -> None:
     from gdbackends.pictures.document import Figure
     from gdbackends.pictures.palette import as_variables
-    from gdbackends.pictures.results.dress import Drawn, config
     from gdbackends.pictures.results.panels import time_panel
+    from gdbackends.pictures.results.theme import Drawn, config
 
-    part = [row for row in rows(full) if row.case.task.features == 10 and row.case.work == "step"]
+    part = [row for row in result_rows(full) if row.case.spec.features == 10 and row.case.work == "step"]
     specs = [{"config": config()} | time_panel(part, series(part), look(part)) for _ in range(3)]
     (figure,), said = packed([Figure("x", tuple(map(Drawn, specs)), "")])
 
@@ -302,7 +302,7 @@ def report(right: bool, names=None):
         [0.5, -1.0],
         np.array(X),
         np.array(y),
-        names=names,
+        names=file_labels,
     )
 
 
@@ -373,8 +373,10 @@ def test_the_table_is_filtered_sorted_and_saved_as_it_stands(browser, full: Resu
     behaviour = {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": False}
     browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     browser.open(full_page)
-    by_name = {tuple(record[n] for n in ordered(rows(full))[0].case.to_dict()): record for record in records(full)}
-    own = [by_name[tuple(row.case.to_dict().values())] for row in ordered(rows(full))]
+    by_name = {
+        tuple(record[n] for n in ordered(result_rows(full))[0].case.to_dict()): record for record in records(full)
+    }
+    own = [by_name[tuple(row.case.to_dict().values())] for row in ordered(result_rows(full))]
     by_line = dict(zip(map(tuple, seen(browser)), own, strict=True))
     assert len(by_line) == len(own)
 
@@ -482,8 +484,8 @@ def test_the_first_calls_of_a_size_and_number_of_calls(browser, quick: Results, 
         texts = browser.run(
             "return [...document.querySelectorAll('#first-0 svg text')].map((text) => text.textContent)"
         )
-        for row in rows(quick):
-            if (row.case.task.rows, row.case.task.features) == size and row.timing and row.first_call_s:
+        for row in result_rows(quick):
+            if (row.case.spec.rows, row.case.spec.features) == size and row.timing and row.first_call_s:
                 assert duration(row.first_call_s + calls * row.timing.median) in texts
 
 

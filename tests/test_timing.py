@@ -1,4 +1,4 @@
-"""The timer is kept honest: what it says of known times, of late compilers, of itself, and of four times the rows.
+"""The timer is kept honest: known times, late compilers, a backend against itself, and four times the rows.
 
 A shared machine may stop any of these for a while, so a verdict is on the median of several tries in turn, or on the
 best of three.
@@ -15,8 +15,8 @@ import pytest
 from gdbackends.backends import names
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Grid
+from gdbackends.benchmarking.result_rows import beside, by_case, ratio, result_rows
 from gdbackends.benchmarking.results import ResultsFile
-from gdbackends.benchmarking.rows import beside, by_case, ratio, rows
 from gdbackends.measurement.environment import affinity
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import batches, marginal_step, measure
@@ -95,7 +95,7 @@ def test_a_backend_is_not_called_different_from_itself(name: str, require, tmp_p
     plan = Plan(launches=5, most=5, slice_s=0.05)
     with ResultsFile(str(tmp_path / "r.jsonl")) as file:
         bench(cases, file, plan, begin(file, plan))
-        table = rows(file.results)
-    found = [ratio(beside(row, by_case(table), backend=twin), row) for row in table if row.case.place.backend == name]
+        table = result_rows(file.results)
+    found = [ratio(beside(row, by_case(table), backend=twin), row) for row in table if row.case.config.backend == name]
     assert len(found) == 8
     assert sum(r.differs() for r in found) <= 1

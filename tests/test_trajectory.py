@@ -11,7 +11,7 @@ import pytest
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends import names
 from gdbackends.comparison.referee import error_bound, exact_values, probe_points, values
-from gdbackends.comparison.trajectory import trajectory_check
+from gdbackends.comparison.trajectory import run_trajectory, trajectory_check
 from gdbackends.descent import ProblemOptions, prepare
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.rounding.exact import exact_value_and_grad

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from gdbackends.backends import Capabilities, StepFunction, SystemInfo, is_cacheable, validate_settings
-from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, as_matrix, in_blocks, over_rows, to_layout
+from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, as_matrix, in_blocks, over_stored_rows, to_layout
 from gdbackends.blocks import Parts, block_rows, describe_blocks, splits
 from gdbackends.objectives import Array, Objective
 
@@ -73,7 +73,7 @@ class JaxBackend(Capabilities):
 
         @jax.jit
         def compiled(theta: Array, data: tuple[Any, ...]) -> Array:
-            return over_rows(lambda *rows: (objective.loss(theta, *rows),), data, splits(objective))[0]
+            return over_stored_rows(lambda *rows: (objective.loss(theta, *rows),), data, splits(objective))[0]
 
         def value(theta: Array, *data: Array) -> Array:
             with _settings(self.dtype):
@@ -97,7 +97,7 @@ class JaxBackend(Capabilities):
                 (value, _), (_, product) = jax.jvp(lambda at: value_and_grad(at, *rows), (theta,), (v,))
                 return value, product
 
-            return over_rows(along, data, splits(objective))
+            return over_stored_rows(along, data, splits(objective))
 
         def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
             with _settings(self.dtype):
@@ -178,7 +178,7 @@ def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Arr
 
     @jax.jit
     def compiled(theta: Array, data: tuple[Any, ...]) -> Parts:
-        return over_rows(partial(whole, theta), data, splits(objective))
+        return over_stored_rows(partial(whole, theta), data, splits(objective))
 
     def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
         with _settings(dtype):

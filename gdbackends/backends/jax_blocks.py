@@ -70,7 +70,7 @@ def in_blocks(rows: int, features: int, itemsize: int) -> bool:
     return rows * features * itemsize >= _LARGE and features < _WIDE
 
 
-def over_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits: bool) -> Parts:
+def over_stored_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits: bool) -> Parts:
     """Return whole(*data), traced; of Blocks, if the objective splits, the mean over them: one loop, however many."""
     if not (splits and data and isinstance(data[0], Blocks)):
         return whole(*map(as_matrix, data))

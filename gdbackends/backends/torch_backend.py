@@ -40,8 +40,10 @@ class TorchBackend(Capabilities):
 
     def __post_init__(self) -> None:
         """Refuse a device that is not there, or another dtype."""
-        gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        validate_settings(self, ("cpu", *(["cuda", "gpu"] if gpus else []), *gpus), tunings=TUNINGS)
+        devices = ["cpu"]
+        if self.device != "cpu" and (count := torch.cuda.device_count()):
+            devices += ["cuda", "gpu", *(f"cuda:{i}" for i in range(count))]
+        validate_settings(self, devices, tunings=TUNINGS)
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is laid feature-major, or row-major if not "best"."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import Crossover, Series, Winner, series
-from gdbackends.benchmarking.formatting import USUAL, size
-from gdbackends.benchmarking.rows import Row, beside, by_case, paid_after, ratio
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio
+from gdbackends.benchmarking.table_cells import USUAL, size
 from gdbackends.measurement.formatting import duration
 from gdbackends.measurement.statistics import Estimate
 
@@ -22,17 +22,17 @@ def advices(every: Sequence[Series]) -> list[str]:
     """Return the advice for each work and number of features."""
     lines: list[str] = []
     for found in every:
-        if len(found.places) == 1:
+        if len(found.configs) == 1:
             continue
-        task = found.task
-        what = f"{found.work}, {task.features} feature{'s' if task.features > 1 else ''}"
-        usual = [text for text in (task.objective, task.dtype, found.tuning) if text not in USUAL]
-        lines.append(f"{', '.join([what, *usual])}: {advice(found)}.")
+        spec = found.spec
+        what = f"{found.work}, {spec.features} feature{'s' if spec.features > 1 else ''}"
+        usual = [text for text in (spec.objective, spec.dtype, found.tuning) if text not in USUAL]
+        lines.append(f"{', '.join([what, *usual])}: {series_advice(found)}.")
     return lines
 
 
 def payments(table: Sequence[Row]) -> list[str]:
-    """Return for each place after how many steps its first call has been paid for."""
+    """Return for each config after how many steps its first call has been paid for."""
     lines: list[str] = []
     for name, after in paid(table).items():
         ends = [f"{float(f'{steps:.2g}'):,.0f} steps ({size(row)})" for steps, row in sorted(after, key=_first)]
@@ -43,23 +43,23 @@ def payments(table: Sequence[Row]) -> list[str]:
 
 def imports(table: Sequence[Row]) -> list[str]:
     """Return what importing each framework takes; no line where nothing was imported."""
-    taken = {row.case.place.label: row.import_s for row in table if row.import_s}
+    taken = {row.case.config.label: row.import_s for row in table if row.import_s}
     return ["import: " + ", ".join(f"{name} {duration(seconds)}" for name, seconds in taken.items())] if taken else []
 
 
 def paid(table: Sequence[Row]) -> dict[str, list[tuple[float, Row]]]:
-    """Return by place the steps after which a dearer first call is paid, against NumPy, where it is faster for sure."""
+    """Return by config after how many steps a slower first call than NumPy's has paid off, where steps are faster."""
     found: dict[str, list[tuple[float, Row]]] = {}
     others = by_case(table)
     for row in table:
         base = beside(row, others, backend="numpy", device="cpu")
         steps = paid_after(row, base) if base and row.case.work == "step" else None
         if steps and base and (against := ratio(row, base)) and against.differs():
-            found.setdefault(row.case.place.label, []).append((steps, row))
+            found.setdefault(row.case.config.label, []).append((steps, row))
     return found
 
 
-def advice(found: Series) -> str:
+def series_advice(found: Series) -> str:
     """Return the advice in a sentence: who is fastest up to which size, by how much, and who never is."""
     spans: list[list[Winner]] = []
     for at in found.winners:
@@ -69,19 +69,19 @@ def advice(found: Series) -> str:
             spans.append([at])
     for k in range(len(spans) - 2, 0, -1):  # a size without a difference on the way is in the crossover's interval
         two = {spans[k - 1][-1].first, spans[k + 1][0].first}
-        if _crossing(found, spans[k - 1], spans[k + 1]) and {(place,) for place in spans[k][0].first} == two:
+        if _crossing(found, spans[k - 1], spans[k + 1]) and {(config,) for config in spans[k][0].first} == two:
             del spans[k]
     crossings = [_crossing(found, *pair) for pair in pairwise(spans)]
     ends = zip([None, *crossings], [*crossings, None], strict=True)
     parts = [f"{_where(span, *at)} {_who(span)}" for span, at in zip(spans, ends, strict=True)]
-    best = {place for at in found.winners for place in at.first}
-    losers = [_loser(found, place) for place in found.places if place not in best]
+    best = {config for at in found.winners for config in at.first}
+    losers = [_loser(found, config) for config in found.configs if config not in best]
     return "; ".join([*parts, *losers])
 
 
-def _loser(found: Series, place: Place) -> str:
-    missing = [f"{at.rows:,}" for at in found.winners if at.rows not in found.places[place]]
-    return f"{place.label} never" + (f" (it has no time at {', '.join(missing)} rows)" if missing else "")
+def _loser(found: Series, config: BackendConfig) -> str:
+    missing = [f"{at.rows:,}" for at in found.winners if at.rows not in found.configs[config]]
+    return f"{config.label} never" + (f" (it has no time at {', '.join(missing)} rows)" if missing else "")
 
 
 def _crossing(found: Series, before: Sequence[Winner], after: Sequence[Winner]) -> Crossover | None:
@@ -105,7 +105,7 @@ def _where(span: Sequence[Winner], before: Crossover | None, after: Crossover | 
 
 
 def _who(span: Sequence[Winner]) -> str:
-    names = [place.label for place in span[0].first]
+    names = [config.label for config in span[0].first]
     if len(names) > 1:
         *most, last = sorted(names)
         both = f"{', '.join(most)} and {last}"

@@ -1,6 +1,6 @@
 """bench(): launches in rounds, shuffled and interleaved, until every interval is narrow or the budget is spent.
 
-In a round each backend gets a fresh process, and the tasks go through in an order drawn anew; a task is put to all
+In a round each backend gets a fresh process, and the specs go through in an order drawn anew; a spec is put to all
 backends in turn before the next, so that drift of the machine falls on all of them.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from random import Random
 
 from gdbackends import __version__
-from gdbackends.benchmarking.case import Case, Place, Task
+from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
+from gdbackends.benchmarking.result_rows import result_rows, spread
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
-from gdbackends.benchmarking.rows import rows, spread
-from gdbackends.benchmarking.worker_tasks import Opening, Sample, bandwidth
-from gdbackends.benchmarking.workers import Crew, Unsynchronised, outcome
+from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, read_bandwidth
+from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
 from gdbackends.measurement.environment import affinity, commit, environment, machine
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
@@ -96,56 +96,56 @@ class _Study:
         """Make a launch of each case that has no end yet, as far as time allows."""
         known = self.file.results
         wanted = [c for c in self.cases if c not in known.ends and number not in known.of(c)]
-        with Crew(self.plan.timeout_s) as crew:
-            for threads in sorted({case.place.threads for case in wanted}):
+        with WorkerPool(self.plan.timeout_s) as pool:
+            for threads in sorted({case.config.threads for case in wanted}):
                 if (self.run, number, threads) not in known.bandwidths:
                     self._bandwidth(number, threads)
-            for place, task, works in _groups(wanted, Random(f"{self.plan.seed} {number}")):
+            for config, spec, works in _groups(wanted, Random(f"{self.plan.seed} {number}")):
                 if deadline.passed:
                     return
-                self._task(crew, place, task, works, number)
+                self._task(pool, config, spec, works, number)
 
     def _bandwidth(self, number: int, threads: int) -> None:
         """Measure it in a process set up as those of the backends are."""
         try:
             with Worker(affinity()[: threads or None], quiet=True) as worker:
-                speed = worker.ask(bandwidth, self.plan.slice_s, timeout=self.plan.timeout_s)
+                speed = worker.ask(read_bandwidth, self.plan.slice_s, timeout=self.plan.timeout_s)
         except Exception:  # without it the shares are not known, and nothing else is lost
             return
         record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}
         self.file.write({**record, "bytes_per_s": speed})
 
-    def _task(self, crew: Crew, place: Place, task: Task, works: list[str], number: int) -> None:
-        """Put a task to a backend, and time the works one by one."""
-        judged = not all(self._agreement(Case(place, task, work)) for work in works)
+    def _task(self, pool: WorkerPool, config: BackendConfig, spec: ProblemSpec, works: list[str], number: int) -> None:
+        """Put a spec to a backend, and time the works one by one."""
+        judged = not all(self._agreement(Case(config, spec, work)) for work in works)
         for done, work in enumerate(works):
-            case = Case(place, task, work)
+            case = Case(config, spec, work)
             self._tell(case, number)
             try:
-                opening = crew.open(place, task, judged)
-            except Exception as error:  # every ending has a name, and it is that of all works of the task
+                opening = pool.open(config, spec, judged)
+            except Exception as error:  # every ending has a name, and it is that of all works of the spec
                 for rest in works[done:]:
-                    self._fail(Case(place, task, rest), error)
+                    self._fail(Case(config, spec, rest), error)
                 break
             try:
-                sample = crew.time(place, work, self.plan.slice_s)
+                sample = pool.time(config, work, self.plan.slice_s)
                 if sample.hidden_s:
                     raise Unsynchronised(f"its synchronize came {sample.hidden_s:.3g} s before the answer was there")
             except Exception as error:
                 self._fail(case, error)
             else:
-                self._keep(crew, case, number, opening, sample)
-        with suppress(Exception):  # a process that ends now is replaced for the next task
-            crew.close_task(place)
+                self._keep(pool, case, number, opening, sample)
+        with suppress(Exception):  # a process that ends now is replaced for the next spec
+            pool.close_task(config)
 
     def _agreement(self, case: Case) -> bool:
         return any(record["agreement"] is not None for record in self.file.results.of(case).values())
 
-    def _keep(self, crew: Crew, case: Case, number: int, opening: Opening, sample: Sample) -> None:
+    def _keep(self, pool: WorkerPool, case: Case, number: int, opening: TaskSetup, sample: LaunchTimes) -> None:
         found = asdict(sample)
         record = {"record": "launch", "run": self.run, "case": case.to_dict(), "launch": number}
-        arrival = asdict(crew.arrival(case.place))
-        self.file.write({**record, **arrival, **asdict(opening), "batches_s": found.pop("batches"), **found})
+        info = asdict(pool.info(case.config))
+        self.file.write({**record, **info, **asdict(opening), "batches_s": found.pop("batches"), **found})
 
     def _fail(self, case: Case, error: Exception) -> None:
         status, reason = outcome(error)
@@ -155,7 +155,7 @@ class _Study:
 
     def end(self, precise: bool) -> None:
         """Write the end of those cases whose interval is narrow; or else of all that have launches enough."""
-        for row in rows(self.file.results):
+        for row in result_rows(self.file.results):
             if row.case not in self.cases or row.status != "unfinished" or row.timing is None:
                 continue
             narrow = spread(row) <= self.plan.precision
@@ -170,16 +170,16 @@ class _Study:
         if self.progress:
             known = self.file.results
             done = sum(len(known.of(c)) if c not in known.ends else max(number, self.plan.launches) for c in self.cases)
-            text = f"{case.place.backend} {case.task.rows:,} x {case.task.features} {case.work}"
+            text = f"{case.config.backend} {case.spec.rows:,} x {case.spec.features} {case.work}"
             self.progress(done, len(self.cases) * max(number + 1, self.plan.launches), text)
 
 
-def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[Place, Task, list[str]]]:
-    """Yield the works of each task and place: tasks in an order drawn, and for each the places in one drawn."""
-    tasks = list(dict.fromkeys(case.task for case in cases))
-    random.shuffle(tasks)
-    for task in tasks:
-        places = list(dict.fromkeys(case.place for case in cases if case.task == task))
-        random.shuffle(places)
-        for place in places:
-            yield place, task, [case.work for case in cases if (case.place, case.task) == (place, task)]
+def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[BackendConfig, ProblemSpec, list[str]]]:
+    """Yield the works of each spec and config: specs in an order drawn, and for each the configs in one drawn."""
+    specs = list(dict.fromkeys(case.spec for case in cases))
+    random.shuffle(specs)
+    for spec in specs:
+        configs = list(dict.fromkeys(case.config for case in cases if case.spec == spec))
+        random.shuffle(configs)
+        for config in configs:
+            yield config, spec, [case.work for case in cases if (case.config, case.spec) == (config, spec)]

@@ -21,7 +21,7 @@ STEPS = 100
 
 
 @dataclass(frozen=True)
-class Task:
+class ProblemSpec:
     """A problem, whoever solves it.
 
     Attributes:
@@ -74,7 +74,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Place:
+class BackendConfig:
     """Where it is computed.
 
     Attributes:
@@ -107,8 +107,8 @@ class Place:
 class Case:
     """One row of the results."""
 
-    place: Place
-    task: Task = field(default_factory=Task)
+    config: BackendConfig
+    spec: ProblemSpec = field(default_factory=ProblemSpec)
     work: str = "step"
 
     def __post_init__(self) -> None:
@@ -118,14 +118,14 @@ class Case:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the case is: names and values that JSON can hold."""
-        return {**vars(self.place), **vars(self.task), "work": self.work}
+        return {**vars(self.config), **vars(self.spec), "work": self.work}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Case:
         """Return the case of a record."""
         record = {"tuning": "best"} | record  # which files lack that were made before there was a choice
-        place, task = ({f.name: record[f.name] for f in fields(kind)} for kind in (Place, Task))
-        return cls(Place(**place), Task(**task), record["work"])
+        config, spec = ({f.name: record[f.name] for f in fields(kind)} for kind in (BackendConfig, ProblemSpec))
+        return cls(BackendConfig(**config), ProblemSpec(**spec), record["work"])
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ class Grid:
     def cases(self) -> list[Case]:
         """Return them."""
         sizes = product(self.objectives, self.rows, self.features, self.dtypes)
-        tasks = [Task(objective, n, d, dtype, self.seed) for objective, n, d, dtype in sizes]
-        places = [
-            Place(backend, device, count, tuning)
+        specs = [ProblemSpec(objective, n, d, dtype, self.seed) for objective, n, d, dtype in sizes]
+        configs = [
+            BackendConfig(backend, device, count, tuning)
             for backend, device, count, tuning in product(self.backends, self.devices, self.threads, self.tunings)
             if (device == "cpu" or backend != "numpy") and (tuning != "compiled" or backend == "torch")
         ]
-        every = [Case(place, task, work) for task, work, place in product(tasks, self.works, places)]
-        return list(dict.fromkeys(case for case in every if case.task.bytes <= self.largest))
+        every = [Case(config, spec, work) for spec, work, config in product(specs, self.works, configs)]
+        return list(dict.fromkeys(case for case in every if case.spec.bytes <= self.largest))
 
 
 SUITES = {

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp, inf, log, sqrt
 
-from gdbackends.benchmarking.case import Place, Task
-from gdbackends.benchmarking.rows import Row, ratio
+from gdbackends.benchmarking.case import BackendConfig, ProblemSpec
+from gdbackends.benchmarking.result_rows import Row, ratio
 from gdbackends.measurement.statistics import Estimate
 
 UNSEEN = 0.25
@@ -25,32 +25,32 @@ class Winner:
 
     Attributes:
         rows: of the problem.
-        first: the places that no other beats, the fastest first: more than one where no difference was seen.
+        first: the configs that no other beats, the fastest first: more than one where no difference was seen.
         ahead: by how much the first beats the next that it does beat; None: it beats none.
         told: no difference between those of `first` may be larger than UNSEEN; else noise hides it, or too few
             launches.
     """
 
     rows: int
-    first: tuple[Place, ...]
+    first: tuple[BackendConfig, ...]
     ahead: Estimate | None
     told: bool = True
 
 
 @dataclass(frozen=True)
 class Crossover:
-    """Where one place ceases to be the faster of two.
+    """Where one config ceases to be the faster of two.
 
     Attributes:
-        small: the place that is faster below.
-        large: the place that is faster above.
+        small: the config that is faster below.
+        large: the config that is faster above.
         rows: where the two take as long, times taken as linear in the rows between two sizes that were timed.
         low: the least that the 99 % intervals allow.
         high: the most.
     """
 
-    small: Place
-    large: Place
+    small: BackendConfig
+    large: BackendConfig
     rows: float
     low: float
     high: float
@@ -62,54 +62,56 @@ class Series:
 
     Attributes:
         work: of the cases.
-        tuning: of the places: the best of each, or all as people usually write them.
-        task: of the cases, its rows the least.
+        tuning: of the configs: the best of each, or all as people usually write them.
+        spec: of the cases, its rows the least.
         winners: one a size, in their order.
-        crossovers: between any two places.
-        places: of the rows, with the sizes at which each has a time.
+        crossovers: between any two configs.
+        configs: of the rows, with the sizes at which each has a time.
     """
 
     work: str
     tuning: str
-    task: Task
+    spec: ProblemSpec
     winners: tuple[Winner, ...]
     crossovers: tuple[Crossover, ...]
-    places: Mapping[Place, tuple[int, ...]]
+    configs: Mapping[BackendConfig, tuple[int, ...]]
 
 
 def series(table: Sequence[Row]) -> list[Series]:
     """Return what the rows show, by work, objective, dtype, features, tuning; rows without a time show nothing."""
-    timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.task.rows)
-    groups: dict[tuple[str, str, Task], list[Row]] = {}
+    timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.spec.rows)
+    groups: dict[tuple[str, str, ProblemSpec], list[Row]] = {}
     for row in timed:
-        groups.setdefault((row.case.work, row.case.place.tuning, replace(row.case.task, rows=1)), []).append(row)
+        groups.setdefault((row.case.work, row.case.config.tuning, replace(row.case.spec, rows=1)), []).append(row)
     order = sorted(groups, key=lambda key: (key[0], key[1], key[2].objective, key[2].dtype, key[2].features))
     return [_series(*key[:2], groups[key]) for key in order]
 
 
 def _series(work: str, tuning: str, rows: list[Row]) -> Series:
-    sizes = {n: [row for row in rows if row.case.task.rows == n] for n in sorted({r.case.task.rows for r in rows})}
-    places = list(dict.fromkeys(row.case.place for row in rows))
+    sizes = {n: [row for row in rows if row.case.spec.rows == n] for n in sorted({r.case.spec.rows for r in rows})}
+    configs = list(dict.fromkeys(row.case.config for row in rows))
     found = [
         crossing
-        for j, a in enumerate(places)
-        for b in places[j + 1 :]
-        for crossing in _crossovers(*({row.case.task.rows: row for row in rows if row.case.place == p} for p in (a, b)))
+        for j, a in enumerate(configs)
+        for b in configs[j + 1 :]
+        for crossing in _crossovers(
+            *({row.case.spec.rows: row for row in rows if row.case.config == p} for p in (a, b))
+        )
     ]
-    timed = {place: tuple(row.case.task.rows for row in rows if row.case.place == place) for place in places}
+    timed = {config: tuple(row.case.spec.rows for row in rows if row.case.config == config) for config in configs}
     winners = tuple(winner(n, at) for n, at in sizes.items())
-    return Series(work, tuning, rows[0].case.task, winners, tuple(found), timed)
+    return Series(work, tuning, rows[0].case.spec, winners, tuple(found), timed)
 
 
 def winner(size: int, rows: Sequence[Row]) -> Winner:
     """Return who is fastest among the rows of one size."""
     ordered = sorted(rows, key=_seconds)
     fastest = ordered[0]
-    against = {row.case.place: ratio(row, fastest) for row in ordered[1:]}
+    against = {row.case.config: ratio(row, fastest) for row in ordered[1:]}
     beaten = [r for r in against.values() if r and r.low > 1.05]
-    equal = {place: r for place, r in against.items() if not (r and r.low > 1.05)}
+    equal = {config: r for config, r in against.items() if not (r and r.low > 1.05)}
     told = all(r is not None and r.high <= 1 + UNSEEN for r in equal.values())
-    return Winner(size, (fastest.case.place, *equal), min(beaten, key=_value, default=None), told)
+    return Winner(size, (fastest.case.config, *equal), min(beaten, key=_value, default=None), told)
 
 
 def _value(found: Estimate) -> float:
@@ -117,7 +119,7 @@ def _value(found: Estimate) -> float:
 
 
 def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
-    """Return where two places change order for certain: between a size where one is faster and one where the other is.
+    """Return where two configs change order for certain: between a size where one is faster and one where the other is.
 
     With t = f + g n between two sizes, t_a - t_b is linear in n and 0 where the ends weigh it so. The interval is where
     the ends of the ratios' intervals put it, and holds where a ratio that is a power of n puts it.
@@ -133,8 +135,8 @@ def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
         powers = [log(r.value) for k in between if (r := ratio(a[k], b[k]))]
         roots = sorted([*(_root(between, curve) for curve in curves), exp(_root([log(k) for k in between], powers))])
         small, large = (a, b) if before.value < 1 else (b, a)
-        places = small[n].case.place, large[n].case.place
-        found.append(Crossover(*places, _root(between, curves[1]), max(n, roots[0]), min(m, roots[-1])))
+        configs = small[n].case.config, large[n].case.config
+        found.append(Crossover(*configs, _root(between, curves[1]), max(n, roots[0]), min(m, roots[-1])))
     return found
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.result_rows import Row, result_rows
 from gdbackends.benchmarking.results import FAILURES, Results
-from gdbackends.benchmarking.rows import Row, rows
 from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change
 
 _MACHINE = ("cpu", "machine_cores", "cpu_quota", "variables")
@@ -48,7 +48,7 @@ def changes(old: Results, new: Results, fail_above: float = 0.1) -> list[Change]
         new: those after.
         fail_above: a regression is slower by more than this part.
     """
-    before, after = ({row.case: row for row in rows(results)} for results in (old, new))
+    before, after = ({row.case: row for row in result_rows(results)} for results in (old, new))
     found = [_change(old, new, before.get(case), after.get(case)) for case in dict.fromkeys([*after, *before])]
     compared = sorted((c for c in found if c.ratio), key=lambda c: c.ratio.p if c.ratio else 1.0)
     corrected: dict[Case, float] = {}

@@ -1,4 +1,4 @@
-"""One launch: what a fresh process does for a backend, a task and a work at a time. The parent asks by `Worker.ask`."""
+"""One launch: what a fresh process does for a backend, a spec and a work at a time. The parent asks by `Worker.ask`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import Backend, capabilities, get_backend
-from gdbackends.benchmarking.case import Place, Task
+from gdbackends.benchmarking.case import BackendConfig, ProblemSpec
 from gdbackends.benchmarking.workloads import Unsupported, work
 from gdbackends.comparison.referee import judge_backend
 from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
@@ -22,7 +22,7 @@ from gdbackends.measurement.timing import batches, marginal_steps, seconds
 
 
 @dataclass(frozen=True)
-class Arrival:
+class WorkerInfo:
     """What the process found.
 
     Attributes:
@@ -43,8 +43,8 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A task made ready: seconds to place X and y once, how it is gone about, how far it agrees (None: not asked)."""
+class TaskSetup:
+    """A spec made ready: seconds to config X and y once, how it is gone about, how far it agrees (None: not asked)."""
 
     transfer_s: float
     plan: str
@@ -53,7 +53,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Sample:
+class LaunchTimes:
     """What a work took in one launch.
 
     Attributes:
@@ -75,24 +75,24 @@ class Sample:
     device_peak_bytes: int | None
 
 
-_open: list[Problem] = []
-"""The task at hand; a list, since there may be none."""
+_prepared: list[Problem] = []
+"""The spec at hand; a list, since there may be none."""
 
 
-def arrive(place: Place) -> Arrival:
+def worker_info(config: BackendConfig) -> WorkerInfo:
     """Import the backend's framework."""
     loaded: list[Backend] = []
-    import_s = seconds(lambda: loaded.append(_backend(place, "float64")))
+    import_s = seconds(lambda: loaded.append(_backend(config, "float64")))
     seen = capabilities(loaded[0]).system_info()
     kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
-    return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
+    return WorkerInfo(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
 
 
-def open_task(place: Place, task: Task, judged: bool) -> Opening:
-    """Make and place the data, and say whether the backend agrees if it is to be judged."""
-    _open.clear()  # before the next is made: both might not fit
-    backend, data = _backend(place, task.dtype), task.table()
-    problem = prepare(data.X, data.y, backend, task.model, ProblemOptions(standardize=False))
+def prepare_task(config: BackendConfig, spec: ProblemSpec, judged: bool) -> TaskSetup:
+    """Make and config the data, and say whether the backend agrees if it is to be judged."""
+    _prepared.clear()  # before the next is made: both might not fit
+    backend, data = _backend(config, spec.dtype), spec.table()
+    problem = prepare(data.X, data.y, backend, spec.model, ProblemOptions(standardize=False))
     del data
 
     def transfer() -> None:
@@ -100,16 +100,16 @@ def open_task(place: Place, task: Task, judged: bool) -> Opening:
             backend.synchronize(backend.asarray(array))
 
     transfer_s = seconds(transfer)
-    _open.append(problem)
+    _prepared.append(problem)
     if not judged:
-        return Opening(transfer_s, problem.plan, None, None)
-    wide = backend if task.dtype == "float64" else _backend(place, "float64")
-    return Opening(transfer_s, problem.plan, *judge_backend(problem, wide))
+        return TaskSetup(transfer_s, problem.plan, None, None)
+    wide = backend if spec.dtype == "float64" else _backend(config, "float64")
+    return TaskSetup(transfer_s, problem.plan, *judge_backend(problem, wide))
 
 
-def time_work(name: str, budget: float) -> Sample:
-    """Time a work of the open task, in about so many seconds."""
-    (problem,) = _open
+def time_work(name: str, budget: float) -> LaunchTimes:
+    """Time a work of the open spec, in about so many seconds."""
+    (problem,) = _prepared
     backend: Any = problem.backend
     capabilities(backend).clear_cache()
     forget_peak()
@@ -121,7 +121,7 @@ def time_work(name: str, budget: float) -> Sample:
         taken, calls = marginal_steps(chosen.run, least=budget / 8, rounds=4)
     else:
         taken, calls = batches(chosen.run, budget)
-    return Sample(
+    return LaunchTimes(
         first_call_s=first_call,
         batches=taken,
         calls=calls,
@@ -134,10 +134,10 @@ def time_work(name: str, budget: float) -> Sample:
 
 def close_task() -> None:
     """Let the data go."""
-    _open.clear()
+    _prepared.clear()
 
 
-def bandwidth(budget: float) -> float:
+def read_bandwidth(budget: float) -> float:
     """Return the bytes a second at which this process reads memory: the best of BLAS products of a long vector.
 
     Four times the last cache at least, and every one of its numbers is read once.
@@ -169,24 +169,24 @@ def _hidden(run: Callable[[], Any], read: Callable[[Any], Any]) -> float:
     return soon if late else 0.0
 
 
-def _backend(place: Place, dtype: str) -> Backend:
-    """Return the backend, in the words of `Place`.
+def _backend(config: BackendConfig, dtype: str) -> Backend:
+    """Return the backend, in the words of `BackendConfig`.
 
     Raises:
         Unsupported: there is no such device.
     """
-    settings: dict[str, Any] = {"dtype": dtype, "device": place.device, "tuning": place.tuning}
+    settings: dict[str, Any] = {"dtype": dtype, "device": config.device, "tuning": config.tuning}
     try:
-        if ":" not in place.backend:
-            return get_backend(place.backend, **settings)
-        module, _, name = place.backend.partition(":")
+        if ":" not in config.backend:
+            return get_backend(config.backend, **settings)
+        module, _, name = config.backend.partition(":")
         make = getattr(import_module(module), name)
         taken = signature(make).parameters
         backend = make(**{key: value for key, value in settings.items() if key in taken})
     except InputError as error:
         raise Unsupported(str(error)) from None
-    if capabilities(backend).tuning != place.tuning:
-        raise Unsupported(f"{place.backend} knows no tuning {place.tuning!r}; leave it out")
-    if backend.device != place.device:
-        raise Unsupported(f"device {place.device!r} is not at hand for {place.backend}; it has {backend.device}")
+    if capabilities(backend).tuning != config.tuning:
+        raise Unsupported(f"{config.backend} knows no tuning {config.tuning!r}; leave it out")
+    if backend.device != config.device:
+        raise Unsupported(f"device {config.device!r} is not at hand for {config.backend}; it has {backend.device}")
     return backend

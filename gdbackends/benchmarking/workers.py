@@ -1,4 +1,4 @@
-"""The crew of a round: a fresh process for each place, replaced when it ends; and the names of endings."""
+"""The pool of a round: a fresh process for each config, replaced when it ends; and the names of endings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from gdbackends.benchmarking.case import Place, Task
-from gdbackends.benchmarking.worker_tasks import Arrival, Opening, Sample, arrive, close_task, open_task, time_work
+from gdbackends.benchmarking.case import BackendConfig, ProblemSpec
+from gdbackends.benchmarking.worker_tasks import (
+    LaunchTimes,
+    TaskSetup,
+    WorkerInfo,
+    close_task,
+    prepare_task,
+    time_work,
+    worker_info,
+)
 from gdbackends.benchmarking.workloads import Unsupported
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, machine
@@ -42,63 +50,63 @@ def outcome(error: Exception) -> tuple[str, str]:
     return status, text if plain else f"{type(error).__name__}: {text}"
 
 
-class Crew:
+class WorkerPool:
     """The processes of a round. A context manager, which ends them."""
 
     def __init__(self, timeout_s: float) -> None:
         """Begin with none."""
         self._timeout = timeout_s
-        self._workers: dict[Place, Worker] = {}
-        self._arrivals: dict[Place, Arrival] = {}
-        self._open: dict[Place, tuple[Task, Opening]] = {}
+        self._workers: dict[BackendConfig, Worker] = {}
+        self._arrivals: dict[BackendConfig, WorkerInfo] = {}
+        self._prepared: dict[BackendConfig, tuple[ProblemSpec, TaskSetup]] = {}
 
-    def _ask(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
-        """Ask the process of a place, which is started if there is none."""
-        if not self._alive(place):
-            self._open.pop(place, None)
-            worker = self._workers[place] = Worker(affinity()[: place.threads or None], quiet=True)
+    def _ask(self, config: BackendConfig, function: Callable[..., Any], *args: Any) -> Any:
+        """Ask the process of a config, which is started if there is none."""
+        if not self._alive(config):
+            self._prepared.pop(config, None)
+            worker = self._workers[config] = Worker(affinity()[: config.threads or None], quiet=True)
             try:
-                self._arrivals[place] = worker.ask(arrive, place, timeout=self._timeout)
-            except Exception:  # one that did not arrive is not asked again
+                self._arrivals[config] = worker.ask(worker_info, config, timeout=self._timeout)
+            except Exception:  # one that did not worker_info is not asked again
                 worker.close()
                 raise
-        return self._workers[place].ask(function, *args, timeout=self._timeout)
+        return self._workers[config].ask(function, *args, timeout=self._timeout)
 
-    def _alive(self, place: Place) -> bool:
-        return place in self._workers and self._workers[place].alive
+    def _alive(self, config: BackendConfig) -> bool:
+        return config in self._workers and self._workers[config].alive
 
-    def open(self, place: Place, task: Task, judged: bool) -> Opening:
-        """Have a task made ready, unless it is.
+    def open(self, config: BackendConfig, spec: ProblemSpec, judged: bool) -> TaskSetup:
+        """Have a spec made ready, unless it is.
 
         Raises:
             Disagrees: the backend computes something else.
             MemoryError: there is not enough; nothing was tried.
         """
-        opened = self._open.get(place) if self._alive(place) else None
-        if opened is None or opened[0] != task:
-            needed, free = _COPIES * 8 * task.rows * task.features, machine()["memory_available_bytes"]
+        opened = self._prepared.get(config) if self._alive(config) else None
+        if opened is None or opened[0] != spec:
+            needed, free = _COPIES * 8 * spec.rows * spec.features, machine()["memory_available_bytes"]
             if free is not None and needed > free:
                 raise MemoryError(f"it needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; not tried")
-            opening: Opening = self._ask(place, open_task, place, task, judged)
+            opening: TaskSetup = self._ask(config, prepare_task, config, spec, judged)
             if opening.agreement is not None and not opening.agreement <= 1:
                 text = f"its {opening.worst} is {opening.agreement:.3g} times what rounding allows from the truth"
                 raise Disagrees(text, opening.agreement)
-            opened = self._open[place] = task, opening
+            opened = self._prepared[config] = spec, opening
         return opened[1]
 
-    def arrival(self, place: Place) -> Arrival:
+    def info(self, config: BackendConfig) -> WorkerInfo:
         """Return what the process found."""
-        return self._arrivals[place]
+        return self._arrivals[config]
 
-    def time(self, place: Place, work: str, slice_s: float) -> Sample:
-        """Time a work of the open task."""
-        return self._ask(place, time_work, work, slice_s)
+    def time(self, config: BackendConfig, work: str, slice_s: float) -> LaunchTimes:
+        """Time a work of the open spec."""
+        return self._ask(config, time_work, work, slice_s)
 
-    def close_task(self, place: Place) -> None:
+    def close_task(self, config: BackendConfig) -> None:
         """Have the data let go."""
-        self._open.pop(place, None)
-        if self._alive(place):
-            self._ask(place, close_task)
+        self._prepared.pop(config, None)
+        if self._alive(config):
+            self._ask(config, close_task)
 
     def __enter__(self) -> Self:
         """Return it."""

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gdbackends.benchmarking.bench import begin, bench
+from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import BAD, ResultsFile
-from gdbackends.benchmarking.rows import rows
 from gdbackends.cli.bench_options import bench_options, chosen
 from gdbackends.cli.bench_showing import show, show_plan
 
@@ -39,7 +39,7 @@ def command(ctx: click.Context, out: str, resume: bool, dry_run: bool, **options
         run = begin(file, plan)
         with _progress() as tell:
             bench(cases, file, plan, run, tell)
-        table = [row for row in rows(file.results) if row.case in set(cases)]
+        table = [row for row in result_rows(file.results) if row.case in set(cases)]
         show(table, file.results)
     ctx.exit(1 if any(row.status in BAD for row in table) else 0)
 

@@ -14,9 +14,9 @@ from rich.text import Text
 from gdbackends.benchmarking.advice import findings
 from gdbackends.benchmarking.bench import Plan
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.formatting import cells, ordered, size, unusual
+from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import Results
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.table_cells import cells, ordered, size, unusual
 from gdbackends.cli.console import console, environment_line
 
 
@@ -59,8 +59,8 @@ def show_plan(cases: Sequence[Case], plan: Plan) -> None:
     for title in ("work", "rows", "features", "dtype", "objective", "backend"):
         table.add_column(title, justify="right" if title in ("rows", "features") else "left")
     for case in cases:
-        task = case.task
-        table.add_row(case.work, f"{task.rows:,}", f"{task.features:,}", task.dtype, task.objective, case.place.label)
+        spec = case.spec
+        table.add_row(case.work, f"{spec.rows:,}", f"{spec.features:,}", spec.dtype, spec.objective, case.config.label)
     print_whole(terminal, table)
     budget = "no limit" if plan.budget_s is None else f"{plan.budget_s:g} s"
     terminal.print(f"{len(cases)} cases, {plan.launches} to {plan.most} launches each, {budget} in all")
@@ -83,4 +83,4 @@ def _speed(item: tuple[object, float]) -> float:
 
 
 def _name(row: Row) -> str:
-    return ", ".join([row.case.place.label, row.case.work, size(row), *unusual(row)])
+    return ", ".join([row.case.config.label, row.case.work, size(row), *unusual(row)])

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gdbackends.backends import check_installed
-from gdbackends.cli.console import console, echo, print_json, printable, rows
+from gdbackends.cli.console import console, count_of_rows, echo, print_json, printable
 from gdbackends.cli.output import check_output, write_whole
 from gdbackends.cli.source import dataset, split, table_options
 from gdbackends.cli.target import Target, find_target
@@ -64,9 +64,9 @@ def command(ctx: click.Context, **options: Any) -> None:
             for line in "\n".join(getattr(error, "__notes__", ())).splitlines():
                 click.echo(printable(line, _LONGEST), err=True)
             raise
-    where = "its own data" if table is None else f"{table.name}, {rows(table.y.size)}"
+    where = "its own data" if table is None else f"{table.name}, {count_of_rows(table.y.size)}"
     if options["page"] is not None:
-        from gdbackends.pictures.page.gradient import gradient_page
+        from gdbackends.pictures.page.gradient_page import gradient_page
 
         write_whole(options["page"], gradient_page(report, f"{options['subject']} on {where}"))
         echo(f"{options['page']} is written; open it in a browser")

@@ -9,7 +9,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.cli.console import console, environment_line, labels_line, number, print_json, printable, rows
+from gdbackends.cli.console import (
+    console,
+    count_of_rows,
+    environment_line,
+    format_number,
+    labels_line,
+    print_json,
+    printable,
+)
 from gdbackends.cli.options import fit_options, fit_settings, takes_labels
 from gdbackends.cli.source import dataset, source_options, split
 from gdbackends.comparison import BackendResult, Comparison, compare
@@ -44,12 +52,12 @@ def command(ctx: click.Context, **options: Any) -> None:
 
 def _show(comparison: Comparison) -> None:
     terminal, data = console(), comparison.dataset
-    terminal.print(f"{printable(data['name'])}: {rows(data['rows'])}, predicting {printable(data['target'])}")
+    terminal.print(f"{printable(data['name'])}: {count_of_rows(data['rows'])}, predicting {printable(data['target'])}")
     terminal.print(_table(comparison))
     if comparison.labels is not None:
         terminal.print(labels_line(comparison.labels))
     used = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
-    terminal.print(f"learning rate {'-' if used is None else number(used)}{_rates(comparison)}")
+    terminal.print(f"learning rate {'-' if used is None else format_number(used)}{_rates(comparison)}")
     terminal.print(Text(comparison.sentence, style=_STYLES[comparison.verdict]))
     for note in comparison.notes:
         terminal.print(note)
@@ -61,9 +69,9 @@ def _rates(comparison: Comparison) -> str:
     ends = comparison.spectrum
     if ends is None:
         return ""
-    best = f"best {number(ends.best_rate)}, " if comparison.exact is not None else ""
-    text = f"{best}stable up to {number(ends.largest_stable_rate)}"
-    return f" ({text})" if comparison.settings.batch_size is None else f" (for all rows: {text})"
+    best = f"best {format_number(ends.best_rate)}, " if comparison.exact is not None else ""
+    text = f"{best}stable up to {format_number(ends.largest_stable_rate)}"
+    return f" ({text})" if comparison.settings.batch_size is None else f" (for all count_of_rows: {text})"
 
 
 def _table(comparison: Comparison) -> Table:
@@ -87,16 +95,16 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResul
     exact = (
         [""] * (len(features) + 2)
         if comparison.exact is None
-        else [number(value) for value in (*comparison.exact, comparison.exact_loss or 0.0)]
+        else [format_number(value) for value in (*comparison.exact, comparison.exact_loss or 0.0)]
     )
     numpy_step = next((row.step_s for row in comparison.rows if row.backend == "numpy"), None)
     yield "device", lambda row: row.device, ""
     for j, feature in enumerate(features[:_SHOWN]):
-        yield printable(feature, 24), fitted(lambda fit, j=j: number(fit.theta[j])), exact[j]
+        yield printable(feature, 24), fitted(lambda fit, j=j: format_number(fit.theta[j])), exact[j]
     if len(features) > _SHOWN:
         yield f"{len(features) - _SHOWN} more (--json)", fitted(lambda fit: "..."), "..."
-    yield "intercept", fitted(lambda fit: number(fit.intercept)), exact[-2]
-    yield "loss", fitted(lambda fit: number(fit.loss)), exact[-1]
+    yield "intercept", fitted(lambda fit: format_number(fit.intercept)), exact[-2]
+    yield "loss", fitted(lambda fit: format_number(fit.loss)), exact[-1]
     yield "steps", fitted(lambda fit: f"{fit.steps:,}"), ""
     yield "stopped", lambda row: row.fit.stop.name.lower() if row.fit else row.status, ""
     blind = not (comparison.trajectory_sensitivity or 0.0) <= 1

@@ -41,12 +41,12 @@ def printable(text: str, width: int = 40) -> str:
     return safe if len(safe) <= width else safe[: width - 1] + "…"
 
 
-def rows(count: int) -> str:
+def count_of_rows(count: int) -> str:
     """Return the count of rows in words."""
     return f"{count:,} row{'s' if count != 1 else ''}"
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return six significant digits."""
     return f"{value:.6g}"
 

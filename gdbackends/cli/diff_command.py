@@ -60,8 +60,8 @@ def _table(found: list[Change]) -> Table:
         case, ratio = change.case, change.ratio
         shown = "-" if ratio is None else f"{ratio.value:.3g} ({ratio.low:.2g} to {ratio.high:.2g})"
         style = _STYLES.get(change.word, "")
-        task, size = case.task, (f"{case.task.rows:,}", f"{case.task.features:,}")
-        cells = (case.work, *size, task.objective, task.dtype, case.place.label, shown)
+        spec, size = case.spec, (f"{case.spec.rows:,}", f"{case.spec.features:,}")
+        cells = (case.work, *size, spec.objective, spec.dtype, case.config.label, shown)
         table.add_row(*map(Text, cells), Text(change.word, style=style))
     return table
 

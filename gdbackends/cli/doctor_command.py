@@ -8,8 +8,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.cli.console import console, number, print_json, printable
-from gdbackends.doctor import Checkup, Device, Package, Trial, check_up
+from gdbackends.cli.console import console, format_number, print_json, printable
+from gdbackends.doctor import Device, Diagnostics, Package, Trial, check_up
 
 
 @click.command("doctor")
@@ -28,7 +28,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(1 if checkup.problems else 0)
 
 
-def _show(checkup: Checkup) -> None:
+def _show(checkup: Diagnostics) -> None:
     terminal = console()
     terminal.print(_table(("package", "installed", "tested with", ""), map(_package, checkup.packages)))
     terminal.print()
@@ -66,12 +66,12 @@ def _rows(trial: Trial) -> list[tuple[str, ...]]:
 
 def _did(device: Device) -> tuple[str, ...]:
     words = ["works" if good else "FAILS" for good in (device.float64, device.float32)]
-    fitted = ", ".join("nan" if value is None else number(value) for value in device.coefficients)
+    fitted = ", ".join("nan" if value is None else format_number(value) for value in device.coefficients)
     memory = "" if device.memory_bytes is None else f", {_gigabytes(device.memory_bytes)}"
     return *words, fitted if fitted and not device.problem else "FAILS", printable(device.kind) + memory
 
 
-def _machine(checkup: Checkup) -> list[tuple[str, str]]:
+def _machine(checkup: Diagnostics) -> list[tuple[str, str]]:
     """Return the lines about processor, threads and memory."""
     machine = checkup.machine
     quota = "" if machine["cpu_quota"] is None else f", {machine['cpu_quota']:g} by quota"

@@ -12,9 +12,9 @@ import click
 
 from gdbackends.benchmarking.advice import findings
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.formatting import shown_ratio
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, records, result_rows
 from gdbackends.benchmarking.results import read_results
-from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, records, rows
+from gdbackends.benchmarking.table_cells import shown_ratio
 from gdbackends.cli.output import check_output, csv_cell, write_whole
 from gdbackends.errors import InputError
 from gdbackends.measurement.formatting import duration
@@ -37,7 +37,7 @@ def command(results: str, form: str, out: str | None) -> None:
     if not held.cases:
         raise InputError(f"{results} holds no case; gdbackends bench --out {results} makes them")
     if form == "md":
-        text = markdown(rows(held))
+        text = markdown(result_rows(held))
     elif form == "json":
         text = json.dumps(records(held), allow_nan=False, indent=2) + "\n"
     else:
@@ -54,17 +54,17 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """Return a line a problem, a column a place: the time, and its ratio to NumPy with the 99 % interval."""
-    places = list(dict.fromkeys(row.case.place for row in sorted(table, key=lambda row: row.case.place.label)))
-    lines = ["| work | rows x features | dtype | " + " | ".join(place.label for place in places) + " |"]
-    lines.append("|---|--:|---|" + "--:|" * len(places))
+    """Return a line a problem, a column a config: the time, and its ratio to NumPy with the 99 % interval."""
+    configs = list(dict.fromkeys(row.case.config for row in sorted(table, key=lambda row: row.case.config.label)))
+    lines = ["| work | result_rows x features | dtype | " + " | ".join(config.label for config in configs) + " |"]
+    lines.append("|---|--:|---|" + "--:|" * len(configs))
     others = by_case(table)
-    problems = dict.fromkeys((row.case.work, row.case.task) for row in table)
-    for work, task in sorted(problems, key=lambda key: (key[0], key[1].dtype, key[1].features, key[1].rows)):
-        here = {row.case.place: row for row in table if (row.case.work, row.case.task) == (work, task)}
-        cells = [_cell(here[place], others) if place in here else "" for place in places]
-        kind = task.dtype if task.objective == "squared" else f"{task.objective} {task.dtype}"
-        lines.append(f"| {work} | {task.rows:,} x {task.features:,} | {kind} | " + " | ".join(cells) + " |")
+    problems = dict.fromkeys((row.case.work, row.case.spec) for row in table)
+    for work, spec in sorted(problems, key=lambda key: (key[0], key[1].dtype, key[1].features, key[1].rows)):
+        here = {row.case.config: row for row in table if (row.case.work, row.case.spec) == (work, spec)}
+        cells = [_cell(here[config], others) if config in here else "" for config in configs]
+        kind = spec.dtype if spec.objective == "squared" else f"{spec.objective} {spec.dtype}"
+        lines.append(f"| {work} | {spec.rows:,} x {spec.features:,} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *(f"- {line}" for line in findings(table)), ""])
 
 

@@ -16,7 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from gdbackends.backends import Backend, get_backend
-from gdbackends.cli.console import console, document_text, echo, environment_line, labels_line, number, printable, rows
+from gdbackends.cli.console import (
+    console,
+    count_of_rows,
+    document_text,
+    echo,
+    environment_line,
+    format_number,
+    labels_line,
+    printable,
+)
 from gdbackends.cli.options import fit_options, fit_settings, takes_labels
 from gdbackends.cli.output import check_output, predictions_csv, write_whole
 from gdbackends.cli.source import source_options, table
@@ -97,14 +106,16 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
 
 def _show(data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str) -> None:
     terminal, table = console(), Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
-    terminal.print(f"{printable(data.name)}: {rows(data.y.size)}, predicting {printable(data.target)}, {where}")
+    terminal.print(
+        f"{printable(data.name)}: {count_of_rows(data.y.size)}, predicting {printable(data.target)}, {where}"
+    )
     for name, value in zip(data.names, fitted.coef, strict=True):
-        table.add_row(Text(printable(name)), number(value))
+        table.add_row(Text(printable(name)), format_number(value))
     loss = "loss" if fitted.row_loss is None else f"{format_loss(fitted.row_loss)} loss"
     for name, value in (("intercept", fitted.intercept), (loss, fitted.loss)):
-        table.add_row(name, number(value))
+        table.add_row(name, format_number(value))
     table.add_row("steps", f"{fitted.steps:,}")
-    table.add_row("learning rate", number(fitted.learning_rate))
+    table.add_row("learning rate", format_number(fitted.learning_rate))
     if fitted.plan:
         table.add_row("plan", fitted.plan)
     terminal.print(table)

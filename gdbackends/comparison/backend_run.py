@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import get_backend
+from gdbackends.comparison.outcome import Settings
 from gdbackends.comparison.referee import values
-from gdbackends.comparison.result import Settings
 from gdbackends.comparison.trajectory import Trajectory, run_trajectory
 from gdbackends.descent import Fit, descend, in_data_units, learning_rates, prepare
 from gdbackends.measurement.timing import marginal_step, seconds

@@ -12,7 +12,7 @@ import numpy as np
 from gdbackends.backends import check_installed, installed, names
 from gdbackends.comparison.backend_run import BackendRun, run_backend
 from gdbackends.comparison.judging import Baseline, baseline, conclusion, judge_backends
-from gdbackends.comparison.result import Comparison, Settings
+from gdbackends.comparison.outcome import Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.measurement.environment import environment

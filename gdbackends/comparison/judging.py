@@ -9,8 +9,8 @@ import numpy as np
 
 from gdbackends.backends import get_backend
 from gdbackends.comparison.backend_run import BackendRun
+from gdbackends.comparison.outcome import BackendResult, Settings, Status, Verdict
 from gdbackends.comparison.referee import ErrorBound, error_bound, exact_values, probe_points
-from gdbackends.comparison.result import BackendResult, Settings, Status, Verdict
 from gdbackends.comparison.trajectory import TrajectoryCheck, end_bound, trajectory_check
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Problem, Stop, descend, learning_rates, prepare

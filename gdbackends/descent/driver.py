@@ -13,7 +13,7 @@ from gdbackends.descent.chunks import Chunk, chunks
 from gdbackends.descent.problem import Problem, ProblemOptions, prepare
 from gdbackends.descent.rates import LearningRate, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
-from gdbackends.descent.stopping import advice, check_shapes, checked_tolerance, largest_loss, norm, stop_reason
+from gdbackends.descent.stopping import advice, check_outputs, checked_tolerance, largest_loss, norm, stop_reason
 from gdbackends.objectives import Array, LinearModel, Objective
 
 
@@ -140,7 +140,7 @@ def descend(
 
     def check() -> Stop | None:
         loss, gradient = (backend.to_numpy(a) for a in value_and_grad(theta, *problem.data))
-        check_shapes(loss, gradient, problem.theta0)
+        check_outputs(loss, gradient, problem.theta0)
         checks.append(Check(steps, float(loss), norm(gradient)))
         if on_check is not None:
             on_check(checks[-1])

@@ -34,19 +34,17 @@ class ProblemOptions:
     seed: int = 0
     theta0: Any = None
 
-    def check(self, rows: int) -> None:
-        """Refuse options that do not suit that many rows."""
+    def check(self, shape: tuple[int, int]) -> Array | None:
+        """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None."""
+        rows, features = shape
         if self.batch_size is not None and not 1 <= whole_number("batch_size", self.batch_size) <= rows:
             raise InputError(f"batch_size must be from 1 to the number of rows, {rows}, got {self.batch_size}")
         if whole_number("seed", self.seed) < 0:
             raise InputError(f"seed must be at least 0, got {self.seed}")
         if not isinstance(self.standardize, bool):
             raise InputTypeError(f"standardize must be True or False, got {self.standardize!r}")
-
-    def start(self, features: int, constant: float) -> Array:
-        """Return theta0 in the data's units, (features + 1,); by default the intercept alone, at that constant."""
-        start = np.append(np.zeros(features), constant) if self.theta0 is None else real_array(self.theta0, "theta0")
-        if start.shape != (features + 1,):
+        start = None if self.theta0 is None else real_array(self.theta0, "theta0")
+        if start is not None and start.shape != (features + 1,):
             raise InputError(f"theta0 must be {features + 1} numbers, the intercept last, got shape {start.shape}")
         return start
 
@@ -122,16 +120,17 @@ def prepare(
     if row_loss is not None and row_loss.target != "real":
         y, labels = row_loss.encode(target_values(y))
     X, y = checked_arrays(X, y)
-    options.check(y.size)
-    start = options.start(
-        X.shape[1], 0.0 if row_loss is None or options.theta0 is not None else row_loss.best_constant(y)
-    )
+    start = options.check(X.shape)
+    if start is None:
+        start = np.zeros(X.shape[1] + 1)
+        if row_loss is not None and row_loss.statistic is not None:
+            start[-1] = row_loss.best_constant(y)
     if options.batch_size is not None and options.batch_size < y.size:
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
         scaling = standardization(X) if options.standardize else identity(X.shape[1])
         X, y = (scaling.apply(X) if options.standardize else X).astype(backend.dtype), y.astype(backend.dtype)
-    _check_range(objective, (X, y), backend.dtype)
+    _check_range(objective, X, y, backend.dtype)
     if isinstance(objective, LinearModel):
         objective, X = objective.prepare(X, **capabilities(backend).layout_options())
     data = backend.asarray(X), backend.asarray(y)
@@ -143,10 +142,12 @@ def _prepare_rows(
     rows: Rows, labels: Labels, backend: Backend, objective: Objective, options: ProblemOptions
 ) -> Problem:
     """Do the same in a few passes over the rows of a file."""
-    options.check(rows.shape[0])
+    start = options.check(rows.shape)
     summary = summarised(rows)
     rows, labels = encode_rows(rows, summary, objective, labels)
-    start = options.start(rows.shape[1], 0.0 if options.theta0 is not None else constant_of_rows(rows, objective))
+    if start is None:
+        start = np.zeros(rows.shape[1] + 1)
+        start[-1] = constant_of_rows(rows, objective)
     size = rows.shape[0] if options.batch_size is None else options.batch_size
     batches = size < rows.shape[0]
     if batches:
@@ -157,7 +158,7 @@ def _prepare_rows(
         extremes = np.stack((summary.low, summary.high))
         X = scaling.apply(extremes[:, :-1]) if options.standardize else extremes[:, :-1]
         y = extremes[:, -1] if labels is None else start
-        _check_range(objective, (X.astype(backend.dtype), y.astype(backend.dtype)), backend.dtype)
+        _check_range(objective, X.astype(backend.dtype), y.astype(backend.dtype), backend.dtype)
     offered = capabilities(backend)
     ones = isinstance(objective, LinearModel) and offered.layout_options().get("ones", True)
     if isinstance(objective, LinearModel):
@@ -174,7 +175,7 @@ def _prepare_rows(
     return Problem(backend, objective, scaling, *data, data, start, options.batch_size, options.seed, labels)
 
 
-def _check_range(objective: Objective, data: tuple[Array, Array], dtype: str) -> None:
+def _check_range(objective: Objective, X: Array, y: Array, dtype: str) -> None:
     """Refuse data, or parameters of a linear model, that would be 0 or infinite in the dtype."""
     if isinstance(objective, LinearModel):
         for name, value in ({"l2": objective.l2} | objective.row_loss.parameters).items():
@@ -182,5 +183,5 @@ def _check_range(objective: Objective, data: tuple[Array, Array], dtype: str) ->
                 rounded = np.dtype(dtype).type(value) if isinstance(value, Real) else 1.0
             if value and not (np.finfo(dtype).smallest_normal <= rounded < np.inf):
                 raise InputError(f"{name} must be within the range of {dtype}, got {value}; give one nearer to 1")
-    if not all(np.isfinite(array).all() for array in data):
+    if not (np.isfinite(X).all() and np.isfinite(y).all()):
         raise InputError(f"the data must be within the range of {dtype}, they exceed it; divide them by a constant")

@@ -34,7 +34,7 @@ def nonsmooth(objective: object) -> bool:
     return isinstance(objective, LinearModel) and objective.row_loss.jump > 0
 
 
-def check_shapes(loss: Array, gradient: Array, theta: Array) -> None:
+def check_outputs(loss: Array, gradient: Array, theta: Array) -> None:
     """Refuse an objective whose loss is no scalar, or whose gradient has another shape than theta."""
     if loss.shape != () or gradient.shape != theta.shape:
         raise InputError(

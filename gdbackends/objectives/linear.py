@@ -229,6 +229,9 @@ class LinearModel:
 class PreparedModel(LinearModel):
     """A linear model with the layout of its data, as `LinearModel.prepare` returns it."""
 
+    def __post_init__(self) -> None:
+        """Check nothing: the model was checked when it was made."""
+
     layout: Layout = LinearModel.layout  # pyright: ignore[reportIncompatibleVariableOverride]
 
 

@@ -9,7 +9,7 @@ _MISSING = {"", "na", "n/a", "nan", "null", "none"}
 _COMMA = re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*")
 
 
-def number(cell: str, decimal: str) -> float:
+def parse_number(cell: str, decimal: str) -> float:
     """Return the number, or NaN for what is missing or none."""
     if decimal == ",":
         if "." in cell:
@@ -28,7 +28,7 @@ def is_missing(cell: str) -> bool:
 
 def is_number(cell: str, decimal: str) -> bool:
     """Say whether the cell is a number, infinity included."""
-    return not math.isnan(number(cell, decimal))
+    return not math.isnan(parse_number(cell, decimal))
 
 
 def is_infinity(cell: str) -> bool:

@@ -17,7 +17,7 @@ from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError, require_package
 from gdbackends.objectives import Array
 from gdbackends.reading.column_selection import label_codes, no_numbers
-from gdbackends.reading.sources import Source
+from gdbackends.reading.sources import TextSource
 
 _PICKLE = "holds Python objects (a pickle), which are never loaded; save it as an array of numbers"
 
@@ -100,7 +100,7 @@ def frame_columns(frame: Any, name: str) -> Columns | None:
     return Columns(names, lambda j: numbers_of(series[j]), lambda j: series[j].to_list())
 
 
-def parquet_columns(source: Source) -> Columns:
+def parquet_columns(source: TextSource) -> Columns:
     """Return the columns of a Parquet file."""
     require_package("Parquet", "polars", "data")
     import polars as pl
@@ -118,7 +118,7 @@ def parquet_columns(source: Source) -> Columns:
     return cast("Columns", frame_columns(frame, "it"))
 
 
-def npy_columns(source: Source) -> Columns:
+def npy_columns(source: TextSource) -> Columns:
     """Return the columns of an NPY file."""
     with source.open() as stream:
         size = stream.seek(0, 2)
@@ -126,7 +126,7 @@ def npy_columns(source: Source) -> Columns:
         return _array_columns(_load(stream, size))
 
 
-def npz_columns(source: Source) -> Columns:
+def npz_columns(source: TextSource) -> Columns:
     """Return the columns of an NPZ file: X and y (and names), or a single array."""
     with source.open() as stream, ZipFile(stream) as archive:
         sizes = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}

@@ -6,16 +6,16 @@ import math
 from typing import NoReturn
 
 from gdbackends.errors import InputError
-from gdbackends.reading.cell_text import has_decimal_comma, is_infinity, is_missing, number, shown
+from gdbackends.reading.cell_text import has_decimal_comma, is_infinity, is_missing, parse_number, shown
 from gdbackends.reading.column_selection import no_numbers
-from gdbackends.reading.dialect import Layout, comma_advice
-from gdbackends.reading.sources import Source
+from gdbackends.reading.dialect import Dialect, comma_advice
+from gdbackends.reading.sources import TextSource
 
 Place = tuple[int, str]
 
 
 def refuse(
-    source: Source, layout: Layout, features: list[str], target: str, labels: tuple[str, str] | None
+    source: TextSource, layout: Dialect, features: list[str], target: str, labels: tuple[str, str] | None
 ) -> NoReturn:
     """Raise what is wrong: a column of text, then a cell of text, a number too large, then missing values."""
     numeric: set[str] = set()
@@ -26,7 +26,7 @@ def refuse(
     with source.open() as stream:
         for line, row in layout.rows(stream):
             for name, cell in zip(layout.names, row, strict=True):
-                value = number(cell, layout.decimal)
+                value = parse_number(cell, layout.decimal)
                 if math.isfinite(value) or (name == target and cell.strip() in (labels or ())):
                     numeric.add(name)
                 elif is_missing(cell) or (math.isinf(value) and is_infinity(cell)):
@@ -46,23 +46,23 @@ def refuse(
     )
 
 
-def _first(layout: Layout, places: dict[str, Place]) -> tuple[str, str]:
+def _first(layout: Dialect, places: dict[str, Place]) -> tuple[str, str]:
     """Return the first place in words, and its cell."""
     name = min(places, key=lambda name: (places[name][0], layout.names.index(name)))
     line, cell = places[name]
     return f"line {line}, column {name!r}", cell
 
 
-def _of_text(layout: Layout, text: dict[str, Place], numeric: set[str], usable: list[str], target: str) -> InputError:
+def _of_text(layout: Dialect, text: dict[str, Place], numeric: set[str], usable: list[str], target: str) -> InputError:
     """Return the refusal of cells that are not numbers: a decimal mark, a whole column, or a cell."""
     place, cell = _first(layout, text)
     if layout.decimal == "." and has_decimal_comma(cell):
         return InputError(f"{place}: {comma_advice(cell, layout.delimiter)}")
-    if layout.decimal == "," and not math.isnan(number(cell, ".")):
+    if layout.decimal == "," and not math.isnan(parse_number(cell, ".")):
         return InputError(f"{place}: {shown(cell)} has a decimal point where commas are the decimal mark; mend it")
     whole = {name: place for name, place in text.items() if name not in numeric}
     if whole:
         name = min(whole, key=layout.names.index)
         line, cell = whole[name]
         return no_numbers(name, f"line {line}: {shown(cell)}", usable, target)
-    return InputError(f"{place}: {shown(cell)} is not a number; mend it or leave the column out")
+    return InputError(f"{place}: {shown(cell)} is not a parse_number; mend it or leave the column out")

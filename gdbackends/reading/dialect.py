@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from gdbackends.errors import InputError
 from gdbackends.reading.cell_text import has_decimal_comma, is_missing, is_number, shown
-from gdbackends.reading.sources import Source, check_text
+from gdbackends.reading.sources import TextSource, check_text
 
 _QUOTED = re.compile(r'"[^"]*"?')
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
@@ -19,7 +19,7 @@ _BLANKS = re.compile(r'("[^"]*"?)|\s+')
 
 
 @dataclass(frozen=True)
-class Layout:
+class Dialect:
     """How a text table is laid out.
 
     Attributes:
@@ -94,7 +94,7 @@ def _rows(lines: Iterator[str], delimiter: str, before: int = 0) -> Iterator[tup
         raise InputError(f"is not a CSV table: {error} (line {before + reader.line_num}); check its quotes") from None
 
 
-def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool | None) -> Layout:
+def layout_of(source: TextSource, delimiter: str | None, decimal: str, header: bool | None) -> Dialect:
     """Return the layout of a text table; what is None is told from the first row.
 
     Raises:
@@ -122,7 +122,7 @@ def layout_of(source: Source, delimiter: str | None, decimal: str, header: bool 
         names = [(cell if header else "") or f"c{j + 1}" for j, cell in enumerate(cells)]
         unnamed = tuple(name for name, cell in zip(names, cells, strict=True) if header and not cell)
         begin = (last + 1, counter.bytes) if header else (number, before)
-        layout = Layout(sniffed, decimal, names, *begin, unnamed)
+        layout = Dialect(sniffed, decimal, names, *begin, unnamed)
     with source.open() as stream:
         if header and next(layout.rows(stream), None) is None:
             raise InputError("has a header and no rows; at least one row of numbers is needed")

@@ -25,7 +25,7 @@ from gdbackends.reading.columns import (
     take,
 )
 from gdbackends.reading.dialect import layout_of
-from gdbackends.reading.sources import Source, file_source, stream_source
+from gdbackends.reading.sources import TextSource, file_source, stream_source
 from gdbackends.reading.text import read_text
 
 BUNDLED: dict[str, Callable[[], Dataset]] = {"women": women, "diabetes": diabetes}
@@ -101,7 +101,7 @@ def _read(
     table = dataset_columns(BUNDLED[label]()) if isinstance(source, str) and label in BUNDLED else None
     try:
         name, table = (label, table) if table else _opened(source, label)
-        if isinstance(table, Source):
+        if isinstance(table, TextSource):
             layout = layout_of(table, *marks)
             features, target = pick(layout.names, layout.unnamed)
             X, y, pair = read_text(table, layout, features, target, labels)
@@ -136,7 +136,7 @@ def _label(source: Any) -> str:
     )
 
 
-def _opened(source: Any, label: str) -> tuple[str, Source | Columns]:
+def _opened(source: Any, label: str) -> tuple[str, TextSource | Columns]:
     """Return the table's name, and its columns or, of a text table, its bytes."""
     if label == "data frame":
         table = frame_columns(source, "it")

@@ -24,7 +24,7 @@ _LOOKS = {
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """Bytes that can be opened again and again.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source:
         return io.BytesIO(self.data) if self.path is None else self.path.open("rb")
 
 
-def file_source(path: Path) -> Source:
+def file_source(path: Path) -> TextSource:
     """Return the file at the path, its format by its extension; refuse what is no regular file."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
@@ -64,16 +64,16 @@ def file_source(path: Path) -> Source:
             f"files whose names end in {''.join(path.suffixes[-2:] if gzipped else [path.suffix])!r} are "
             f"not read; accepted are {_ACCEPTED}"
         )
-    return Source(inner.stem, kind, gzipped, path)
+    return TextSource(inner.stem, kind, gzipped, path)
 
 
-def stream_source(stream: Any, name: str) -> Source:
+def stream_source(stream: Any, name: str) -> TextSource:
     """Return all that a binary stream holds, its format by its first bytes."""
     data = stream.read()
     if not isinstance(data, bytes):
         raise InputTypeError(f"must be open in binary mode, got {type(data).__name__}; open it with 'rb'")
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "text")
-    return Source(name, "text" if kind == "gzip" else kind, kind == "gzip", None, data)
+    return TextSource(name, "text" if kind == "gzip" else kind, kind == "gzip", None, data)
 
 
 def check_text(head: bytes) -> None:

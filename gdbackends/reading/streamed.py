@@ -18,7 +18,7 @@ from gdbackends.reading.column_selection import choose, label_codes, no_numbers
 from gdbackends.reading.columns import npy_header
 from gdbackends.reading.sources import file_source
 from gdbackends.streaming import Rows, Targets, npy_source, parquet_source
-from gdbackends.streaming.arrow import is_number, texts_of
+from gdbackends.streaming.arrow import is_numeric, texts_of
 
 PART_OF_MEMORY = 8
 """A table that would fill this part of the machine's memory is streamed: a fit in memory holds X a few times."""
@@ -144,7 +144,7 @@ def _parquet(
         names = list(parquet.schema_arrow.names)
         chosen, target = choose(names, target, features)
         kinds = {known: parquet.schema_arrow.field(known).type for known in (*chosen, target)}
-        numeric = [known for known in names if is_number(parquet.schema_arrow.field(known).type)]
+        numeric = [known for known in names if is_numeric(parquet.schema_arrow.field(known).type)]
         if not source.rows:
             raise InputError(f"X must have at least one row and one feature, got shape (0, {len(chosen)})")
         for known in (*chosen, target):

@@ -17,8 +17,8 @@ from gdbackends.objectives import Array
 from gdbackends.reading.cell_text import is_missing, is_number
 from gdbackends.reading.column_selection import label_codes
 from gdbackends.reading.diagnosis import refuse
-from gdbackends.reading.dialect import Layout
-from gdbackends.reading.sources import Source
+from gdbackends.reading.dialect import Dialect
+from gdbackends.reading.sources import TextSource
 
 _CHUNK = 1 << 22  # bytes; larger ones are as fast and take more memory
 _CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
@@ -27,7 +27,7 @@ Table = tuple[Array, Array]
 
 
 def read_text(
-    source: Source, layout: Layout, features: list[str], target: str, labels: bool
+    source: TextSource, layout: Dialect, features: list[str], target: str, labels: bool
 ) -> tuple[Array, Array, tuple[str, str] | None]:
     """Return X (n, d), y (n,) and the labels of a target of text.
 
@@ -47,7 +47,7 @@ def read_text(
     return *table, pair
 
 
-def _labels(source: Source, layout: Layout, target: str) -> tuple[str, str] | None:
+def _labels(source: TextSource, layout: Dialect, target: str) -> tuple[str, str] | None:
     """Return the two labels of a target of text; None if it holds a number."""
     texts, j = set[str](), layout.names.index(target)
     with source.open() as stream:
@@ -59,7 +59,7 @@ def _labels(source: Source, layout: Layout, target: str) -> tuple[str, str] | No
     return label_codes(sorted(texts), target) if texts else None
 
 
-def _exact(source: Source, layout: Layout, columns: list[int], pair: tuple[str, str] | None) -> Table | None:
+def _exact(source: TextSource, layout: Dialect, columns: list[int], pair: tuple[str, str] | None) -> Table | None:
     """Return X and y as Python reads numbers, or None if there is anything but finite numbers."""
     values, pick, last = array("d"), itemgetter(*columns), columns[-1]
     codes = {} if pair is None else {pair[0]: "0", pair[1]: "1"}
@@ -83,7 +83,7 @@ def _exact(source: Source, layout: Layout, columns: list[int], pair: tuple[str, 
     return (numbers[:, :-1].copy(), numbers[:, -1].copy()) if np.isfinite(numbers).all() else None
 
 
-def _fast(source: Source, layout: Layout, columns: list[int]) -> Table | None:
+def _fast(source: TextSource, layout: Dialect, columns: list[int]) -> Table | None:
     """Return X and y by polars or NumPy, or None if there is anything but plain, finite numbers."""
     if not layout.delimiter.isascii():
         return None
@@ -123,7 +123,7 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
         yield b"".join(rest)
 
 
-def _plain(chunk: bytes, layout: Layout) -> bytes | None:
+def _plain(chunk: bytes, layout: Dialect) -> bytes | None:
     """Return the chunk with decimal points if no reader can differ on it: rows without quotes or odd line ends."""
     odd = chunk.isspace() or b'"' in chunk or b"\0" in chunk
     if odd or (b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")):
@@ -146,7 +146,7 @@ def _has_controls(chunk: bytes) -> bool:
     return not chunk.isascii() or len(chunk.translate(None, _CONTROLS)) < len(chunk)
 
 
-def _polars(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
+def _polars(chunk: bytes, layout: Dialect, columns: list[int]) -> Array | None:
     """Return the columns (k, columns), or None; polars is stricter than float(), but for missing and extra cells."""
     import polars as pl
 
@@ -161,7 +161,7 @@ def _polars(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
     return frame.select(map(str, columns)).to_numpy()
 
 
-def _numpy(chunk: bytes, layout: Layout, columns: list[int]) -> Array | None:
+def _numpy(chunk: bytes, layout: Dialect, columns: list[int]) -> Array | None:
     """Return the columns (k, columns), or None; loadtxt refuses rows of different lengths itself."""
     if _has_controls(chunk):
         return None

@@ -6,14 +6,14 @@ is the law of the row-weighted mean over them or over arrays. A few blocks are i
 
 from gdbackends.streaming.mapped import STREAMED, mapped_rows, npy_source
 from gdbackends.streaming.parquet import ParquetSource, parquet_source
-from gdbackends.streaming.rows import Rows, Source, Targets, over_rows, row_blocks
+from gdbackends.streaming.rows import Rows, RowSource, Targets, over_rows, row_blocks
 from gdbackends.streaming.summary import Summary, labels_of, quantile_of, summarised
 
 __all__ = [
     "STREAMED",
     "ParquetSource",
+    "RowSource",
     "Rows",
-    "Source",
     "Summary",
     "Targets",
     "labels_of",

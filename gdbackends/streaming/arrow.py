@@ -28,13 +28,13 @@ def decoded(
     batches = parquet.iter_batches(_BATCH, row_groups=[group], columns=list(dict.fromkeys(names)), use_threads=False)
     for batch in batches:
         columns = [batch.column(batch.schema.get_field_index(name)) for name in names]
-        texts = pair is not None and not is_number(columns[-1].type)
+        texts = pair is not None and not is_numeric(columns[-1].type)
         numbers = [_numbers(column) for column in (columns[:-1] if texts else columns)]
         yield row, [*numbers, _coded(columns[-1], pair)] if texts and pair else numbers
         row += batch.num_rows
 
 
-def is_number(kind: Any) -> bool:
+def is_numeric(kind: Any) -> bool:
     """Say whether an Arrow type is a number, a boolean, or null alone."""
     from pyarrow import types
 

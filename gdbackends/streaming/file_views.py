@@ -20,7 +20,7 @@ Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class File:
+class StampedFile:
     """A file that must stay as it is."""
 
     path: str
@@ -62,10 +62,10 @@ def stamp(status: os.stat_result) -> Stamp:
 
 
 @dataclass(frozen=True)
-class View:
+class FileView:
     """An array (n, k) in a file: element (i, j) lies at offset + i strides[0] + j strides[1]."""
 
-    file: File
+    file: StampedFile
     offset: int
     shape: tuple[int, int]
     strides: tuple[int, int]
@@ -97,7 +97,7 @@ class View:
         return np.ndarray((rows, self.shape[1]), self.dtype, buffer, 0, strides)
 
 
-def view_of(array: Any) -> View | None:
+def view_of(array: Any) -> FileView | None:
     """Return where a mapped array (1-D or 2-D) lies; None where plain reads would not give what the map shows.
 
     So of a copy-on-write map, of a file that has another name by now, and where elements overlap or lie in reverse.
@@ -121,7 +121,7 @@ def view_of(array: Any) -> View | None:
     if _mapped_number(base) != status.st_ino:
         return None
     offset = array.ctypes.data - base + start
-    return View(File(path, stamp(status)), offset, (rows, columns), (outer, inner), array.dtype)
+    return FileView(StampedFile(path, stamp(status)), offset, (rows, columns), (outer, inner), array.dtype)
 
 
 def _mapped_number(address: int) -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 from gdbackends.arrays import check_shapes, real_array
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
-from gdbackends.streaming.file_views import File, View, view_of
+from gdbackends.streaming.file_views import FileView, StampedFile, view_of
 from gdbackends.streaming.rows import Pieces, Rows
 
 STREAMED = 1 << 21
@@ -52,8 +52,8 @@ class MappedSource:
         label: what errors call it.
     """
 
-    X: Sequence[View | Held]
-    y: View | Held
+    X: Sequence[FileView | Held]
+    y: FileView | Held
     names: tuple[str, ...] = ()
     label: str = ""
     ordered = False
@@ -81,7 +81,7 @@ class MappedSource:
     @contextmanager
     def opened(self) -> Generator[_Reader]:
         """Open the files."""
-        files = {part.file for part in (*self.X, self.y) if isinstance(part, View)}
+        files = {part.file for part in (*self.X, self.y) if isinstance(part, FileView)}
         with ExitStack() as stack:
             yield _Reader(self, {file: stack.enter_context(file.opened()) for file in files})
 
@@ -109,9 +109,9 @@ class MappedSource:
 class _Reader:
     """The opened files of a source, with buffers for each thread."""
 
-    def __init__(self, source: MappedSource, descriptors: dict[File, int]) -> None:
+    def __init__(self, source: MappedSource, descriptors: dict[StampedFile, int]) -> None:
         self._parts, self._descriptors, self._kept = (*source.X, source.y), descriptors, threading.local()
-        self._joint = [[part for part in parts if isinstance(part, View)] for parts in _joint(self._parts)]
+        self._joint = [[part for part in parts if isinstance(part, FileView)] for parts in _joint(self._parts)]
 
     def read(self, start: int, stop: int) -> Pieces:
         """Return rows from start to stop."""
@@ -122,10 +122,10 @@ class _Reader:
             read = whole.read(self._descriptors[whole.file], start, stop - start, self._buffer(k, whole, stop - start))
             for view in views:
                 found[id(view)] = read if len(views) == 1 else _within(read, view, low)
-        *X, y = (found[id(p)] if isinstance(p, View) else p.take(slice(start, stop)) for p in self._parts)
+        *X, y = (found[id(p)] if isinstance(p, FileView) else p.take(slice(start, stop)) for p in self._parts)
         return X, y[:, 0]
 
-    def gather(self, view: View, rows: Array) -> Array:
+    def gather(self, view: FileView, rows: Array) -> Array:
         """Return rows by their numbers."""
         size = view.span(1) if view.by_rows else view.shape[1] * view.dtype.itemsize
         buffer = np.empty((rows.size, size), np.uint8)
@@ -134,7 +134,7 @@ class _Reader:
         strides = (size, view.strides[1] if view.by_rows else view.dtype.itemsize)
         return np.ndarray((rows.size, view.shape[1]), view.dtype, buffer, 0, strides)
 
-    def _buffer(self, k: int, whole: View, rows: int) -> Array:
+    def _buffer(self, k: int, whole: FileView, rows: int) -> Array:
         buffers: dict[int, Array] = self._kept.__dict__.setdefault("buffers", {})
         size = whole.span(rows) * (1 if whole.by_rows else whole.shape[1])
         if k not in buffers or buffers[k].size < size:
@@ -142,13 +142,13 @@ class _Reader:
         return buffers[k]
 
 
-def _shape(part: View | Held) -> tuple[int, int]:
-    return part.shape if isinstance(part, View) else part.array.shape
+def _shape(part: FileView | Held) -> tuple[int, int]:
+    return part.shape if isinstance(part, FileView) else part.array.shape
 
 
-def _joint(parts: Sequence[View | Held]) -> list[list[View | Held]]:
+def _joint(parts: Sequence[FileView | Held]) -> list[list[FileView | Held]]:
     """Put together the views that lie in the same rows of a file: one read gives all of them."""
-    groups: list[list[View | Held]] = []
+    groups: list[list[FileView | Held]] = []
     for part in parts:
         group = next((group for group in groups if _beside(group[0], part)), None)
         if group is None:
@@ -158,26 +158,26 @@ def _joint(parts: Sequence[View | Held]) -> list[list[View | Held]]:
     return groups
 
 
-def _beside(a: View | Held, b: View | Held) -> bool:
-    if not (isinstance(a, View) and isinstance(b, View) and a.by_rows and b.by_rows):
+def _beside(a: FileView | Held, b: FileView | Held) -> bool:
+    if not (isinstance(a, FileView) and isinstance(b, FileView) and a.by_rows and b.by_rows):
         return False
     return a.file == b.file and a.strides[0] == b.strides[0] and abs(a.offset - b.offset) < a.strides[0]
 
 
-def _covering(views: Sequence[View], low: int) -> View:
+def _covering(views: Sequence[FileView], low: int) -> FileView:
     """Return the bytes from the first to the last element of a row of all the views."""
     high = max(view.offset + view.span(1) for view in views)
     row = views[0].strides[0]
-    return View(views[0].file, low, (views[0].shape[0], high - low), (row, 1), np.dtype(np.uint8))
+    return FileView(views[0].file, low, (views[0].shape[0], high - low), (row, 1), np.dtype(np.uint8))
 
 
-def _within(read: Array, view: View, low: int) -> Array:
+def _within(read: Array, view: FileView, low: int) -> Array:
     """Return a view's part of the bytes read."""
     shape = (read.shape[0], view.shape[1])
     return np.ndarray(shape, view.dtype, read.base, view.offset - low, (read.strides[0], view.strides[1]))
 
 
-def _part(array: Array) -> View | Held:
+def _part(array: Array) -> FileView | Held:
     view = view_of(array)
     return Held(array if array.ndim == 2 else array[:, None]) if view is None else view
 

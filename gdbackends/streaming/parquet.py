@@ -21,7 +21,7 @@ import numpy as np
 from gdbackends.errors import InputError, require_package
 from gdbackends.objectives import Array
 from gdbackends.streaming.arrow import decoded, opened, refusals
-from gdbackends.streaming.file_views import File, stamp
+from gdbackends.streaming.file_views import StampedFile, stamp
 from gdbackends.streaming.rows import Pieces
 
 _HELD = 1 << 22
@@ -43,7 +43,7 @@ class ParquetSource:
         pair: the texts that the target holds, which stand for 0 and 1; None: numbers.
     """
 
-    file: File
+    file: StampedFile
     groups: tuple[int, ...]
     columns: tuple[str, ...]
     target: str
@@ -162,5 +162,5 @@ def parquet_source(path: Path, label: str) -> Generator[tuple[ParquetSource, Any
     with refusals(label), opened(str(path)) as parquet:
         metadata, names = parquet.metadata, parquet.schema_arrow.names
         groups = tuple(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))
-        file = File(str(path.absolute()), stamp(path.stat()))
+        file = StampedFile(str(path.absolute()), stamp(path.stat()))
         yield ParquetSource(file, groups, tuple(names[:-1]), names[-1] if names else "", label), parquet

@@ -33,7 +33,7 @@ class Reader(Protocol):
         ...
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """Where rows lie."""
 
     @property
@@ -64,7 +64,7 @@ class Source(Protocol):
         """Return the rows of those numbers."""
         ...
 
-    def target_only(self) -> Source:
+    def target_only(self) -> RowSource:
         """Return the same without features."""
         ...
 
@@ -92,7 +92,7 @@ class Rows:
         feature_major: whether the features of a block lie one after the other.
     """
 
-    source: Source
+    source: RowSource
     dtype: str = "float64"
     scaling: Scaling | None = None
     ones: bool = False

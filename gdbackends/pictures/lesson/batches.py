@@ -13,12 +13,12 @@ from gdbackends.descent.spectrum import batch_curvature
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson.contours import box, contours
-from gdbackends.pictures.lesson.numbers import Subject, View
-from gdbackends.pictures.lesson.pieces import Chart, Slider, axis, columns, logarithmic, short
+from gdbackends.pictures.lesson.lesson_data import LessonData, ScaledView
+from gdbackends.pictures.lesson.vega import Chart, Slider, axis, columns, logarithmic, short
 from gdbackends.pictures.palette import dressed, shade
 
 
-def batches_figure(subject: Subject) -> Figure:
+def batches_figure(subject: LessonData) -> Figure:
     """Return section 8: batch, mini-batch and stochastic descent from one start, real fits."""
     view, n = subject.views["standardised"], subject.y.size
     rate = min(0.05 * view.ends.largest_stable_rate, 1 / batch_curvature(LinearModel(), view.plain, 1))
@@ -37,7 +37,7 @@ def batches_figure(subject: Subject) -> Figure:
     )
 
 
-def _panels(subject: Subject, view: View, paths: dict[str, Array], s: Slider) -> tuple[Chart, ...]:
+def _panels(subject: LessonData, view: ScaledView, paths: dict[str, Array], s: Slider) -> tuple[Chart, ...]:
     names, colours = list(paths), [shade(name) for name in ("good", "low", "high")]
     flat = np.concatenate(list(paths.values()))
     costs = [view.cost.cost(theta) for theta in flat]
@@ -64,7 +64,7 @@ def _panels(subject: Subject, view: View, paths: dict[str, Array], s: Slider) ->
     return tuple(charts)
 
 
-def _path(subject: Subject, view: View, rate: float, steps: int, size: int | None) -> Array:
+def _path(subject: LessonData, view: ScaledView, rate: float, steps: int, size: int | None) -> Array:
     """Return the path of a fit in the coordinates that were descended, (steps + 1, 2)."""
     fitted = fit(
         *(subject.x[:, None], subject.y),
@@ -79,7 +79,7 @@ def _path(subject: Subject, view: View, rate: float, steps: int, size: int | Non
     return np.array([view.scaling.from_data_units(theta) for theta in fitted.path])
 
 
-def _batches_table(subject: Subject, paths: dict[str, Array], steps: int, view: View) -> Table:
+def _batches_table(subject: LessonData, paths: dict[str, Array], steps: int, view: ScaledView) -> Table:
     shown = sorted({0, 1, 2, 5, 10, steps // 4, steps // 2, steps})
     rows = [(str(k), *(short(view.cost.cost(path[k])) for path in paths.values())) for k in shown]
     heads = [f"cost ({subject.target} squared), {name}" for name in paths]

@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.numbers import Subject, View
-from gdbackends.pictures.lesson.pieces import (
+from gdbackends.pictures.lesson.lesson_data import LessonData, ScaledView
+from gdbackends.pictures.lesson.vega import (
     Chart,
     Slider,
     after,
@@ -28,7 +28,7 @@ _COLOURS = {"as it is": "low", "standardised": "good"}
 _TOLD = "pow(2,p)-1"
 
 
-def contours_figure(subject: Subject) -> Figure:
+def contours_figure(subject: LessonData) -> Figure:
     """Return section 6: contours and paths in both ways to write the feature, and the line at step k."""
     raw, standardised = (subject.views[way] for way in ("as it is", "standardised"))
     rate = _SHARE * raw.ends.largest_stable_rate
@@ -53,7 +53,7 @@ def contours_figure(subject: Subject) -> Figure:
     )
 
 
-def _paths(view: View, p: Slider, first: str, second: str, title: str) -> Chart:
+def _paths(view: ScaledView, p: Slider, first: str, second: str, title: str) -> Chart:
     rate = repr(_SHARE * view.ends.largest_stable_rate)
     steps = sorted({*range(41), *(2**j - 1 for j in range(p.count))})
     x, y = after(view.cost, view.start, rate, "datum.c0")
@@ -70,7 +70,7 @@ def _paths(view: View, p: Slider, first: str, second: str, title: str) -> Chart:
     return dressed(layers.add_params(p.param(bound=view.way == "as it is"))).properties(title=title)
 
 
-def box(view: View) -> tuple[list[float], list[float]]:
+def box(view: ScaledView) -> tuple[list[float], list[float]]:
     """Return the ends of both axes: around the start and the minimum; of the standardised feature in equal units."""
     both = np.array([view.start, view.cost.minimum])
     if view.way == "as it is":
@@ -80,7 +80,7 @@ def box(view: View) -> tuple[list[float], list[float]]:
     return first, second
 
 
-def contours(view: View, ends: tuple[list[float], list[float]], first: str, second: str) -> Chart:
+def contours(view: ScaledView, ends: tuple[list[float], list[float]], first: str, second: str) -> Chart:
     """Return lines of equal cost: the one through the start, the next outside it, and those inside.
 
     Each is an ellipse about the minimum, half as large as the one before: a quarter of what is above the least cost.
@@ -101,7 +101,7 @@ def contours(view: View, ends: tuple[list[float], list[float]], first: str, seco
     return alt.layer(lines.encode(**place, detail="c0:N", order="c3:Q"), cross.encode(**place))
 
 
-def _lines(subject: Subject, views: list[View], p: Slider) -> Chart:
+def _lines(subject: LessonData, views: list[ScaledView], p: Slider) -> Chart:
     ends = np.array(padded(subject.x))
     names = [view.way for view in views]
     scale = alt.Scale(domain=names, range=[shade(_COLOURS[name]) for name in names])
@@ -121,7 +121,7 @@ def _lines(subject: Subject, views: list[View], p: Slider) -> Chart:
     return dressed(alt.layer(*layers).add_params(p.param(bound=False)))
 
 
-def _contours_table(subject: Subject, views: list[View], p: Slider) -> Table:
+def _contours_table(subject: LessonData, views: list[ScaledView], p: Slider) -> Table:
     rows: list[tuple[str, ...]] = []
     for k in (2**j - 1 for j in range(0, p.count, 2)):
         cells = [f"{k:,}"]

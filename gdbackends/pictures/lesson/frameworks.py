@@ -14,7 +14,7 @@ from gdbackends.descent import Fit, fit_prepared, prepare
 from gdbackends.errors import MissingBackendError
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.objectives import Array
-from gdbackends.pictures.lesson.numbers import Subject
+from gdbackends.pictures.lesson.lesson_data import LessonData
 from gdbackends.rounding import Limit, exact_value_and_grad
 
 EXACT_LIMIT = 1 << 21
@@ -23,7 +23,7 @@ _STEPS = 25
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FrameworkResult:
     """What one framework computed.
 
     Attributes:
@@ -44,7 +44,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Frameworks:
+class FrameworkResults:
     """One gradient by all.
 
     Attributes:
@@ -57,7 +57,7 @@ class Frameworks:
     """
 
     point: Array
-    seen: tuple[Seen, ...]
+    seen: tuple[FrameworkResult, ...]
     allowed: Array
     exact: bool
     rate: float
@@ -76,7 +76,7 @@ def compute(name: str, X: Array, y: Array, point: Array, rate: float) -> tuple[A
     return gradients[0], fit_prepared(problem, rate, _STEPS, tolerance=0)
 
 
-def frameworks(subject: Subject) -> Frameworks:
+def frameworks(subject: LessonData) -> FrameworkResults:
     """Return the gradient half-way between the start and the best, by every framework that is installed."""
     view, notes = subject.views["standardised"], list[str]()
     point = (view.start + view.cost.minimum) / 2
@@ -100,25 +100,27 @@ def frameworks(subject: Subject) -> Frameworks:
     found = {name: answer for name, answer in answers.items() if answer is not None}
     exact, known = _exact(subject, point, found)
     allowed = error_bound(view.problem, point[None], "float64").evaluations[0].gradient_bound
-    return Frameworks(point, _judged(found, exact, allowed), allowed, known, rate, tuple(notes))
+    return FrameworkResults(point, _judged(found, exact, allowed), allowed, known, rate, tuple(notes))
 
 
-def _exact(subject: Subject, point: Array, found: dict[str, tuple[Array, Fit]]) -> tuple[tuple[Fraction, ...], bool]:
+def _exact(subject: LessonData, point: Array, found: dict[str, tuple[Array, Fit]]) -> tuple[tuple[Fraction, ...], bool]:
     problem = subject.views["standardised"].problem
     if subject.y.size <= EXACT_LIMIT:
         return exact_value_and_grad(problem.objective, point, problem.X, problem.y)[1], True
     return tuple(Fraction(float(g)) for g in found["numpy"][0]), False
 
 
-def _judged(found: dict[str, tuple[Array, Fit]], exact: tuple[Fraction, ...], allowed: Array) -> tuple[Seen, ...]:
+def _judged(
+    found: dict[str, tuple[Array, Fit]], exact: tuple[Fraction, ...], allowed: Array
+) -> tuple[FrameworkResult, ...]:
     texts = [[f"{g:.16e}" for g in gradient] for gradient, _ in found.values()]
     same = [_common([row[j] for row in texts]) for j in range(2)]
-    seen: list[Seen] = []
+    seen: list[FrameworkResult] = []
     for (name, (gradient, fitted)), row in zip(found.items(), texts, strict=True):
         apart = [float(Fraction(float(g)) - true) for g, true in zip(gradient, exact, strict=True)]
         share = max(Limit(2 * allowed).ratio(gradient, other) for other, _ in found.values())
         digits = tuple((text[:k], text[k:]) for text, k in zip(row, same, strict=True))
-        seen.append(Seen(name, gradient, fitted, digits, np.array(apart), share))
+        seen.append(FrameworkResult(name, gradient, fitted, digits, np.array(apart), share))
     return tuple(seen)
 
 

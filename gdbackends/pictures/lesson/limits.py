@@ -7,13 +7,13 @@ import numpy as np
 
 from gdbackends.descent import fit
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.numbers import WAYS, Subject, View
-from gdbackends.pictures.lesson.pieces import Chart, after, axis, columns, cost_of, logarithmic, short, slider
+from gdbackends.pictures.lesson.lesson_data import WAYS, LessonData, ScaledView
 from gdbackends.pictures.lesson.rate import RATES
+from gdbackends.pictures.lesson.vega import Chart, after, axis, columns, cost_of, logarithmic, short, slider
 from gdbackends.pictures.palette import dressed, shade
 
 
-def limits_figure(subject: Subject) -> Figure:
+def limits_figure(subject: LessonData) -> Figure:
     """Return section 5: the cost after k steps against the rate, the feature written in three ways."""
     k = slider("k", "steps k", 1, 60, 20, 59)
     views = [subject.views[way] for way in WAYS]
@@ -39,7 +39,7 @@ def limits_figure(subject: Subject) -> Figure:
     )
 
 
-def _valley(subject: Subject, views: list[View]) -> Chart:
+def _valley(subject: LessonData, views: list[ScaledView]) -> Chart:
     shares = np.round(np.arange(0.01, 1.1001, 0.01), 2)
     costs = {}
     for view in views:
@@ -69,7 +69,7 @@ def _valley(subject: Subject, views: list[View]) -> Chart:
     return dressed(alt.layer(*layers))
 
 
-def steps_figure(subject: Subject) -> Figure:
+def steps_figure(subject: LessonData) -> Figure:
     """Return section 7: the loss against the step on a log axis, for three rates (real fits), and one of your own."""
     view, steps = subject.views["standardised"], 40
     limit, start = view.ends.largest_stable_rate, np.zeros(2)

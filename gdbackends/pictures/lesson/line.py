@@ -7,8 +7,8 @@ import numpy as np
 
 from gdbackends.objectives import AbsoluteError, LinearModel, SquaredError
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.numbers import Subject
-from gdbackends.pictures.lesson.pieces import (
+from gdbackends.pictures.lesson.lesson_data import LessonData
+from gdbackends.pictures.lesson.vega import (
     LABEL,
     ONCE,
     Chart,
@@ -28,7 +28,7 @@ from gdbackends.pictures.lesson.pieces import (
 from gdbackends.pictures.palette import dressed, shade
 
 
-def line_figure(subject: Subject) -> Figure:
+def line_figure(subject: LessonData) -> Figure:
     """Return section 1: sliders for m and b, each point's error, the loss of each example and the cost of all."""
     m, b = _sliders(subject)
     cost = cost_of(subject.views["as it is"].cost, "m", "b")
@@ -42,7 +42,7 @@ def line_figure(subject: Subject) -> Figure:
     )
 
 
-def _sliders(subject: Subject) -> tuple[Slider, Slider]:
+def _sliders(subject: LessonData) -> tuple[Slider, Slider]:
     """Return the sliders for m and b, at the flat line through the mean."""
     least = subject.views["as it is"].cost.minimum
     steep = float(subject.y.std() / subject.x.std()) or 1.0
@@ -53,7 +53,7 @@ def _sliders(subject: Subject) -> tuple[Slider, Slider]:
     )
 
 
-def _line(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
+def _line(subject: LessonData, m: Slider, b: Slider, cost: str) -> Chart:
     ends = alt.Chart(columns("ends", padded(subject.x))).transform_calculate(c1="m*datum.c0+b")
     rows = alt.Chart(points(subject)).transform_calculate(c2="m*datum.c0+b")
     errors = rows.mark_rule(color=shade("high"), strokeWidth=1.5, opacity=0.8, clip=True)
@@ -67,7 +67,7 @@ def _line(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
     return dressed(layers.add_params(m.param(), b.param()))
 
 
-def _losses(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
+def _losses(subject: LessonData, m: Slider, b: Slider, cost: str) -> Chart:
     rows = alt.Chart(points(subject)).transform_calculate(c2="pow(m*datum.c0+b-datum.c1,2)")
     bar = max(1.0, min(5.0, 250 / subject.shown.size))
     squares = rows.mark_bar(color=shade("high"), width=bar, opacity=0.8).encode(
@@ -87,7 +87,7 @@ def _losses(subject: Subject, m: Slider, b: Slider, cost: str) -> Chart:
     return dressed(layers.add_params(m.param(bound=False), b.param(bound=False)))
 
 
-def _line_table(subject: Subject) -> Table:
+def _line_table(subject: LessonData) -> Table:
     X, objective, mean = subject.x[:, None], LinearModel(), float(subject.y.mean())
     least = subject.views["as it is"].cost.minimum
     lines = {

@@ -9,17 +9,17 @@ import numpy as np
 
 from gdbackends.descent import Fit, fit
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.numbers import Subject
-from gdbackends.pictures.lesson.pieces import at_slider, axis, columns, padded, scatter, short, slider, written
+from gdbackends.pictures.lesson.lesson_data import LessonData
+from gdbackends.pictures.lesson.vega import at_slider, axis, columns, padded, scatter, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
 
 
-def fitted_line(subject: Subject) -> Fit:
+def fitted_line(subject: LessonData) -> Fit:
     """Return the fit of the line, by NumPy at the automatic rate."""
     return fit(subject.x[:, None], subject.y, backend="numpy")
 
 
-def prediction_figure(subject: Subject) -> Figure:
+def prediction_figure(subject: LessonData) -> Figure:
     """Return section 10: a slider for a new value of the feature, and what is predicted for it."""
     fitted, ends = fitted_line(subject), padded(subject.x, 0.15)
     typical = sqrt(fitted.loss)

@@ -9,8 +9,8 @@ import numpy as np
 
 from gdbackends.objectives import Array
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.numbers import Subject, View
-from gdbackends.pictures.lesson.pieces import Chart, after, axis, columns, cost_of, logarithmic, readout, short, slider
+from gdbackends.pictures.lesson.lesson_data import LessonData, ScaledView
+from gdbackends.pictures.lesson.vega import Chart, after, axis, columns, cost_of, logarithmic, readout, short, slider
 from gdbackends.pictures.palette import dressed, shade
 
 RATES = {"too small": (0.05, "low"), "good": (0.4, "good"), "too large": (1.03, "high")}
@@ -18,7 +18,7 @@ RATES = {"too small": (0.05, "low"), "good": (0.4, "good"), "too large": (1.03, 
 _STEPS = 12
 
 
-def start_of(subject: Subject) -> Array:
+def start_of(subject: LessonData) -> Array:
     """Return (2,), in standardised units, the level line through the mean; or a steep one where that is too good.
 
     The intercept is at its best there, and stays so: what moves is the slope alone.
@@ -28,7 +28,7 @@ def start_of(subject: Subject) -> Array:
     return np.array([0.0 if abs(least[0]) > 0.2 * wide else least[0] - wide, least[1]])
 
 
-def rates_figure(subject: Subject) -> Figure:
+def rates_figure(subject: LessonData) -> Figure:
     """Return section 5: three panels of a rate each."""
     view, start = subject.views["standardised"], start_of(subject)
     limit = view.ends.largest_stable_rate
@@ -49,14 +49,14 @@ def rates_figure(subject: Subject) -> Figure:
     )
 
 
-def _rows(view: View, start: Array) -> list[tuple[str, ...]]:
+def _rows(view: ScaledView, start: Array) -> list[tuple[str, ...]]:
     rates = [share * view.ends.largest_stable_rate for share, _ in RATES.values()]
     rates += [view.ends.best_rate]
     costs = [[view.cost.cost(view.cost.after(start, rate, k)) for k in (0, 1, 2, 5, _STEPS)] for rate in rates]
     return [(short(rate), *(short(cost) for cost in each)) for rate, each in zip(rates, costs, strict=True)]
 
 
-def rate_figure(subject: Subject) -> Figure:
+def rate_figure(subject: LessonData) -> Figure:
     """Return section 5: a slider over all rates, the path on the parabola and the cost against the step."""
     view, start = subject.views["standardised"], start_of(subject)
     limit, best = view.ends.largest_stable_rate, view.ends.best_rate
@@ -83,7 +83,7 @@ def rate_figure(subject: Subject) -> Figure:
     )
 
 
-def _descent(subject: Subject, view: View, start: Array, rate: str, steps: str, colour: str) -> Chart:
+def _descent(subject: LessonData, view: ScaledView, start: Array, rate: str, steps: str, colour: str) -> Chart:
     """Return the steps on the parabola: c0 the step, c1 the slope, c2 the cost."""
     slope, level = after(view.cost, start, rate, "datum.c0")
     least, reach = view.cost.minimum, 1.5 * abs(float(start[0] - view.cost.minimum[0]))
@@ -111,7 +111,7 @@ def _descent(subject: Subject, view: View, start: Array, rate: str, steps: str, 
     )
 
 
-def _costs(subject: Subject, view: View, start: Array, said: str) -> Chart:
+def _costs(subject: LessonData, view: ScaledView, start: Array, said: str) -> Chart:
     slope, level = after(view.cost, start, "a", "datum.c0")
     steps = (
         alt.Chart(columns("steps", range(31))).transform_filter("datum.c0<=k").transform_calculate(c1=slope, c3=level)

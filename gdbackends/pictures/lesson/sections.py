@@ -10,15 +10,15 @@ from gdbackends.descent import Fit
 from gdbackends.pictures.document import Figure, document
 from gdbackends.pictures.lesson.batches import batches_figure
 from gdbackends.pictures.lesson.contours import contours_figure
-from gdbackends.pictures.lesson.digits import frameworks_figure, gradient_rows
-from gdbackends.pictures.lesson.frameworks import Frameworks, frameworks
+from gdbackends.pictures.lesson.frameworks import FrameworkResults, frameworks
+from gdbackends.pictures.lesson.frameworks_figure import frameworks_figure, gradient_rows
+from gdbackends.pictures.lesson.lesson_data import LessonData, subject
 from gdbackends.pictures.lesson.limits import limits_figure, steps_figure
 from gdbackends.pictures.lesson.line import line_figure, losses_figure
-from gdbackends.pictures.lesson.numbers import Subject, subject
-from gdbackends.pictures.lesson.pieces import short
 from gdbackends.pictures.lesson.prediction import fitted_line, prediction_figure
 from gdbackends.pictures.lesson.rate import rate_figure, rates_figure
 from gdbackends.pictures.lesson.slope import derivative_figure, tangent_figure
+from gdbackends.pictures.lesson.vega import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Lesson:
         fit: of the line.
     """
 
-    subject: Subject
+    subject: LessonData
     figures: tuple[Figure, ...]
-    frameworks: Frameworks
+    frameworks: FrameworkResults
     fit: Fit
 
     def html(self) -> str:

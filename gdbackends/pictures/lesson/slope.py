@@ -11,8 +11,8 @@ import numpy as np
 from gdbackends.descent.spectrum import Quadratic, quadratic
 from gdbackends.objectives import Convention, LinearModel
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.numbers import Subject
-from gdbackends.pictures.lesson.pieces import Chart, Slider, at_slider, axis, columns, short, slider, written
+from gdbackends.pictures.lesson.lesson_data import LessonData
+from gdbackends.pictures.lesson.vega import Chart, Slider, at_slider, axis, columns, short, slider, written
 from gdbackends.pictures.palette import dressed, shade
 
 
@@ -52,7 +52,7 @@ class Parabola:
         return {"x": axis(alt.X, "c0", "slope m"), "y": axis(alt.Y, "c1", self.title)}
 
 
-def parabola(subject: Subject) -> Parabola:
+def parabola(subject: LessonData) -> Parabola:
     """Return the cost in the slope alone."""
     view = subject.views["centred"]
     least, wide = float(view.cost.minimum[0]), float(subject.y.std() / subject.x.std()) or 1.0
@@ -62,7 +62,7 @@ def parabola(subject: Subject) -> Parabola:
     return Parabola({"mean": view.cost, "half": half}, at, rate, f"cost J ({subject.target} squared)")
 
 
-def tangent_figure(subject: Subject) -> Figure:
+def tangent_figure(subject: LessonData) -> Figure:
     """Return section 3: a point on the parabola, its tangent, and the step that this means."""
     curve = parabola(subject)
     table = curve.table("parabola")
@@ -95,7 +95,7 @@ def tangent_figure(subject: Subject) -> Figure:
     )
 
 
-def derivative_figure(subject: Subject) -> Figure:
+def derivative_figure(subject: LessonData) -> Figure:
     """Return section 4: a secant that becomes the tangent; and the parabola with and without its factor 2."""
     curve = parabola(subject)
     return Figure(

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdbackends.benchmarking.formatting import shown_ratio
 from gdbackends.benchmarking.regressions import Change, version_changes
-from gdbackends.pictures.page.text import File
+from gdbackends.benchmarking.table_cells import shown_ratio
+from gdbackends.pictures.page.wording import ResultFile
 
 _TOLD = ("slower", "faster", "fails now", "works now", "fails")
 
@@ -34,12 +34,12 @@ class Changed:
     lines: tuple[tuple[str, str, str, str], ...]
 
 
-def changed(old: File, new: File, found: Sequence[Change]) -> Changed:
+def changed(old: ResultFile, new: ResultFile, found: Sequence[Change]) -> Changed:
     """Return what is said of the changes that `changes` found."""
     counts = Counter(change.word for change in found)
     reasons = Counter(change.reason for change in found if change.reason)
     lines = [
-        (change.case.place.label, _case(change), shown_ratio(change.ratio), change.word)
+        (change.case.config.label, _case(change), shown_ratio(change.ratio), change.word)
         for change in found
         if change.word in _TOLD
     ]
@@ -54,5 +54,5 @@ def changed(old: File, new: File, found: Sequence[Change]) -> Changed:
 
 
 def _case(change: Change) -> str:
-    task = change.case.task
-    return f"{change.case.work}, {task.rows:,} x {task.features:,}, {task.objective}, {task.dtype}"
+    spec = change.case.spec
+    return f"{change.case.work}, {spec.rows:,} x {spec.features:,}, {spec.objective}, {spec.dtype}"

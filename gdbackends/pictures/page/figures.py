@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.advice import paid
 from gdbackends.benchmarking.crossovers import Crossover, Series
-from gdbackends.benchmarking.formatting import WRITTEN, ordered
 from gdbackends.benchmarking.regressions import Change
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.result_rows import Row
+from gdbackends.benchmarking.table_cells import WRITTEN, ordered
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.results.charts import bars, in_turn, lanes
-from gdbackends.pictures.results.costs import crossover_panel, first_call_panel, paid_panel, paid_points
-from gdbackends.pictures.results.dress import Drawn, config
+from gdbackends.pictures.results.compile_cost import crossover_panel, first_call_panel, paid_panel, paid_points
+from gdbackends.pictures.results.encodings import USUAL, Look
 from gdbackends.pictures.results.panels import Points, Spec, ratio_panel, time_panel
-from gdbackends.pictures.results.rows import Group, by_features, features, ratio_point, ratio_points
-from gdbackends.pictures.results.scales import USUAL, Look
+from gdbackends.pictures.results.table_rows import Group, by_features, features, ratio_point, ratio_points
+from gdbackends.pictures.results.theme import Drawn, config
 
 Panel: TypeAlias = Callable[[Points, Points], Spec]
 """A chart of some points, on axes with room for the others."""
@@ -65,7 +65,7 @@ class Shown:
 
     def of(self, name: str, d: int) -> list[Series]:
         """Return what the rows of a file with so many features show."""
-        return [each for each in self.series[name] if each.task.features == d]
+        return [each for each in self.series[name] if each.spec.features == d]
 
     def titled(self, chart: Spec, name: str, title: str = "", height: int = _HEIGHT) -> Drawn:
         """Return a chart dressed, under what it shows: the title, and the file where there are several."""
@@ -191,7 +191,7 @@ def _crossovers(shown: Shown) -> Figure | None:
 
 
 def _of(of: Series, crossing: Crossover) -> str:
-    return f"{features(of.task.features)}{in_turn(of, crossing)}"
+    return f"{features(of.spec.features)}{in_turn(of, crossing)}"
 
 
 def _ends(crossing: Crossover) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdbackends.pictures.results.scales import Look
+from gdbackends.pictures.results.encodings import Look
 
 _SHAPES = {
     "circle": "M2,8a6,6 0 1,0 12,0a6,6 0 1,0 -12,0Z",

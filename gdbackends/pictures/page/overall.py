@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from gdbackends.pictures.document import Figure
-from gdbackends.pictures.page.text import File
-from gdbackends.pictures.results.dress import Drawn, config
+from gdbackends.pictures.page.wording import ResultFile
+from gdbackends.pictures.results.encodings import Look
 from gdbackends.pictures.results.panels import Spec, agreement_panel, bandwidth_panel, memory_panel
-from gdbackends.pictures.results.scales import Look
+from gdbackends.pictures.results.theme import Drawn, config
 
 _WHERE = " The numbers are in the table of all rows: "
 HEADINGS = {
@@ -21,7 +21,7 @@ HEADINGS = {
 """Of the figures, by their names."""
 
 
-def overall(files: Sequence[File], shown: Look) -> Iterator[Figure]:
+def overall(files: Sequence[ResultFile], shown: Look) -> Iterator[Figure]:
     """Yield the figures that there is something for."""
     if any(row.agreement is not None for file in files for row in file.rows):
         caption = (
@@ -50,7 +50,7 @@ def overall(files: Sequence[File], shown: Look) -> Iterator[Figure]:
 
 def _figure(
     name: str,
-    files: Sequence[File],
+    files: Sequence[ResultFile],
     shown: Look,
     panel: Callable[..., Spec],
     caption: str,

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from gdbackends.pictures.document import Figure
 from gdbackends.pictures.palette import as_variables
-from gdbackends.pictures.results.dress import Drawn
+from gdbackends.pictures.results.theme import Drawn
 
 _LEAST = 40
 """Characters that are worth a reference."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdbackends.benchmarking.formatting import cells, ordered
-from gdbackends.benchmarking.rows import records
-from gdbackends.pictures.page.text import File
-from gdbackends.pictures.results.scales import short
+from gdbackends.benchmarking.result_rows import records
+from gdbackends.benchmarking.table_cells import cells, ordered
+from gdbackends.pictures.page.wording import ResultFile
+from gdbackends.pictures.results.encodings import rounded
 
 _KEYS = {
     "rows": "rows",
@@ -51,7 +51,7 @@ class RowsTable:
         return f"{','.join(left)}{{text-align:left}}"
 
 
-def rows_table(files: Sequence[File]) -> RowsTable:
+def rows_table(files: Sequence[ResultFile]) -> RowsTable:
     """Return the table of all rows of all files; the file is a column where there are several."""
     seen: list[dict[str, list[str]]] = []
     figures: list[dict[str, Any]] = []
@@ -84,4 +84,4 @@ def _fields(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _six(value: Any) -> Any:
     """Return six digits of a measured number, which has three or four."""
-    return short(value, 6) if isinstance(value, float) else value
+    return rounded(value, 6) if isinstance(value, float) else value

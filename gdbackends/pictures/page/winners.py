@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import Series, Winner
-from gdbackends.pictures.results.rows import features
+from gdbackends.pictures.results.table_rows import features
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ def winners(found: Sequence[Series]) -> Winners:
     lines: list[tuple[str, tuple[Cell | None, ...]]] = []
     for each in found:
         at = {winner.rows: _cell(winner) for winner in each.winners}
-        name = features(each.task.features) + (f", {each.tuning}" if several else "")
+        name = features(each.spec.features) + (f", {each.tuning}" if several else "")
         lines.append((name, tuple(at.get(n) for n in sizes)))
     return Winners(tuple(f"{n:,}" for n in sizes), tuple(lines))
 
 
 def _cell(at: Winner) -> Cell:
-    names, backends = " or ".join(_name(place) for place in at.first), tuple(place.backend for place in at.first)
+    names, backends = " or ".join(_name(config) for config in at.first), tuple(config.backend for config in at.first)
     if len(at.first) > 1:
         return Cell(names, "no difference" if at.told else "hidden by noise", backends)
     return Cell(names, f"{at.ahead.value:.2g} x" if at.ahead else "", backends)
 
 
-def _name(place: Place) -> str:
-    """Return what a place is called on a line that says its tuning."""
-    return Place(place.backend, place.device, place.threads).label
+def _name(config: BackendConfig) -> str:
+    """Return what a config is called on a line that says its tuning."""
+    return BackendConfig(config.backend, config.device, config.threads).label

@@ -9,48 +9,48 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdbackends.benchmarking.advice import paid
-from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import Crossover, Series, series
-from gdbackends.benchmarking.formatting import USUAL
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.result_rows import Row
+from gdbackends.benchmarking.table_cells import USUAL
 from gdbackends.errors import InputError
-from gdbackends.pictures.results.costs import crossover_panel, first_call_panel, paid_panel, paid_points
-from gdbackends.pictures.results.dress import alone, together
+from gdbackends.pictures.results.compile_cost import crossover_panel, first_call_panel, paid_panel, paid_points
+from gdbackends.pictures.results.encodings import look
 from gdbackends.pictures.results.panels import agreement_panel, bandwidth_panel, memory_panel, ratio_panel, time_panel
-from gdbackends.pictures.results.rows import Table, as_matrix, by_features, features, groups, ratio_points
-from gdbackends.pictures.results.scales import look
+from gdbackends.pictures.results.table_rows import Table, by_features, features, groups, ratio_points, rows_in
+from gdbackends.pictures.results.theme import alone, together
 
 
 def times(table: Table) -> Any:
     """Return time against rows with 99 % intervals, a panel for each number of features, of the first group."""
-    found = next(iter(groups(as_matrix(table)).values()))
+    found = next(iter(groups(rows_in(table)).values()))
     panels = {d: time_panel(some, series(some), look(found), found) for d, some in by_features(found).items()}
     return together({features(d): panel for d, panel in panels.items()})
 
 
 def gradient_over_loss(table: Table) -> Any:
     """Return the time of a gradient, and its loss, over that of the loss alone."""
-    found = as_matrix(table)
+    found = rows_in(table)
     text = "no gradient was timed beside its loss; give bench --work loss,gradient"
     return _ratios([row for row in found if row.case.work == "gradient"], found, "x loss", text, work="loss")
 
 
 def over_idiomatic(table: Table) -> Any:
     """Return the time of each backend over its own as people usually write it."""
-    found = as_matrix(table)
+    found = rows_in(table)
     text = "nothing was timed both ways; give bench --tuning best,idiomatic"
     return _ratios(found, found, "x idiomatic", text, tuning="idiomatic")
 
 
 def first_calls(table: Table) -> Any:
     """Return stacked bars: the first call, compiling included, and as many after it as one chooses, of one problem."""
-    found = next(iter(groups(as_matrix(table)).values()))
+    found = next(iter(groups(rows_in(table)).values()))
     return alone(first_call_panel(found, look(found)), height=bars(found))
 
 
 def paid_for(table: Table) -> Any:
     """Return the steps after which a dearer first call has been paid for, against NumPy, where it is faster."""
-    found = as_matrix(table)
+    found = rows_in(table)
     points, shown = paid_points(paid(found)), look(found)
     if not points:
         raise InputError("no dearer first call is ever paid for in these rows; give those of bench --work step")
@@ -61,7 +61,7 @@ def paid_for(table: Table) -> Any:
 
 def crossovers(table: Table) -> Any:
     """Return where one of two backends ceases to be the faster, with the intervals."""
-    found = as_matrix(table)
+    found = rows_in(table)
     every = [(c, crossover_name(of, c)) for of in series(found) for c in of.crossovers]
     if not every:
         raise InputError("no two backends change order in these rows; give more sizes")
@@ -71,39 +71,39 @@ def crossovers(table: Table) -> Any:
 
 def agreement_and_speed(table: Table) -> Any:
     """Return how far each case is from the truth, beside how fast it is."""
-    found = as_matrix(table)
+    found = rows_in(table)
     return alone(agreement_panel(found, look(found)))
 
 
 def memory(table: Table) -> Any:
     """Return the peak memory of the process against the bytes of the data."""
-    found = as_matrix(table)
+    found = rows_in(table)
     _need(found, "peak_bytes")
     return alone(memory_panel(found, look(found)))
 
 
 def bandwidth(table: Table) -> Any:
     """Return the share of the read bandwidth, where no cache holds the data."""
-    found = as_matrix(table)
+    found = rows_in(table)
     _need(found, "share")
     return alone(bandwidth_panel(found, look(found)))
 
 
 def crossover_name(of: Series, crossing: Crossover) -> str:
     """Return what a crossover is of."""
-    unusual = [t for t in (of.task.objective, of.task.dtype) if t not in USUAL]
-    return ", ".join([of.work, features(of.task.features), *unusual]) + in_turn(of, crossing)
+    unusual = [t for t in (of.spec.objective, of.spec.dtype) if t not in USUAL]
+    return ", ".join([of.work, features(of.spec.features), *unusual]) + in_turn(of, crossing)
 
 
 def in_turn(of: Series, crossing: Crossover) -> str:
-    """Return the tuning, unless it is the usual one, and the two places that change order."""
-    first, then = (Place(p.backend, p.device, p.threads).label for p in (crossing.small, crossing.large))
+    """Return the tuning, unless it is the usual one, and the two configs that change order."""
+    first, then = (BackendConfig(p.backend, p.device, p.threads).label for p in (crossing.small, crossing.large))
     return f"{'' if of.tuning in USUAL else f', {of.tuning}'}: {first}, then {then}"
 
 
 def bars(table: Sequence[Row]) -> int:
-    """Return the height of bars of these places, in pixels."""
-    return 40 + 38 * len({row.case.place for row in table})
+    """Return the height of bars of these configs, in pixels."""
+    return 40 + 38 * len({row.case.config for row in table})
 
 
 def lanes(count: int) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 from gdbackends.errors import InputError
 from gdbackends.gradcheck import GradientReport
 from gdbackends.pictures.palette import shade
-from gdbackends.pictures.results.dress import alone
-from gdbackends.pictures.results.panels import Spec, line
-from gdbackends.pictures.results.rows import inline
-from gdbackends.pictures.results.scales import logarithmic, same, short
+from gdbackends.pictures.results.encodings import log_encoding, rounded, same
+from gdbackends.pictures.results.panels import Spec, rule_at
+from gdbackends.pictures.results.table_rows import inline
+from gdbackends.pictures.results.theme import alone
 
 _LEAST = 1e-4
-"""Where a ratio of 0, which no logarithmic axis has, is drawn."""
+"""Where a ratio of 0, which no log_encoding axis has, is drawn."""
 
 
 def votes(report: GradientReport) -> Any:
@@ -60,14 +60,14 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
     finite = [ratio for _, ratio in found if isfinite(ratio)]
     most = max([1.0, *finite]) * 10
     points: list[dict[str, Any]] = [
-        {"c0": k, "c4": name, "c1": short(max(ratio, _LEAST) if isfinite(ratio) else most, 3)}
+        {"c0": k, "c4": name, "c1": rounded(max(ratio, _LEAST) if isfinite(ratio) else most, 3)}
         | {"c5": "agrees" if ratio <= 1 else "differs" if isfinite(ratio) else "not finite"}
         | {"c6": f"{ratio:.2g}" if isfinite(ratio) else "not finite"}
         for k, (name, ratio) in enumerate(found)
     ]
     title = "of what rounding allows"
-    across = logarithmic("c1", [1.0, most, *(p["c1"] for p in points)], title, "format(datum.value, '~g')")
-    # the place is a number and its name a label: two components may have the same name
+    across = log_encoding("c1", [1.0, most, *(p["c1"] for p in points)], title, "format(datum.value, '~g')")
+    # the config is a number and its name a label: two components may have the same name
     names = {"field": "c0", "type": "ordinal", "title": None, "axis": {"labels": False, "ticks": False}}
     kinds = ["agrees", "differs", "not finite"]
     dots = {
@@ -83,7 +83,7 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
     text: Spec = {"type": "text", "color": shade("ink"), "align": "left"}
     layers = [
         {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": across, "y": names}},
-        line(1.0, same(across), "x", "bad"),
+        rule_at(1.0, same(across), "x", "bad"),
         {"mark": {"type": "point", "filled": True, "opacity": 1, "size": 110, "yOffset": 8}, "encoding": dots},
         {"mark": text | {"dy": -12}, "encoding": {"x": {"value": 4}, "y": names, "text": {"field": "c4"}}},
         {"mark": text | {"dx": 10, "yOffset": 8}, "encoding": {"x": same(across), "y": names, "text": {"field": "c6"}}},

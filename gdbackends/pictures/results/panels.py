@@ -11,17 +11,17 @@ from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.crossovers import Crossover, Series
-from gdbackends.benchmarking.formatting import size, timed, unusual
-from gdbackends.benchmarking.rows import Row, beside, by_case, ratio
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio
+from gdbackends.benchmarking.table_cells import size, timed, unusual
 from gdbackends.pictures.palette import shade
-from gdbackends.pictures.results.rows import inline, point, time_point
-from gdbackends.pictures.results.scales import Look, about_rows, logarithmic, same, seconds, short
+from gdbackends.pictures.results.encodings import Look, about_rows, log_encoding, rounded, same, seconds_title
+from gdbackends.pictures.results.table_rows import inline, point, time_point
 
 Spec: TypeAlias = dict[str, Any]
 """A chart as Vega-Lite has it."""
 Points: TypeAlias = Sequence[dict[str, Any]]
 """What a chart knows of its rows."""
-_SECONDS = seconds("datum.value")
+_SECONDS = seconds_title("datum.value")
 _TIMES = "format(datum.value, '~r')"
 _MEGABYTES = "format(datum.value, ',~r') + ' MB'"
 _KNOWN = [{"filter": "isValid(datum.c1)"}]
@@ -36,16 +36,16 @@ def time_panel(
     """Return time against rows, on an axis with room for those of `like`. Shaded: where the fastest changes."""
     points = [time_point(row, timed(row)) for row in table]
     every = [*_ends(points), *_ends([time_point(row, "") for row in like])]
-    value = logarithmic("c1", every, f"time of a {table[0].case.work}", _SECONDS)
+    value = log_encoding("c1", every, f"time of a {table[0].case.work}", _SECONDS)
     usual = [each for each in found if each.tuning == shown.variants[0] or len(shown.variants) == 1]
     bands = _bands([c for each in usual for c in each.crossovers if _of_the_fastest(c, each)])
-    return curves(points, shown, value, bands, sizes=[row.case.task.rows for row in like], legend=legend)
+    return curves(points, shown, value, bands, sizes=[row.case.spec.rows for row in like], legend=legend)
 
 
 def ratio_panel(points: Points, shown: Look, title: str, *, like: Points = (), legend: bool = True) -> Spec:
     """Return ratios against rows, and a line at 1, on axes with room for those of `like`."""
-    value = logarithmic("c1", [1.0, *_ends(points), *_ends(like)], title, _TIMES)
-    return curves(points, shown, value, [line(1.0, same(value))], sizes=[p["c0"] for p in like], legend=legend)
+    value = log_encoding("c1", [1.0, *_ends(points), *_ends(like)], title, _TIMES)
+    return curves(points, shown, value, [rule_at(1.0, same(value))], sizes=[p["c0"] for p in like], legend=legend)
 
 
 def curves(
@@ -57,7 +57,7 @@ def curves(
     sizes: Sequence[int] = (),
     legend: bool = True,
 ) -> Spec:
-    """Return a line a place over the rows, with intervals; it breaks where a value is missing.
+    """Return a line a config over the rows, with intervals; it breaks where a value is missing.
 
     The first layer tells scales and axes, the others share them.
     """
@@ -89,12 +89,12 @@ def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
     """
     others = by_case(table)
     points = [p for row in table if (p := _judged(row, others))]
-    speed = logarithmic("c1", [1.0, *_ends(points)], "times as fast as NumPy", _TIMES)
+    speed = log_encoding("c1", [1.0, *_ends(points)], "times as fast as NumPy", _TIMES)
     # what is wrong may be so by ten orders: it stands at the edge, and would else press all others to the left
     edge = 100 * max([1.0, *(p["c7"] for p in points if "c1" in p)])
     points = [p | {"c7": min(p["c7"], edge)} for p in points]
     allowed, title = [1.0, *(p["c7"] for p in points)], "of what rounding allows"
-    across = logarithmic("c7", allowed, title, "format(datum.value, '~g')")
+    across = log_encoding("c7", allowed, title, "format(datum.value, '~g')")
     told = tip(shown, _CASE, {"field": "c7", "type": "quantitative", "title": title})
     cross = {"type": "point", "shape": "cross", "filled": True, "color": shade("bad"), "angle": 45, "size": 140}
     dots = {"x": across, "y": speed, "tooltip": told} | shown.encoding(legend=legend)
@@ -106,8 +106,8 @@ def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
             "mark": cross | {"opacity": 1, "yOffset": -9},
             "encoding": failed,
         },
-        line(1.0, same(speed)),
-        line(1.0, same(across), "x", "bad"),
+        rule_at(1.0, same(speed)),
+        rule_at(1.0, same(across), "x", "bad"),
     ]
     return {"data": inline(points, "c0", "c9"), "layer": layers}
 
@@ -120,7 +120,7 @@ def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
         return None
     speed = 1 / against.value if against else None
     text = f"{speed:.2g} x NumPy" if speed else f"{row.status}, {row.agreement:.1g} of what rounding allows"
-    return point(row.case, speed, text) | {"c7": short(row.agreement, 2), "c8": _what(row)}
+    return point(row.case, speed, text) | {"c7": rounded(row.agreement, 2), "c8": _what(row)}
 
 
 def memory_panel(table: Sequence[Row], shown: Look, *, of: str = "peak_bytes", legend: bool = True) -> Spec:
@@ -139,13 +139,13 @@ def bandwidth_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
 
 def _by_bytes(points: Points, shown: Look, axis: Spec, legend: bool, limit: float | None = None) -> Spec:
     value = {"field": "c1", "type": "quantitative", "scale": {"zero": True}} | axis
-    across = logarithmic("c7", [p["c7"] for p in points], "bytes of X and y", _MEGABYTES)
+    across = log_encoding("c7", [p["c7"] for p in points], "bytes of X and y", _MEGABYTES)
     dots = {"x": across, "y": value, "tooltip": tip(shown, _CASE)} | shown.encoding(legend=legend)
-    layers = [{"mark": _POINT, "encoding": dots}, *([] if limit is None else [line(limit, same(value))])]
+    layers = [{"mark": _POINT, "encoding": dots}, *([] if limit is None else [rule_at(limit, same(value))])]
     return {"data": inline(points, "c0", "c9"), "layer": layers}
 
 
-def line(at: float, axis: Spec, along: str = "y", name: str = "muted") -> Spec:
+def rule_at(at: float, axis: Spec, along: str = "y", name: str = "muted") -> Spec:
     """Return a dashed line across a chart at a value of an axis."""
     mark = {"type": "rule", "strokeDash": [3, 3], "color": shade(name), "strokeWidth": 1.5}
     return {"data": {"values": [{axis["field"]: at}]}, "mark": mark, "encoding": {along: axis}}
@@ -158,7 +158,7 @@ def tip(shown: Look, *more: Spec) -> list[Spec]:
 
 
 def _bytes(row: Row) -> dict[str, Any]:
-    return {"c7": short(row.case.task.bytes / 1e6), "c8": _what(row)}
+    return {"c7": rounded(row.case.spec.bytes / 1e6), "c8": _what(row)}
 
 
 def _what(row: Row) -> str:
@@ -167,7 +167,7 @@ def _what(row: Row) -> str:
 
 def _bands(found: Sequence[Crossover]) -> list[Spec]:
     """Return a band for each crossover, and a line where it is likeliest."""
-    values = [{"c0": short(c.rows, 2), "c2": short(c.low, 2), "c3": short(c.high, 2)} for c in found]
+    values = [{"c0": rounded(c.rows, 2), "c2": rounded(c.low, 2), "c3": rounded(c.high, 2)} for c in found]
     data, rows = {"data": {"values": values}}, {"type": "quantitative", "title": "rows"}
     band = {"type": "rect", "opacity": 0.16, "color": shade("data")}
     likeliest = {"type": "rule", "color": shade("data"), "strokeDash": [2, 3]}

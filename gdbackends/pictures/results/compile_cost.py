@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gdbackends.benchmarking.case import Place
+from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import Crossover
-from gdbackends.benchmarking.formatting import size, timed
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.result_rows import Row
+from gdbackends.benchmarking.table_cells import size, timed
 from gdbackends.measurement.formatting import duration
 from gdbackends.pictures.palette import shade
+from gdbackends.pictures.results.encodings import Look, log_encoding, rounded, same, seconds_title, variant
 from gdbackends.pictures.results.panels import Points, Spec, curves
-from gdbackends.pictures.results.rows import inline, point
-from gdbackends.pictures.results.scales import Look, logarithmic, same, seconds, short, variant
+from gdbackends.pictures.results.table_rows import inline, point
 
 _CALLS = (0, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 
@@ -27,11 +27,11 @@ def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (
         every: the rows whose sizes one can choose from; none: the table's.
         bound: with what one chooses by; another chart's choice can move this one's.
     """
-    sizes = sorted({(row.case.task.features, row.case.task.rows, size(row)) for row in _timed(every or table)})
+    sizes = sorted({(row.case.spec.features, row.case.spec.rows, size(row)) for row in _timed(every or table)})
     numbers = {name: k for k, (_, _, name) in enumerate(sizes)}
     data = [_bar(row, numbers[size(row)]) for row in _timed(table)]
-    place = {"field": "c8", "type": "nominal", "title": None, "sort": _order(data, shown), "axis": {"labelLimit": 130}}
-    axis = {"labelExpr": seconds("datum.value"), "tickCount": 4}
+    config = {"field": "c8", "type": "nominal", "title": None, "sort": _order(data, shown), "axis": {"labelLimit": 130}}
+    axis = {"labelExpr": seconds_title("datum.value"), "tickCount": 4}
     first: Spec = {"field": "c2", "type": "quantitative", "stack": None, "axis": axis}
     first |= {"title": "time in all"}
     whole = {"field": "c3", "type": "quantitative", "title": first["title"]}
@@ -45,14 +45,14 @@ def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (
         "transform": [
             {"filter": "datum.c7 == problem"},
             {"calculate": "datum.c2 + datum.c1 * calls", "as": "c3"},
-            {"calculate": seconds("datum.c3"), "as": "c9"},
+            {"calculate": seconds_title("datum.c3"), "as": "c9"},
             {"calculate": "1.35 * datum.c3", "as": "c0"},  # room for the text
         ],
         "layer": [
-            {"mark": bar, "encoding": {"x": first, "y": place, "tooltip": _told("c10", "first call")} | looks},
-            {"mark": bar, "encoding": pale | {"y": place, "tooltip": _told("c6", "a call after it")}},
-            {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": whole | {"field": "c0"}, "y": place}},
-            {"mark": text, "encoding": {"x": whole, "y": place, "text": {"field": "c9", "type": "nominal"}}},
+            {"mark": bar, "encoding": {"x": first, "y": config, "tooltip": _told("c10", "first call")} | looks},
+            {"mark": bar, "encoding": pale | {"y": config, "tooltip": _told("c6", "a call after it")}},
+            {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": whole | {"field": "c0"}, "y": config}},
+            {"mark": text, "encoding": {"x": whole, "y": config, "text": {"field": "c9", "type": "nominal"}}},
         ],
     }
 
@@ -73,7 +73,7 @@ def _chosen(sizes: Sequence[str], bound: bool) -> list[Spec]:
 
 
 def _order(data: Sequence[dict[str, Any]], shown: Look) -> list[str]:
-    """Return the places in the order of the legend."""
+    """Return the configs in the order of the legend."""
     order = [*shown.names, *shown.variants]
     return list(
         dict.fromkeys(p["c8"] for p in sorted(data, key=lambda p: (order.index(p["c4"]), order.index(p["c5"]))))
@@ -87,8 +87,8 @@ def _timed(table: Sequence[Row]) -> list[Row]:
 def _bar(row: Row, problem: int) -> dict[str, Any]:
     """Return what a bar knows: c1 is a call, c2 the first one, c7 the problem's number, c10 the first in words."""
     assert row.timing is not None
-    found = point(row.case, row.timing.median, timed(row)) | {"c2": short(row.first_call_s), "c7": problem}
-    return found | {"c8": row.case.place.label, "c10": duration(row.first_call_s)}
+    found = point(row.case, row.timing.median, timed(row)) | {"c2": rounded(row.first_call_s), "c7": problem}
+    return found | {"c8": row.case.config.label, "c10": duration(row.first_call_s)}
 
 
 def paid_points(found: Mapping[str, Sequence[tuple[float, Row]]]) -> list[dict[str, Any]]:
@@ -101,12 +101,12 @@ def paid_points(found: Mapping[str, Sequence[tuple[float, Row]]]) -> list[dict[s
 def paid_panel(points: Points, shown: Look, *, like: Points = (), legend: bool = True) -> Spec:
     """Return the steps after which a first call has been paid, against rows; its axis has room for those of `like`."""
     every = [p["c1"] for p in (*points, *like)]
-    steps = logarithmic("c1", every, "steps until paid", "format(datum.value, '~s')")
+    steps = log_encoding("c1", every, "steps until paid", "format(datum.value, '~s')")
     return curves(points, shown, steps, sizes=[p["c0"] for p in like], legend=legend)
 
 
 def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Look) -> Spec:
-    """Return where one of two places ceases to be the faster: the interval, and the two at its ends.
+    """Return where one of two configs ceases to be the faster: the interval, and the two at its ends.
 
     Args:
         found: the crossovers, one below the other.
@@ -115,16 +115,22 @@ def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Loo
     """
     ends = [(crossing.low, crossing.small, crossing.high, crossing.large) for crossing in found]
     points: list[dict[str, Any]] = [
-        {"c0": short(rows, 2), "c4": Place(place.backend).label, "c5": variant(place), "c6": place.label, "c7": k}
+        {
+            "c0": rounded(rows, 2),
+            "c4": BackendConfig(config.backend).label,
+            "c5": variant(config),
+            "c6": config.label,
+            "c7": k,
+        }
         for k, (low, small, high, large) in enumerate(ends)
-        for rows, place in ((low, small), (high, large))
+        for rows, config in ((low, small), (high, large))
     ]
     lanes = [
-        {"c0": short(c.rows, 2), "c2": short(c.low, 2), "c3": short(c.high, 2), "c7": k, "c8": name}
+        {"c0": rounded(c.rows, 2), "c2": rounded(c.low, 2), "c3": rounded(c.high, 2), "c7": k, "c8": name}
         for k, (c, name) in enumerate(zip(found, names, strict=True))
     ]
     rows = [p["c0"] for p in points]
-    across = logarithmic("c0", rows, "rows", "format(datum.value, '~s')")
+    across = log_encoding("c0", rows, "rows", "format(datum.value, '~s')")
     lane = {"field": "c7", "type": "ordinal", "axis": None, "scale": {"paddingOuter": 0.2}}
     names_of: Spec = {"field": "c8", "type": "nominal"}
     told = [{"field": "c6", "type": "nominal", "title": "backend"}, {"field": "c0", "format": ",", "title": "rows"}]

@@ -26,7 +26,7 @@ class Row:
         by_launch: by run and launch, the logarithm of its median, for ratios of launches made in the same round.
         agreement: the largest difference from the truth over what rounding allows; None: not judged yet.
         import_s: of the framework.
-        transfer_s: to place X and y.
+        transfer_s: to config X and y.
         first_call_s: compiling included; of launches that were not judged before, if there are any.
         peak_bytes: the most memory of the process; the least of the launches, as what was run before may linger.
         device_peak_bytes: of the device.
@@ -51,16 +51,16 @@ class Row:
     plan: str = ""
 
 
-def rows(results: Results) -> list[Row]:
+def result_rows(results: Results) -> list[Row]:
     """Return a row for each case, in the order of the file.
 
-    A place that was once seen not to wait has no time of a loss or a gradient at any size.
+    A config that was once seen not to wait has no time of a loss or a gradient at any size.
     """
     found = [_row(results, case) for case in results.cases]
-    late = {row.case.place: row for row in found if row.status == "unsynchronised"}
+    late = {row.case.config: row for row in found if row.status == "unsynchronised"}
     return [
-        Row(row.case, "unsynchronised", f"at another size {late[row.case.place].reason}")
-        if row.timing and row.case.work in ("loss", "gradient") and row.case.place in late
+        Row(row.case, "unsynchronised", f"at another size {late[row.case.config].reason}")
+        if row.timing and row.case.work in ("loss", "gradient") and row.case.config in late
         else row
         for row in found
     ]
@@ -108,10 +108,12 @@ def _share(results: Results, case: Case, records: Sequence[Mapping[str, Any]], t
     The bandwidth is the best of the runs' launches: what else runs on the machine only lessens it.
     """
     runs, first = {record["run"] for record in records}, records[0]
-    speeds = [v for (run, _, threads), v in results.bandwidths.items() if run in runs and threads == case.place.threads]
-    if case.place.device != "cpu" or not speeds or case.task.bytes <= first["cache_bytes"]:
+    speeds = [
+        v for (run, _, threads), v in results.bandwidths.items() if run in runs and threads == case.config.threads
+    ]
+    if case.config.device != "cpu" or not speeds or case.spec.bytes <= first["cache_bytes"]:
         return None
-    return first["passes"] * case.task.bytes / timing.median / max(speeds)
+    return first["passes"] * case.spec.bytes / timing.median / max(speeds)
 
 
 def ratio(row: Row, base: Row) -> Estimate | None:
@@ -150,7 +152,7 @@ def paid_after(row: Row, base: Row) -> float | None:
 
 def records(results: Results) -> list[dict[str, Any]]:
     """Return what is to be exported: a flat record a row, with its ratio to NumPy and where it was measured."""
-    table = rows(results)
+    table = result_rows(results)
     others = by_case(table)
     return [_record(row, beside(row, others, backend="numpy", device="cpu"), results) for row in table]
 

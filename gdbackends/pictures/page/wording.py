@@ -10,13 +10,13 @@ from statistics import median
 from typing import Any
 
 from gdbackends.benchmarking.crossovers import Series
-from gdbackends.benchmarking.formatting import size
+from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import BAD, FAILURES, Results
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.table_cells import size
 
 
 @dataclass(frozen=True, eq=False)
-class File:
+class ResultFile:
     """A file of results on the page.
 
     Attributes:
@@ -30,7 +30,7 @@ class File:
     rows: list[Row]
 
 
-def names(paths: Sequence[str]) -> list[str]:
+def file_labels(paths: Sequence[str]) -> list[str]:
     """Return what files are called: without their folders, where that tells them apart."""
     short = [Path(path).name for path in paths]
     chosen = short if len(set(short)) == len(short) else list(paths)
@@ -60,19 +60,19 @@ def _cases(count: int) -> str:
 
 
 def fastest(every: Sequence[Series]) -> str:
-    """Return at how many sizes who is the fastest, of the best tuning if there is one; "" of one place alone."""
+    """Return at how many sizes who is the fastest, of the best tuning if there is one; "" of one config alone."""
     best = [each for each in every if each.tuning == "best"] or every
-    found = [at for each in best if len(each.places) > 1 for at in each.winners]
+    found = [at for each in best if len(each.configs) > 1 for at in each.winners]
     alone = Counter(at.first[0].label for at in found if len(at.first) == 1)
     parts = [f"{label} at {count}" for label, count in alone.most_common()]
     parts += [f"no one at {len(found) - sum(alone.values())}"] if len(found) > sum(alone.values()) else []
     return f"Alone the fastest, of {len(found)} sizes: {', '.join(parts)}." if parts else ""
 
 
-def failures(files: Sequence[File]) -> list[tuple[str, ...]]:
+def failures(files: Sequence[ResultFile]) -> list[tuple[str, ...]]:
     """Return every row without a time: file, backend, case, status, reason."""
     return [
-        (file.name, row.case.place.label, case(row), row.status, row.reason)
+        (file.name, row.case.config.label, case(row), row.status, row.reason)
         for file in files
         for row in file.rows
         if row.timing is None
@@ -81,22 +81,29 @@ def failures(files: Sequence[File]) -> list[tuple[str, ...]]:
 
 def case(row: Row) -> str:
     """Return a row's case in full."""
-    return f"{row.case.work}, {size(row)}, {row.case.task.objective}, {row.case.task.dtype}"
+    return f"{row.case.work}, {size(row)}, {row.case.spec.objective}, {row.case.spec.dtype}"
 
 
-def environment(files: Sequence[File]) -> list[tuple[str, tuple[str, ...]]]:
+def environment_lines(files: Sequence[ResultFile]) -> list[tuple[str, tuple[str, ...]]]:
     """Return what was measured with: a name, and a text a file; what no file knows is left out."""
     columns = [_environment(file) for file in files]
     every = dict.fromkeys(name for column in columns for name in column)
     return [(name, tuple(column.get(name, "-") for column in columns)) for name in every]
 
 
-def _environment(file: File) -> dict[str, str]:
+def _environment(file: ResultFile) -> dict[str, str]:
     run = list(file.results.runs.values())[-1]
     made, machine, plan = run["environment"], run["machine"], run.get("plan", {})
     found = {"measured at": _joined(each["at"] for each in file.results.runs.values())}
     found["gdbackends"] = f"{run['gdbackends']}{', commit ' + run['commit'] if run.get('commit') else ''}"
-    names = {"python": "Python", "numpy": "NumPy", "jax": "JAX", "torch": "PyTorch", "cpu": "CPU", "cores": "cores"}
+    names = {
+        "python": "Python",
+        "numpy": "NumPy",
+        "jax": "JAX",
+        "torch": "PyTorch",
+        "cpu": "CPU",
+        "cores": "cores",
+    }
     found |= {title: str(made[key]) for key, title in names.items() if made.get(key)}
     found |= {"of the machine": f"{machine['machine_cores']} cores"} if machine.get("machine_cores") else {}
     found |= {"memory": f"{machine['memory_bytes'] / 1e9:.3g} GB"} if machine.get("memory_bytes") else {}

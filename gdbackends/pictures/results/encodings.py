@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from math import ceil, floor, inf, log10
 from typing import Any
 
-from gdbackends.benchmarking.case import Place
-from gdbackends.benchmarking.rows import Row
+from gdbackends.benchmarking.case import BackendConfig
+from gdbackends.benchmarking.result_rows import Row
 from gdbackends.pictures.palette import BACKENDS, SHAPES, shade
 
 _OTHERS = (("ink", "diamond"), ("good", "cross"), ("low", "triangle-down"), ("high", "triangle-right"))
 _DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [1, 5])
 _FILLS = (1.0, 0.0, 0.45, 0.25, 0.7)
 _LEAST = 6.0
-"""The ends of a logarithmic axis over each other, so that it has a tick."""
+"""The ends of a log_encoding axis over each other, so that it has a tick."""
 USUAL = "best"
-"""The variant of a place that has nothing unusual."""
+"""The variant of a config that has nothing unusual."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Look:
     @property
     def names(self) -> list[str]:
         """The backends as they are called."""
-        return [Place(backend).label for backend in self.backends]
+        return [BackendConfig(backend).label for backend in self.backends]
 
     @property
     def dress(self) -> list[tuple[str, str]]:
@@ -81,37 +81,37 @@ def _named(field: str) -> dict[str, Any]:
 
 def look(table: Iterable[Row]) -> Look:
     """Return the look of all rows that will be seen together: our backends first, the best tuning first."""
-    places = dict.fromkeys(row.case.place for row in table)
-    named = list(dict.fromkeys(place.backend for place in places))
+    configs = dict.fromkeys(row.case.config for row in table)
+    named = list(dict.fromkeys(config.backend for config in configs))
     backends = dict.fromkeys([*(b for b in BACKENDS if b in named), *named])
-    variants = dict.fromkeys(variant(place) for place in places)
+    variants = dict.fromkeys(variant(config) for config in configs)
     first = [each for each in variants if each == USUAL]
     return Look(tuple(backends), tuple(dict.fromkeys([*first, *variants])))
 
 
-def variant(place: Place) -> str:
-    """Return what is unusual about a place: device, threads, tuning."""
-    return place.label.removeprefix(Place(place.backend).label).strip(" ,") or USUAL
+def variant(config: BackendConfig) -> str:
+    """Return what is unusual about a config: device, threads, tuning."""
+    return config.label.removeprefix(BackendConfig(config.backend).label).strip(" ,") or USUAL
 
 
-def short(value: float | None, digits: int = 4) -> float | None:
+def rounded(value: float | None, digits: int = 4) -> float | None:
     """Return so many digits, one more than is shown; None for what is not finite."""
     return float(f"{value:.{digits}g}") if value is not None and abs(value) < inf else None
 
 
 def about_rows(sizes: Sequence[int]) -> dict[str, Any]:
-    """Return the axis of rows: logarithmic, ticks where something was timed."""
-    return logarithmic("c0", sizes, "rows", "format(datum.value, '~s')", sorted(set(sizes)))
+    """Return the axis of rows: log_encoding, ticks where something was timed."""
+    return log_encoding("c0", sizes, "rows", "format(datum.value, '~s')", sorted(set(sizes)))
 
 
-def logarithmic(
+def log_encoding(
     field: str, values: Iterable[float | None], title: str, label: str, ticks: Sequence[float] | None = None
 ) -> dict[str, Any]:
-    """Return a logarithmic axis around the values, its ticks at powers of ten, or of 1, 2, 5 where it is short."""
+    """Return a log_encoding axis around the values, its ticks at powers of ten, or of 1, 2, 5 where it is rounded."""
     found = [value for value in values if value is not None and value > 0] or [1.0]
     wider = max(1.3, (_LEAST * min(found) / max(found)) ** 0.5)
     low, high = min(found) / wider, max(found) * wider
-    scale = {"type": "log", "domain": [short(low), short(high)], "nice": False}
+    scale = {"type": "log", "domain": [rounded(low), rounded(high)], "nice": False}
     axis = {"values": _ticks(low, high) if ticks is None else ticks, "labelExpr": label}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis, "title": title}
 
@@ -130,7 +130,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return tens[::step] if len(tens) > 2 else every
 
 
-def seconds(what: str) -> str:
+def seconds_title(what: str) -> str:
     """Return the expression that writes a time with its unit, as the tables do."""
     steps = (("0.9995", "1", "s"), ("0.9995e-3", "1e3", "ms"), ("0.9995e-6", "1e6", "us"))
     parts = [f"{what} >= {least} ? format({what} * {factor}, '.3~r') + ' {unit}' : " for least, factor, unit in steps]

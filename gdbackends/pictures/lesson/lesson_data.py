@@ -23,7 +23,7 @@ WAYS: tuple[Way, ...] = ("as it is", "centred", "standardised")
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ScaledView:
     """The cost of a line, the feature written in one way.
 
     Attributes:
@@ -54,7 +54,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class LessonData:
     """One feature and the target.
 
     Attributes:
@@ -75,7 +75,7 @@ class Subject:
     table: str
     others: tuple[str, ...]
     shown: Array
-    views: dict[Way, View]
+    views: dict[Way, ScaledView]
 
     @property
     def sampled(self) -> str:
@@ -84,7 +84,7 @@ class Subject:
         return "" if n == m else f"Shown: {m} of {n:,} rows, drawn at random. Every number is of all rows."
 
 
-def subject(data: Dataset, feature: str | None = None) -> Subject:
+def subject(data: Dataset, feature: str | None = None) -> LessonData:
     """Return what the lesson is about.
 
     Args:
@@ -98,17 +98,17 @@ def subject(data: Dataset, feature: str | None = None) -> Subject:
     if feature is not None and feature not in data.names:
         raise InputError(f"there is no feature {feature!r}; there are {_some(data.names)}")
     if feature is not None and data.names.index(feature) not in moving:
-        raise InputError(f"{feature!r} has one value in all rows, so no line has a slope; choose another feature")
+        raise InputError(f"{feature!r} has one value in all rows, so no best_line has a slope; choose another feature")
     if not moving:
         raise InputError(
-            f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
+            f"a best_line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
         )
     shown = cast(Array, np.arange(data.y.size))
     if data.y.size > SHOWN:
         shown = np.sort(np.random.default_rng(0).choice(data.y.size, SHOWN, replace=False))
     chosen = min(moving, key=lambda j: _least(data.X[:, j], data.y)) if feature is None else data.names.index(feature)
     x, name = data.X[:, chosen].copy(), data.names[chosen]
-    return Subject(
+    return LessonData(
         x=x,
         y=data.y,
         feature=name,
@@ -120,7 +120,7 @@ def subject(data: Dataset, feature: str | None = None) -> Subject:
     )
 
 
-def line(objective: LinearModel, X: Array, y: Array) -> Array:
+def best_line(objective: LinearModel, X: Array, y: Array) -> Array:
     """Return theta (2,) of least squares."""
     return objective.minimum(X, y, np.zeros(2))
 
@@ -128,10 +128,10 @@ def line(objective: LinearModel, X: Array, y: Array) -> Array:
 def _least(x: Array, y: Array) -> float:
     """Return the cost of the best line; the standardised feature has the same."""
     X, objective = standardization(x[:, None]).apply(x[:, None]), LinearModel()
-    return float(objective.loss(line(objective, X, y), X, y))
+    return float(objective.loss(best_line(objective, X, y), X, y))
 
 
-def _view(way: Way, X: Array, y: Array) -> View:
+def _view(way: Way, X: Array, y: Array) -> ScaledView:
     standardised = standardization(X)
     scaling = {
         "as it is": identity(1),
@@ -141,7 +141,7 @@ def _view(way: Way, X: Array, y: Array) -> View:
     problem = prepare(scaling.apply(X), y, get_backend("numpy"), options=ProblemOptions(standardize=False))
     assert isinstance(problem.objective, LinearModel)
     ends = spectrum(problem.objective, problem.X, 2)
-    return View(
+    return ScaledView(
         way,
         scaling,
         scaling.apply(X),

@@ -8,12 +8,12 @@ import altair as alt
 import numpy as np
 
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.lesson.frameworks import Frameworks
-from gdbackends.pictures.lesson.pieces import Chart, Slider, columns, short
+from gdbackends.pictures.lesson.frameworks import FrameworkResults
+from gdbackends.pictures.lesson.vega import Chart, Slider, columns, short
 from gdbackends.pictures.palette import backend_scale, dressed, shade
 
 
-def frameworks_figure(found: Frameworks) -> Figure:
+def frameworks_figure(found: FrameworkResults) -> Figure:
     """Return section 9: the gradients around the exact one, with a slider that zooms into their last digits."""
     far = max(float(np.abs(each.gradient).max()) for each in found.seen) or 1.0
     near = [abs(v) for each in found.seen for v in (*each.apart, *found.allowed) if v]
@@ -49,7 +49,7 @@ def frameworks_figure(found: Frameworks) -> Figure:
     )
 
 
-def _around(found: Frameworks, component: int, zoom: Slider, title: str) -> Chart:
+def _around(found: FrameworkResults, component: int, zoom: Slider, title: str) -> Chart:
     order = [each.name for each in found.seen]
     rows = columns("gradients", order, [each.apart[component] for each in found.seen])
     allowed = float(found.allowed[component])
@@ -69,7 +69,7 @@ def _around(found: Frameworks, component: int, zoom: Slider, title: str) -> Char
     return dressed(layers.add_params(zoom.param(bound=component == 0)), height=150).properties(title=title)
 
 
-def gradient_rows(found: Frameworks) -> list[tuple[str, ...]]:
+def gradient_rows(found: FrameworkResults) -> list[tuple[str, ...]]:
     """Return what each fit came to: framework, m, b, loss, steps."""
     return [
         (each.name, *(short(float(v)) for v in each.fit.theta), short(each.fit.loss), str(each.fit.steps))

@@ -1,4 +1,4 @@
-"""What check_up() gives back: Checkup. Nothing here needs NumPy."""
+"""What check_up() gives back: Diagnostics. Nothing here needs NumPy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Finding:
     """Something that does not work, and the line to type."""
 
     text: str
@@ -93,7 +93,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class Checkup:
+class Diagnostics:
     """What is here and whether it works.
 
     Attributes:
@@ -107,24 +107,24 @@ class Checkup:
     machine: dict[str, Any]
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[Finding, ...]:
         """What is wrong; that something optional is not installed is no problem."""
         return tuple(self._problems())
 
-    def _problems(self) -> Iterator[Problem]:
+    def _problems(self) -> Iterator[Finding]:
         for package in self.packages:
             if package.version is None and package.extra is None:
-                yield Problem(f"{package.name} is needed and not installed", package.to_install)
+                yield Finding(f"{package.name} is needed and not installed", package.to_install)
             if package.problem:
                 again = f"pip install --force-reinstall {package.name}=={package.tested}"
-                yield Problem(f"{package.name} does not work: {package.problem}", again)
+                yield Finding(f"{package.name} does not work: {package.problem}", again)
         for trial in self.trials:
             again = self._remedy(trial.backend)
             if trial.problem:
-                yield Problem(f"{trial.backend} does not work: {trial.problem}", again)
+                yield Finding(f"{trial.backend} does not work: {trial.problem}", again)
             for device in trial.devices:
                 if device.problem:
-                    yield Problem(f"{trial.backend} does not work on {device.name}: {device.problem}", again)
+                    yield Finding(f"{trial.backend} does not work on {device.name}: {device.problem}", again)
 
     def _remedy(self, backend: str) -> str:
         platforms = self.machine["variables"].get("JAX_PLATFORMS")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
-from gdbackends.benchmarking.case import Case, Place
-from gdbackends.benchmarking.formatting import shown_ratio
+from gdbackends.benchmarking.case import BackendConfig, Case
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, result_rows, spread
 from gdbackends.benchmarking.results import Results
-from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, rows, spread
+from gdbackends.benchmarking.table_cells import shown_ratio
 from gdbackends.errors import InputError
 from gdbackends.measurement.statistics import Estimate
-from gdbackends.pictures.results.scales import short, variant
+from gdbackends.pictures.results.encodings import rounded, variant
 
 Table: TypeAlias = Results | Sequence[Row]
 """What every chart of results takes."""
@@ -29,20 +29,20 @@ class Group(NamedTuple):
     @classmethod
     def of(cls, case: Case) -> Group:
         """Return the group of a case."""
-        return cls(case.work, case.task.objective, case.task.dtype)
+        return cls(case.work, case.spec.objective, case.spec.dtype)
 
     def __str__(self) -> str:
         """Return it as a reader chooses it."""
         return f"{self.work}, {self.objective} loss, {self.dtype}"
 
 
-def as_matrix(table: Table) -> list[Row]:
+def rows_in(table: Table) -> list[Row]:
     """Return the rows, those of results too.
 
     Raises:
         InputError: none of them has a time.
     """
-    found = rows(table) if isinstance(table, Results) else list(table)
+    found = result_rows(table) if isinstance(table, Results) else list(table)
     if all(row.timing is None for row in found):
         where = f"{table.path}: " if isinstance(table, Results) else ""
         raise InputError(f"{where}no row has a time, so there is nothing to draw; gdbackends bench times them")
@@ -64,9 +64,9 @@ def groups(table: Sequence[Row]) -> dict[Group, list[Row]]:
 
 def by_features(table: Sequence[Row]) -> dict[int, list[Row]]:
     """Return the rows of each number of features, smaller sizes first."""
-    counts = sorted({row.case.task.features for row in table})
-    every = sorted(table, key=lambda row: row.case.task.rows)
-    return {d: [row for row in every if row.case.task.features == d] for d in counts}
+    counts = sorted({row.case.spec.features for row in table})
+    every = sorted(table, key=lambda row: row.case.spec.rows)
+    return {d: [row for row in every if row.case.spec.features == d] for d in counts}
 
 
 def features(count: int) -> str:
@@ -77,8 +77,14 @@ def features(count: int) -> str:
 def point(case: Case, value: float | None, words: str, interval: tuple[float, float] | None = None) -> dict[str, Any]:
     """Return what a chart knows of a row: fields as `result_scales` names them; one without a value is left out."""
     low, high = interval or (None, None)
-    numbers = {"c0": case.task.rows, "c1": short(value), "c2": short(low), "c3": short(high), "c9": case.task.features}
-    texts = {"c4": Place(case.place.backend).label, "c5": variant(case.place), "c6": words}
+    numbers = {
+        "c0": case.spec.rows,
+        "c1": rounded(value),
+        "c2": rounded(low),
+        "c3": rounded(high),
+        "c9": case.spec.features,
+    }
+    texts = {"c4": BackendConfig(case.config.backend).label, "c5": variant(case.config), "c6": words}
     return {name: number for name, number in numbers.items() if number is not None} | texts
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from gdbackends.benchmarking.case import Case
-from gdbackends.benchmarking.rows import Row, beside, by_case, ratio, spread
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, spread
 from gdbackends.measurement.formatting import duration
 from gdbackends.measurement.statistics import Estimate
 
@@ -16,12 +16,12 @@ _ORDER = {"loss": 0, "gradient": 1, "step": 2, "fit": 3}
 
 
 def ordered(table: Sequence[Row]) -> list[Row]:
-    """Return the rows by work, objective, dtype, features, rows and place."""
+    """Return the rows by work, objective, dtype, features, rows and config."""
 
     def key(row: Row) -> tuple[object, ...]:
-        task = row.case.task
-        size = (task.features, task.rows)
-        return (_ORDER[row.case.work], task.objective, task.dtype, *size, row.case.place.label)
+        spec = row.case.spec
+        size = (spec.features, spec.rows)
+        return (_ORDER[row.case.work], spec.objective, spec.dtype, *size, row.case.config.label)
 
     return sorted(table, key=key)
 
@@ -41,12 +41,12 @@ def cells(table: Sequence[Row]) -> dict[str, list[str]]:
 
 def unusual(row: Row) -> list[str]:
     """Return the objective and the dtype, where they are not the usual ones."""
-    return [text for text in (row.case.task.objective, row.case.task.dtype) if text not in USUAL]
+    return [text for text in (row.case.spec.objective, row.case.spec.dtype) if text not in USUAL]
 
 
 def size(row: Row) -> str:
     """Return the rows by the features."""
-    return f"{row.case.task.rows:,} x {row.case.task.features:,}"
+    return f"{row.case.spec.rows:,} x {row.case.spec.features:,}"
 
 
 def shown_ratio(found: Estimate | None) -> str:
@@ -88,10 +88,10 @@ def _megabytes(count: int | None) -> str:
 
 WRITTEN: dict[str, Callable[[Row], str]] = {
     "work": lambda row: row.case.work,
-    "rows": lambda row: f"{row.case.task.rows:,}",
-    "features": lambda row: f"{row.case.task.features:,}",
+    "rows": lambda row: f"{row.case.spec.rows:,}",
+    "features": lambda row: f"{row.case.spec.features:,}",
     "": lambda row: " ".join(unusual(row)),
-    "backend": lambda row: row.case.place.label,
+    "backend": lambda row: row.case.config.label,
     "transfer": lambda row: duration(row.transfer_s),
     "first call": lambda row: duration(row.first_call_s),
     "a call": timed,

@@ -9,8 +9,8 @@ from pathlib import Path
 from gdbackends.benchmarking.advice import advices, imports, payments
 from gdbackends.benchmarking.crossovers import series
 from gdbackends.benchmarking.regressions import Change, changes
+from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import Results
-from gdbackends.benchmarking.rows import Row
 from gdbackends.errors import InputError
 from gdbackends.pictures.document import Figure, document, embedded
 from gdbackends.pictures.page.changes import changed
@@ -20,10 +20,10 @@ from gdbackends.pictures.page.legend import Entry, legend
 from gdbackends.pictures.page.overall import HEADINGS, overall
 from gdbackends.pictures.page.packing import packed
 from gdbackends.pictures.page.table import rows_table
-from gdbackends.pictures.page.text import File, environment, failures, fastest, names, verdict
 from gdbackends.pictures.page.winners import Winners, winners
-from gdbackends.pictures.results.rows import Group, as_matrix, groups
-from gdbackends.pictures.results.scales import Look, look
+from gdbackends.pictures.page.wording import ResultFile, environment_lines, failures, fastest, file_labels, verdict
+from gdbackends.pictures.results.encodings import Look, look
+from gdbackends.pictures.results.table_rows import Group, groups, rows_in
 
 _FOLDER = Path(__file__).parent
 
@@ -78,8 +78,8 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     """
     if not results:
         raise InputError("a page needs a file of results, got none; gdbackends bench makes one")
-    called = names([each.path for each in results])
-    files = [File(name, each, as_matrix(each)) for name, each in zip(called, results, strict=True)]
+    called = file_labels([each.path for each in results])
+    files = [ResultFile(name, each, rows_in(each)) for name, each in zip(called, results, strict=True)]
     shown = look([row for file in files for row in file.rows])
     since = {file.name: changes(files[0].results, file.results) for file in files[1:]}
     choices = _choices(files, shown, since)
@@ -99,7 +99,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         changes=[changed(files[0], file, since[file.name]) for file in files[1:]],
         failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
         imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
-        environment=[(name, *texts) for name, texts in environment(files)],
+        environment=[(name, *texts) for name, texts in environment_lines(files)],
         file_names=tuple(called),
         table=table,
         data=embedded(table.data),
@@ -107,7 +107,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     )
 
 
-def _choices(files: Sequence[File], shown: Look, since: dict[str, list[Change]]) -> list[Choice]:
+def _choices(files: Sequence[ResultFile], shown: Look, since: dict[str, list[Change]]) -> list[Choice]:
     """Return the groups that any file has."""
     by_file = {file.name: groups(file.rows) for file in files}
     every = groups([row for file in files for row in file.rows])
@@ -117,7 +117,7 @@ def _choices(files: Sequence[File], shown: Look, since: dict[str, list[Change]])
 def _choice(
     number: int,
     group: Group,
-    files: Sequence[File],
+    files: Sequence[ResultFile],
     by_file: dict[str, dict[Group, list[Row]]],
     shown: Look,
     since: dict[str, list[Change]],
@@ -131,6 +131,6 @@ def _choice(
     panels = len(found[0].panels)
     columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
     headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in found]
-    timed = {row.case.place.backend for part in parts.values() for row in part if row.timing}
+    timed = {row.case.config.backend for part in parts.values() for row in part if row.timing}
     entries = [entry for entry in legend(shown) if not entry.key or entry.key in timed]
     return Choice(str(group), said, found, headings, columns, entries)

@@ -14,7 +14,7 @@ import numpy as np
 from gdbackends.descent.spectrum import Quadratic
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array
-from gdbackends.pictures.lesson.numbers import Subject
+from gdbackends.pictures.lesson.lesson_data import LessonData
 from gdbackends.pictures.palette import log_axis, shade
 
 Chart: TypeAlias = Any
@@ -113,12 +113,12 @@ def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=log_axis())
 
 
-def points(subject: Subject) -> alt.Data:
+def points(subject: LessonData) -> alt.Data:
     """Return the shown rows: c0 the feature, c1 the target."""
     return columns("rows", subject.x[subject.shown], subject.y[subject.shown])
 
 
-def scatter(subject: Subject, y_domain: Sequence[float] | None = None) -> Chart:
+def scatter(subject: LessonData, y_domain: Sequence[float] | None = None) -> Chart:
     """Return the table as points."""
     return (
         alt.Chart(points(subject))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gdbackends.gradcheck import GradientReport
 from gdbackends.pictures.document import Figure, Table, document
-from gdbackends.pictures.results.dress import Drawn, config
 from gdbackends.pictures.results.gradient import components_panel, height, votes_panel
+from gdbackends.pictures.results.theme import Drawn, config
 
 _FOLDER = Path(__file__).parent
 _WHERE = "Left of the red line the two agree; a disc agrees, a cross differs, an arrow is not finite. Logarithmic axis."
