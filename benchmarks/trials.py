@@ -23,7 +23,7 @@ PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
-class LaunchTimes:
+class Sample:
     """What one launch found of a spelling.
 
     Attributes:
@@ -69,7 +69,7 @@ def settings(framework: str, tables: list[Table]) -> Found:
 
 
 def launch(framework: str, tables: list[Table], works: list[str], chosen: Found, seed: int, budget: float) -> Found:
-    """Return a LaunchTimes of every way, in an order drawn from the seed; fits before steps, for their first calls.
+    """Return a Sample of every way, in an order drawn from the seed; fits before steps, for their first calls.
 
     A correlation changes how many steps are needed, and not what one takes: it has no table of steps.
     """
@@ -85,7 +85,7 @@ def launch(framework: str, tables: list[Table], works: list[str], chosen: Found,
     return found
 
 
-def _clocked(clock: Callable[[Way], LaunchTimes], ways: list[Way], seed: int) -> dict[str, LaunchTimes]:
+def _clocked(clock: Callable[[Way], Sample], ways: list[Way], seed: int) -> dict[str, Sample]:
     order = np.random.default_rng(seed).permutation(len(ways))
     return {ways[k].name: _answered(partial(clock, ways[k])) for k in order}
 
@@ -93,41 +93,41 @@ def _clocked(clock: Callable[[Way], LaunchTimes], ways: list[Way], seed: int) ->
 def _setting(way: Way, excess: Callable[[Array], float]) -> Any:
     deadline, tried = Deadline(PATIENCE), dict[Any, float]()
     for setting in way.settings:
-        tried[setting] = _answered(lambda setting=setting: LaunchTimes(excess(way.run(setting)))).error
+        tried[setting] = _answered(lambda setting=setting: Sample(excess(way.run(setting)))).error
         if tried[setting] <= NEAR or deadline.passed:
             break
     return min(tried, key=lambda setting: (np.isnan(tried[setting]), tried[setting]))
 
 
-def _clocked_step(path: Callable[[int], Array], budget: float, way: Way) -> LaunchTimes:
+def _clocked_step(path: Callable[[int], Array], budget: float, way: Way) -> Sample:
     count = max(1, STEPS // way.unit)
     error = float(np.abs(way.run(count) - path(count * way.unit)).max())
     if not error <= CLOSE:
-        return LaunchTimes(error)
+        return Sample(error)
     times, _ = marginal_steps(way.run, least=budget / 16, rounds=3)
-    return LaunchTimes(error, times=tuple(t / way.unit for t in times))
+    return Sample(error, times=tuple(t / way.unit for t in times))
 
 
-def _clocked_fit(chosen: dict[str, Any], excess: Callable[[Array], float], budget: float, way: Way) -> LaunchTimes:
+def _clocked_fit(chosen: dict[str, Any], excess: Callable[[Array], float], budget: float, way: Way) -> Sample:
     """Time a fit whose answer is right; one that outlasts the budget but once, for launches differ more than calls."""
     answers: list[Array] = []
     run = partial(way.run, chosen[way.name])
     first = seconds(lambda: answers.append(run()))
     error = excess(answers[0])
     if not error <= NEAR:
-        return LaunchTimes(error)
+        return Sample(error)
     again = seconds(run)
-    return LaunchTimes(error, first, (again,) if again > budget else measure(run, budget=budget).launches[0])
+    return Sample(error, first, (again,) if again > budget else measure(run, budget=budget).launches[0])
 
 
-def _answered(function: Callable[[], LaunchTimes]) -> LaunchTimes:
+def _answered(function: Callable[[], Sample]) -> Sample:
     """Return the sample; whatever a library raises is an outcome too."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # that a tolerance was not reached is seen by its loss
         try:
             return function()
         except Exception as error:
-            return LaunchTimes(trouble=f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
+            return Sample(trouble=f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
 
 
 def _excess(X: Array, y: Array) -> Callable[[Array], float]:

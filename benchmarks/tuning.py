@@ -50,7 +50,7 @@ class Found:
     idiomatic: list[float]
     first: float
     plan: str
-    read_bandwidth: float
+    bandwidth: float
 
     @property
     def ratios(self) -> list[float]:
@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> int:
     shapes: list[Any] = grid() if given.grid else TARGETS
     if given.shapes:
         shapes = [(int(float(n)), int(float(d)), t) for n, d, t in (s.split("x") for s in given.shapes.split(","))]
-    print("| X | backend | a step | over idiomatic | of the read_bandwidth | first 40 steps | plan |", flush=True)
+    print("| X | backend | a step | over idiomatic | of the bandwidth | first 40 steps | plan |", flush=True)
     print("|---|---|--:|--:|--:|--:|---|", flush=True)
     failed = False
     for rows, features, dtype in shapes:

@@ -51,7 +51,7 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import gdbackends` alone loads nothing, NumPy included."""
+    """Import a public name when it is first used; `import gdbackends` alone imports nothing, not even NumPy."""
     if name not in _ROOMS:
         raise AttributeError(f"module 'gdbackends' has no attribute {name!r}; its names are {', '.join(__all__)}")
     value = globals()[name] = getattr(import_module(f"gdbackends.{_ROOMS[name]}"), name)

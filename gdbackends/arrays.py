@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""Numbers out of what a user passes: arrays of any kind, lists, data frames and series."""
+"""Conversion of arguments to NumPy arrays of numbers: arrays of any library, lists, data frames and series."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _LIBRARIES = {"narwhals", "pandas", "polars", "pyarrow"}
 
 
 def is_framed(values: Any) -> bool:
-    """Say whether a library of data frames made the values."""
+    """Return whether the values belong to a data frame library."""
     return type(values).__module__.partition(".")[0] in _LIBRARIES
 
 
 def series_of(values: Any, name: str) -> list[Any] | None:
-    """Return a frame's columns, or a series alone, as narwhals series; None for what is neither.
+    """Return the columns of a data frame, or a series, as narwhals series; None for anything else.
 
     Raises:
-        InputTypeError: a lazy frame.
-        InputError: a frame that cannot be taken apart, such as one with two columns of a name; `name` says which.
+        InputTypeError: the frame is lazy.
+        InputError: the frame cannot be read, for example because two columns have the same name.
     """
     if not is_framed(values):
         return None
@@ -44,7 +44,7 @@ def series_of(values: Any, name: str) -> list[Any] | None:
             return [native]
         if isinstance(native, nw.DataFrame):
             return list(native.iter_columns())
-    except Exception as error:  # what the frame's own library may raise
+    except Exception as error:  # any error of the frame's library
         raise InputError(f"{name} cannot be read as a data frame: {' '.join(str(error).split())}") from None
     if isinstance(native, nw.LazyFrame):
         raise InputTypeError(f"{name} is a lazy frame, which holds no data yet; collect() it first")
@@ -52,7 +52,7 @@ def series_of(values: Any, name: str) -> list[Any] | None:
 
 
 def numbers_of(series: Any) -> Array | None:
-    """Return a series as float64 (n,), NaN where it is null; None if its type is no number and no boolean."""
+    """Return a series as float64 (n,), with null as NaN; None if it is neither numeric nor boolean."""
     import narwhals.stable.v2 as nw
 
     null = np.asarray(series.is_null().to_numpy(), bool)
@@ -60,7 +60,7 @@ def numbers_of(series: Any) -> Array | None:
         return np.full(null.size, np.nan)
     if not (series.dtype.is_numeric() or series.dtype == nw.Boolean):
         return None
-    if series.dtype in (nw.Int128, nw.UInt128):  # which has no NumPy equivalent
+    if series.dtype in (nw.Int128, nw.UInt128):  # without a NumPy equivalent
         series = series.cast(nw.Float64)
     if not null.any():
         return np.asarray(series.to_numpy(), np.float64)
@@ -70,10 +70,10 @@ def numbers_of(series: Any) -> Array | None:
 
 
 def matrix_of(columns: list[Any], name: str) -> Array:
-    """Return a frame's columns as one float64 array (n, d), NaN where they are null.
+    """Return columns as one float64 array (n, d), with null as NaN.
 
     Raises:
-        InputTypeError: a column that holds no numbers; the text names it.
+        InputTypeError: a column is not numeric; the message names it.
     """
     matrix = np.empty((len(columns[0]) if columns else 0, len(columns)))
     for j, series in enumerate(columns):
@@ -87,11 +87,11 @@ def matrix_of(columns: list[Any], name: str) -> Array:
 
 
 def checked_arrays(X: Any, y: Any, *, copy: bool = True) -> tuple[Array, Array]:
-    """Return X (n, d) and y (n,) as fresh float64 arrays; with copy=False as they are, if they are float64.
+    """Return X (n, d) and y (n,) as new float64 arrays; with copy=False, float64 arrays are not copied.
 
     Raises:
-        InputTypeError: values that are not real numbers.
-        InputError: other shapes, no rows, no features, missing or non-finite values.
+        InputTypeError: values are not real numbers.
+        InputError: the shapes are wrong, there are no rows or features, or values are missing or non-finite.
     """
     X, y = real_array(X, "X", copy=copy), real_array(y, "y", copy=copy)
     check_shapes(X.shape, y.shape)
@@ -99,7 +99,7 @@ def checked_arrays(X: Any, y: Any, *, copy: bool = True) -> tuple[Array, Array]:
 
 
 def check_shapes(X: tuple[int, ...], y: tuple[int, ...]) -> None:
-    """Refuse shapes of X and y other than (n, d) and (n,), n and d at least 1."""
+    """Refuse shapes of X and y other than (n, d) and (n,) with n and d at least 1."""
     if len(X) != 2:
         raise InputError(f"X must have shape (rows, features), got {X}; for one feature use X.reshape(-1, 1)")
     if X[0] == 0 or X[1] == 0:
@@ -111,10 +111,10 @@ def check_shapes(X: tuple[int, ...], y: tuple[int, ...]) -> None:
 
 
 def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
-    """Return values as a fresh float64 array of finite numbers; refuse what is not, by that name.
+    """Return values as a new float64 array of finite numbers; `name` is used in errors.
 
-    Every number becomes the float64 nearest to it. Data frames and series give up their columns; what has only
-    `__dlpack__` is taken by that.
+    Every number is rounded to the nearest float64. Data frames, series, and arrays that have only `__dlpack__` are
+    accepted.
     """
     columns = series_of(values, name)
     if columns is None:
@@ -122,7 +122,7 @@ def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
         if array.dtype.kind not in "fiub":
             advice = _ADVICE.get(array.dtype.kind, "give numbers").format(name)
             raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; {advice}")
-        with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is said below
+        with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is refused below
             array = np.array(array, np.float64, copy=True if copy else None)
     else:
         array = matrix_of(columns, name)
@@ -142,7 +142,7 @@ def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
 
 
 def _native_array(values: Any, name: str) -> Array:
-    """Return values as a NumPy array of whatever dtype they have."""
+    """Return values as a NumPy array of their own dtype."""
     if isinstance(values, np.ma.MaskedArray):
         raise InputTypeError(f"{name} is a masked array, whose mask would be lost; fill or drop the masked values")
     if hasattr(values, "toarray"):
@@ -153,16 +153,16 @@ def _native_array(values: Any, name: str) -> Array:
         return np.asarray(values)
     except ValueError:
         raise InputError(f"{name} must be an array of numbers, got rows of different lengths") from None
-    except Exception as error:  # what any object's own conversion may raise
+    except Exception as error:  # any error of the object's own conversion
         raise InputTypeError(f"{name} cannot be made a NumPy array: {' '.join(str(error).split())}") from None
 
 
 def target_values(y: Any) -> Array:
-    """Return a target's values as numbers, float64, or as text if every one is text; none may be missing.
+    """Return the values of a target as float64, or as text if all are text.
 
     Raises:
-        InputTypeError: neither numbers nor text, or both.
-        InputError: missing or non-finite values.
+        InputTypeError: the values are neither numbers nor text, or mixed.
+        InputError: values are missing or non-finite.
     """
     series = series_of(y, "y")
     values = y if series is None else series[0].to_numpy() if numbers_of(series[0]) is None else None

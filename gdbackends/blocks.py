@@ -1,8 +1,8 @@
-"""The law of the row-weighted mean: what an objective is over all rows follows from what it is over blocks of them.
+"""The row-weighted mean: an objective over all rows from its values over blocks of rows.
 
-An objective is a mean over rows, so over any partition of them its value, and its gradient, is the mean of the parts'
-weighted by their rows. Caches, threads, and files larger than memory rest on this one function; the classic mistake is
-to leave out the weights where the last part is short.
+An objective is a mean over rows, so for any partition of the rows its value and its gradient are the means of those of
+the parts, weighted by their numbers of rows. Cache blocks, threads, and files larger than memory use this one function;
+the classic mistake is to omit the weights when the last part is short.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import TypeAlias
 from gdbackends.objectives import Array
 
 BYTES = 8 << 20
-"""Of X in a block: what a product makes of it is in the cache when the next reads it. Smaller ones lose: a product is
-given to all cores, and each has its call (benchmarks/NOTES.md)."""
+"""Bytes of X in a block: the result of one product is still in the cache when the next one reads it. Smaller blocks are
+slower, since every product has its own call on all cores (benchmarks/NOTES.md)."""
 
 
 def splits(objective: object) -> bool:
-    """Say whether the law holds for the objective: a sum over rows that was not told of the whole keeps it not."""
+    """Return whether the mean over parts is the value of the whole; False for a sum over rows without a `total`."""
     return bool(getattr(objective, "splits", False))
 
 
 Parts: TypeAlias = tuple[Array, ...]
-"""What is averaged: (value,), or (value, gradient)."""
+"""The values that are averaged: (value,), or (value, gradient)."""
 
 
 def block_rows(features: int, itemsize: int = 8) -> int:
-    """Return how many rows of so many features a block has, at least 1."""
+    """Return the number of rows of a block, at least 1."""
     return max(1, BYTES // (itemsize * features))
 
 
@@ -38,7 +38,7 @@ def spans(rows: int, block: int) -> Iterator[slice]:
 
 
 def describe_blocks(rows: int, block: int) -> str:
-    """Say how the rows are cut."""
+    """Return in words how the rows are divided into blocks."""
     return f"{-(-rows // block):,} blocks of {block:,} rows"
 
 
@@ -49,9 +49,9 @@ def over_blocks(
 
     Args:
         part: part(start, size) evaluates the objective over the rows from `start`.
-        rows: in all, at least `block`.
-        block: rows of each part but the last, which holds the rest.
-        add_up: add_up(term, count) returns term(0) + ... + term(count - 1), in the way that suits a framework.
+        rows: the number of rows, at least `block`.
+        block: rows of each part except the last, which holds the rest.
+        add_up: add_up(term, count) returns term(0) + ... + term(count - 1) in a way that suits the framework.
     """
     whole, short = divmod(rows, block)
     total = add_up(lambda k: part(k * block, block), whole)
@@ -62,7 +62,7 @@ def over_blocks(
 
 
 def add_up(term: Callable[[int], Parts], count: int, start: int = 0, step: int = 1) -> Parts:
-    """Return term(start) + term(start + step) + ..., below `count`, one after the other."""
+    """Return term(start) + term(start + step) + ... for indices below `count`, in order."""
     total = term(start)
     for k in range(start + step, count, step):
         total = tuple(a + b for a, b in zip(total, term(k), strict=True))

@@ -1,4 +1,4 @@
-"""A table of features and a target, checked once and here; the bundled ones, and synthetic ones."""
+"""A table of features and a target, checked once; bundled tables and synthetic ones."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gdbackends.objectives import Array
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A table: the arrays (or data frame and series) are checked and copied to float64.
+    """A table; the arrays (or data frame and series) are checked and copied to float64.
 
-    Every number becomes the float64 nearest to it: booleans are 0 and 1, an integer beyond 2**53 may be rounded.
+    Every number is rounded to the nearest float64: booleans are 0 and 1, and integers above 2**53 may be rounded.
 
     Attributes:
         X: (n, d) float64.
         y: (n,) float64.
-        names: the d features' names; when empty a data frame's own, or x1, x2, ...
-        target: the target's name; when empty a series' own, or y.
-        name: what to call the table.
+        names: the names of the d features; if empty, those of a data frame, or x1, x2, ...
+        target: the name of the target; if empty, that of a series, or y.
+        name: the name of the table.
         labels: the texts that 0 and 1 of the target stand for, if it was text.
-        copy: False keeps float64 arrays as they are, which the caller must then leave alone.
+        copy: False keeps float64 arrays without a copy; the caller must then not change them.
     """
 
     X: Array
@@ -87,18 +87,19 @@ def diabetes() -> Dataset:
 def synthetic(rows: int, features: int, noise: float = 1.0, condition: float = 1.0, seed: int = 0) -> Dataset:
     """Return a random table whose features have a covariance of known condition, in their own units.
 
-    The covariance (1/n) of the features has eigenvalues from 1 to `condition`, evenly spaced in their logarithms;
-    exactly, but for rounding, when there are more rows than features. The target is linear in them, plus noise.
+    The covariance (1/n) of the features has eigenvalues from 1 to `condition`, equally spaced on a logarithmic scale;
+    if there are more rows than features, it has them exactly, except for rounding. The target is linear in the
+    features, plus noise.
 
     Args:
         rows: n, at least 1.
         features: d, at least 1.
         noise: the standard deviation of the noise.
         condition: the largest eigenvalue over the smallest, at least 1.
-        seed: of the generator.
+        seed: seed of the generator.
 
     Raises:
-        InputError: such a table cannot be, or needs more memory than the machine has.
+        InputError: an argument is out of range, or the table needs more memory than the machine has.
     """
     for name, value, least in (("rows", rows, 1), ("features", features, 1), ("seed", seed, 0)):
         if whole_number(name, value) < least:
@@ -114,7 +115,7 @@ def synthetic(rows: int, features: int, noise: float = 1.0, condition: float = 1
     generator = np.random.default_rng(seed)
     X = generator.normal(size=(rows, features))
     X -= X.mean(0)
-    if rows > features:  # whiten: orthonormal columns, and their mean is still 0
+    if rows > features:  # whiten: orthonormal columns, still of mean 0
         X = np.linalg.qr(X).Q * np.sqrt(rows)
     rotation = np.linalg.qr(generator.normal(size=(features, features))).Q
     X = (X * np.sqrt(np.geomspace(1, condition, features))) @ rotation
@@ -124,13 +125,13 @@ def synthetic(rows: int, features: int, noise: float = 1.0, condition: float = 1
 
 
 def _check_memory(needed: int, what: str) -> None:
-    """Refuse what the machine cannot hold, before anything is allocated: an allocation may succeed and kill later."""
+    """Refuse a table that does not fit in memory, before allocation, which may succeed and end the process later."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise InputError(f"{what} needs {_size(needed)} of memory, and this machine has {_size(memory)}; ask for less")
 
 
 def _size(count: int) -> str:
-    """Return a count of bytes with its unit."""
+    """Return a number of bytes with its unit."""
     scale, unit = next(((s, u) for s, u in ((10**12, "TB"), (10**9, "GB")) if count >= s), (10**6, "MB"))
     return f"{count / scale:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""The errors that a user's mistake can raise: each one line, what was wrong, what was got, what to do."""
+"""Errors caused by the user: one line each that says what was wrong, what was got, and what to do."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from numbers import Integral
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the text says what, what was got and what to do."""
+    """An argument cannot be used; the message says why, what was got, and what to do."""
 
 
 class InputTypeError(InputError, TypeError):
-    """Something the user gave has the wrong type."""
+    """An argument has the wrong type."""
 
 
 class MissingPackageError(InputError, ImportError):
-    """A package of an extra is not installed; the text holds the line to type."""
+    """A package of an extra is not installed; the message says what to run."""
 
 
 class MissingBackendError(MissingPackageError):
-    """A backend's framework is not installed; the text holds the line to type."""
+    """The framework of a backend is not installed; the message says what to run."""
 
 
 def whole_number(name: str, value: object) -> int:
-    """Return value as an int; refuse what is not a whole number (True and 1.0 are not)."""
+    """Return value as an int; refuse anything but a whole number (True and 1.0 are refused)."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise InputTypeError(f"{name} must be a whole number, got {value!r}")
     return int(value)
 
 
 def require_package(what: str, package: str, extra: str, module: str = "") -> None:
-    """Refuse what needs a package that is not installed, and say what to type; nothing is imported."""
+    """Raise if a package is not installed, and say what to run; nothing is imported."""
     if find_spec(module or package) is None:
         raise MissingPackageError(
             f"{what} needs the package {package}, which is not installed; run: pip install 'gdbackends[{extra}]'"

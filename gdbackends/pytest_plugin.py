@@ -1,6 +1,6 @@
-"""The pytest plugin: the fixture `assert_gradient`, for the tests of a library that derives gradients by hand.
+"""The pytest plugin: the fixture `assert_gradient` for tests of hand-derived gradients.
 
-pytest imports this with every run, before coverage is measured: so it imports nothing of the package until it is used.
+pytest imports this module in every run, before coverage is measured, so it imports nothing else until it is used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _FRAMEWORKS = ("jax", "torch")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option, and the setting of the same name."""
+    """Add the option, and the setting with the same name."""
     text = "jax,torch: insist on these frameworks in assert_gradient (default: those that are installed)"
     parser.getgroup("gdbackends").addoption(_OPTION, metavar="A,B", help=text)
     parser.addini("gradient_backends", text, default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse frameworks that are not there: to insist on one that is missing is a usage error, never a skip."""
+    """Refuse frameworks that are not installed: requiring a missing one is a usage error, not a skip."""
     insisted = _insisted(config)
     if insisted is None:
         return
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
-    """Return `check_gradient`, its arguments and its report, that raises GradientError unless the gradient passes."""
+    """Return a function like `check_gradient` that raises GradientError unless the gradient passes."""
     insisted = _insisted(request.config)
 
     def assert_gradient(loss: Any, gradient: Any, theta: Any, *data: Any, **options: Any) -> GradientReport:
@@ -56,7 +56,7 @@ def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientRep
         try:
             report = check_gradient(loss, gradient, theta, *data, **options)
         except InputError as error:
-            raise error.with_traceback(None) from None  # its text says where
+            raise error.with_traceback(None) from None  # the message says where
         if report.verdict != "pass":
             used = ",".join(name for name in options["backends"] if name not in report.unsupported)
             again = f"pytest {shlex.quote(request.node.nodeid)} {_OPTION}={used}  # seed {report.seed}, {report.dtype}"
@@ -67,7 +67,7 @@ def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientRep
 
 
 def _insisted(config: pytest.Config) -> list[str] | None:
-    """Return the names on the command line, else those of the settings; None if there are none."""
+    """Return the names from the command line, or else from the settings; None if there are none."""
     text = config.getoption(_OPTION)
     text = config.getini("gradient_backends") or None if text is None else text
     return None if text is None else [name.strip() for name in text.split(",")]

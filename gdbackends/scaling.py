@@ -1,4 +1,4 @@
-"""Standardised features, and the way back to the data's own units."""
+"""Standardised features, and the conversion of theta to and from the data's own units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gdbackends.objectives import Array
 
 @dataclass(frozen=True)
 class Scaling:
-    """The change of variables x -> (x - center) / spread, feature by feature.
+    """The change of variables x -> (x - center) / spread for each feature.
 
     Attributes:
         center: (d,) float64.
@@ -27,7 +27,7 @@ class Scaling:
         return (X - self.center) / self.spread
 
     def to_data_units(self, theta: Array) -> Array:
-        """Return theta (..., d + 1) of the scaled features as theta of the data: the predictions are the same."""
+        """Return theta (..., d + 1) of the scaled features as theta of the data, with the same predictions."""
         weights = theta[..., :-1] / self.spread
         return np.concatenate((weights, theta[..., -1:] - (weights @ self.center)[..., None]), axis=-1)
 
@@ -37,9 +37,9 @@ class Scaling:
 
 
 def standardization(X: Array) -> Scaling:
-    """Return the scaling to mean 0 and standard deviation 1; a constant column is centred, not scaled.
+    """Return the scaling to mean 0 and standard deviation 1; a constant column is only centred.
 
-    Constant is judged by the values: the computed deviation of a constant column may be a rounding error.
+    Whether a column is constant is decided by its values, since its computed deviation may be a rounding error.
     """
     return scaling_of(X.min(0), X.max(0), X.mean(0), lambda center, largest: np.square((X - center) / largest).mean(0))
 
@@ -48,9 +48,9 @@ def scaling_of(low: Array, high: Array, mean: Array, squares: Callable[[Array, A
     """Return the standardization of features with those extremes and means, (d,) each.
 
     Args:
-        low: the least of each.
-        high: the greatest.
-        mean: the mean.
+        low: the minimum of each.
+        high: the maximum of each.
+        mean: the mean of each.
         squares: squares(center, largest) returns the mean of ((x - center) / largest)^2 of each.
     """
     constant = low == high
@@ -58,11 +58,11 @@ def scaling_of(low: Array, high: Array, mean: Array, squares: Callable[[Array, A
     center[constant] = low[constant]
     largest = np.maximum(high - center, center - low)
     largest[constant] = 1.0
-    spread = largest * np.sqrt(squares(center, largest))  # no square overflows
+    spread = largest * np.sqrt(squares(center, largest))  # divided by the largest, no square overflows
     spread[constant] = 1.0
     return Scaling(center, spread)
 
 
 def identity(features: int) -> Scaling:
-    """Return the scaling that changes nothing."""
+    """Return the identity."""
     return Scaling(np.zeros(features), np.ones(features))

@@ -81,9 +81,9 @@ def test_a_task_that_cannot_be_is_refused(settings: dict, text: str) -> None:
 
 @pytest.mark.parametrize("objective", ["squared", "absolute", "huber:1", "logistic", "poisson"])
 @pytest.mark.parametrize("rows", [2, 50, 3000])
-def test_the_backends_agree_on_every_work(backend, objective: str, result_rows: int) -> None:
+def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) -> None:
     """The closures that are timed compute what the judge has seen."""
-    spec = ProblemSpec(objective, result_rows, 3, backend.dtype)
+    spec = ProblemSpec(objective, rows, 3, backend.dtype)
     data = spec.table()
     problem = prepare(data.X, data.y, backend, spec.model, ProblemOptions(standardize=False))
     ratio, _ = judge_backend(problem, get_backend(backend.name))
@@ -115,14 +115,15 @@ def test_the_backends_agree_on_every_work(backend, objective: str, result_rows: 
     ],
 )
 def test_every_ending_has_its_name_and_no_time(tmp_path, name: str, works: tuple, status: str, reason: str) -> None:
-    grid = Grid([f"fakes:{name}", "fakes:Light"], rows=[20_000], features=[10], works=works)
-    plan = Plan(launches=2, most=2, slice_s=0.02, timeout_s=3)
+    hanging = name == "Hanging"  # it alone waits for the limit, which a slow machine must not reach with the others
+    backends = [f"fakes:{name}"] if hanging else [f"fakes:{name}", "fakes:Light"]
+    grid = Grid(backends, rows=[20_000], features=[10], works=works)
+    plan = Plan(launches=2, most=2, slice_s=0.02, timeout_s=3 if hanging else 120)
     table = result_rows(study(tmp_path / "r.jsonl", grid.cases(), plan))
     bad, good = ([row for row in table if row.case.config.backend == f"fakes:{n}"] for n in (name, "Light"))
     assert {row.status for row in bad} == {status}
     assert all(row.timing is None and reason in row.reason and "\n" not in row.reason for row in bad)
-    assert {row.status for row in good} == {"ok"}
-    assert len(good) == len(works)
+    assert [row.status for row in good] == ([] if hanging else ["ok"] * len(works))
 
 
 def test_the_work_is_not_the_same_twice(backend) -> None:
@@ -281,7 +282,7 @@ def test_a_planted_crossover_is_found_within_its_interval(seed: int) -> None:
     text = series_advice(found)
     assert text.startswith("from 100 to about 1")
     assert "NumPy" in text.split(";")[0]
-    assert "from there to 1,000,000 result_rows JAX" in text
+    assert "from there to 1,000,000 rows JAX" in text
 
 
 def test_the_advice_names_who_never_wins() -> None:
@@ -290,7 +291,7 @@ def test_the_advice_names_who_never_wins() -> None:
         for backend, t in (("numpy", 1e-5), ("jax", 2e-6), ("torch", 1e-4)):
             times[backend, n] = noisy(n, t)
     (found,) = series(result_rows(made(times)))
-    text = "from 100 to 1,000 result_rows JAX, 5 times faster than the next (at least 5); NumPy never; PyTorch never"
+    text = "from 100 to 1,000 rows JAX, 5 times faster than the next (at least 5); NumPy never; PyTorch never"
     assert series_advice(found) == text
 
 
@@ -321,10 +322,10 @@ def test_the_advice_drops_no_winner_and_does_not_contradict_itself() -> None:
     assert parts[2].startswith("from there to about 55,000 rows")
     assert parts[3].startswith("from there to 100,000 rows")
     tie = told({100: {"numpy": 1.0, "jax": 2.0}, 1000: {"numpy": 2.0, "jax": 1.0}, 10_000: {"numpy": 1.0, "jax": 1.0}})
-    assert tie.endswith("; at 10,000 result_rows no difference between JAX and NumPy was seen")
-    assert "from there to 1,000 result_rows JAX" in tie
+    assert tie.endswith("; at 10,000 rows no difference between JAX and NumPy was seen")
+    assert "from there to 1,000 rows JAX" in tie
     lost = told({100: {"numpy": 1.0, "jax": 3.0, "torch": 9.0}, 1000: {"numpy": 1.0, "torch": 3.0}})
-    assert "JAX never (it has no time at 1,000 result_rows)" in lost
+    assert "JAX never (it has no time at 1,000 rows)" in lost
 
 
 def test_a_curved_cost_crosses_within_the_interval() -> None:

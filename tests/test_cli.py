@@ -79,7 +79,7 @@ def test_fit_shows_one_backend(table_csv: Path, require) -> None:
     shown = run("fit", str(table_csv), "--backend", "jax", "--target", "y", "--batch-size", "2", "--steps", "9")
     assert shown.returncode == 0
     assert shown.stdout.startswith("table: 4 rows, predicting y, jax on cpu\n")
-    assert "The format_number of steps was reached." in shown.stdout
+    assert "The number of steps was reached." in shown.stdout
 
 
 def test_divergence_exits_1_and_names_the_stable_rate() -> None:
@@ -107,10 +107,10 @@ def test_numpy_stays_on_the_cpu_and_a_missing_device_is_one_line(require) -> Non
 
 BAD = [
     (["fit", "--objective", "cubic"], "the loss must be one of squared, absolute, huber, logistic, quantile, poisson"),
-    (["fit", "--objective", "huber:0"], "delta of the Huber loss must be a format_number above 0, got 0.0"),
+    (["fit", "--objective", "huber:0"], "delta of the Huber loss must be a number above 0, got 0.0"),
     (["compare", "--objective", "logistic"], "the logistic loss needs a target of two labels, got 15 different values"),
     (["fit", "table.csv", "--objective", "poisson", "--batch-size", "2"], "knows no rate for Poisson over batches"),
-    (["fit", "--l2", "-1"], "l2 must be a finite format_number of at least 0, got -1.0"),
+    (["fit", "--l2", "-1"], "l2 must be a finite number of at least 0, got -1.0"),
     (["predict"], "Missing argument 'FIT'"),
     (["predict", "table.csv", "table.csv"], "table.csv: is no JSON; save a fit with gdbackends fit --save FILE"),
     (["compare", "none.csv"], "none.csv: cannot be read: no such file or directory"),
@@ -133,12 +133,12 @@ BAD = [
     (["fit", "--learning-rate", "0"], "learning_rate must be positive and finite"),
     (["fit", "--learning-rate", "-1"], "learning_rate must be positive and finite"),
     (["fit", "--learning-rate", "nan"], "learning_rate must be positive and finite"),
-    (["fit", "--learning-rate", "fast"], "--learning-rate must be a format_number or auto, got 'fast'"),
-    (["fit", "--batch-size", "0"], "batch_size must be from 1 to the format_number of rows, 15"),
-    (["fit", "--batch-size", "16"], "batch_size must be from 1 to the format_number of rows, 15"),
+    (["fit", "--learning-rate", "fast"], "--learning-rate must be a number or auto, got 'fast'"),
+    (["fit", "--batch-size", "0"], "batch_size must be from 1 to the number of rows, 15"),
+    (["fit", "--batch-size", "16"], "batch_size must be from 1 to the number of rows, 15"),
     (["fit", "--steps", "0"], "steps must be at least 1"),
     (["fit", "--steps", "many"], "Invalid value for '--steps'"),
-    (["fit", "--tolerance", "-1"], "tolerance must be a finite format_number of at least 0"),
+    (["fit", "--tolerance", "-1"], "tolerance must be a finite number of at least 0"),
     (["fit", "--seed", "-1"], "seed must be at least 0"),
     (["fit", "--backend", ""], "backend must be one of numpy, jax, torch, got ''"),
     (["fit", "--backend", "tensorflow"], "backend must be one of numpy, jax, torch, got 'tensorflow'"),

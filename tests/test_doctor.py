@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from gdbackends.backends import installed, names
 from gdbackends.backends.numpy_backend import NumpyBackend
 from gdbackends.cli import doctor_command
-from gdbackends.doctor import Device, Diagnostics, Package, Trial, check_up, checkup
+from gdbackends.doctor import Device, Diagnostics, Package, Trial, check_up, checks
 from gdbackends.doctor.trial import examine
 from gdbackends.measurement.environment import machine
 
@@ -48,14 +48,14 @@ def doctor(folder: Path, *arguments: str, hidden: tuple[str, ...] = BARE, **fake
 def test_tested_versions_are_those_of_the_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf8").splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-    assert {name: tested for name, (tested, _, _) in checkup.TESTED.items()} == {n: pinned[n] for n in checkup.TESTED}
-    assert names() == checkup.BACKENDS
+    assert {name: tested for name, (tested, _, _) in checks.TESTED.items()} == {n: pinned[n] for n in checks.TESTED}
+    assert names() == checks.BACKENDS
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
     extras = project["optional-dependencies"] | {None: project["dependencies"]}
     packages = {extra: {re.split(r"[>=<]", line)[0] for line in lines} for extra, lines in extras.items()}
-    for name, (_, _, extra) in checkup.TESTED.items():
+    for name, (_, _, extra) in checks.TESTED.items():
         assert name in packages[extra] or name == "jaxlib", "the line to type must bring it"
-    assert packages[None] <= set(checkup.TESTED)
+    assert packages[None] <= set(checks.TESTED)
 
 
 def test_everything_here_works() -> None:
@@ -158,9 +158,9 @@ def test_wrong_arithmetic_is_found_out(monkeypatch, wrong, text: str) -> None:
     monkeypatch.setattr(
         NumpyBackend, "value_and_grad", lambda self, objective: lambda *a: wrong(*right(self, objective)(*a))
     )
-    monkeypatch.setattr(checkup, "in_fresh_process", lambda function, *arguments, timeout: function(*arguments))
-    monkeypatch.setattr(checkup, "BACKENDS", ("numpy",))
-    monkeypatch.setattr(checkup, "IMPORTED", ())
+    monkeypatch.setattr(checks, "in_fresh_process", lambda function, *arguments, timeout: function(*arguments))
+    monkeypatch.setattr(checks, "BACKENDS", ("numpy",))
+    monkeypatch.setattr(checks, "IMPORTED", ())
     shown = CliRunner().invoke(doctor_command.command, ["--json"])
     assert shown.exit_code == 1
     problem = json.loads(shown.stdout)["problems"][0]["text"]
@@ -192,9 +192,9 @@ def test_how_versions_and_devices_are_shown(monkeypatch) -> None:
 
 
 def test_a_backend_that_hangs_is_a_line(monkeypatch) -> None:
-    monkeypatch.setattr(checkup, "PATIENCE", 0.01)
-    monkeypatch.setattr(checkup, "BACKENDS", ("numpy",))
-    monkeypatch.setattr(checkup, "IMPORTED", ())
+    monkeypatch.setattr(checks, "PATIENCE", 0.01)
+    monkeypatch.setattr(checks, "BACKENDS", ("numpy",))
+    monkeypatch.setattr(checks, "IMPORTED", ())
     (problem,) = check_up().problems
     assert problem.text == "numpy does not work: its process gave no answer within 0.01 s"
 

@@ -302,7 +302,7 @@ def report(right: bool, names=None):
         [0.5, -1.0],
         np.array(X),
         np.array(y),
-        names=file_labels,
+        names=names,
     )
 
 

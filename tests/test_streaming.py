@@ -24,7 +24,7 @@ from gdbackends.rounding import evaluate
 from gdbackends.streaming import Rows, mapped_rows, over_rows, quantile_of, row_blocks
 from gdbackends.streaming import parquet as parquet_room
 from gdbackends.streaming import rows as rows_room
-from gdbackends.streaming.prefetch import ahead
+from gdbackends.streaming.prefetch import prefetched
 
 ROWS, FEATURES = 1_003, 6
 
@@ -408,18 +408,18 @@ def test_a_file_that_changes_between_two_steps(tmp_path, change) -> None:
 
 
 def test_a_reader_that_dies_is_heard_and_no_thread_is_left() -> None:
-    def load(k: int, place: int) -> int:
+    def load(k: int, slot: int) -> int:
         if k == 5:
             raise MemoryError("no more")
         return k
 
     seen = []
     with pytest.raises(MemoryError, match="no more"):
-        for k in ahead(load, 100, 2):
+        for k in prefetched(load, 100, 2):
             seen.append(k)
     assert seen == [0, 1, 2, 3, 4]
-    assert list(ahead(lambda k, place: k, 3, 4)) == [0, 1, 2]
-    half = ahead(lambda k, place: k, 100, 2)
+    assert list(prefetched(lambda k, slot: k, 3, 4)) == [0, 1, 2]
+    half = prefetched(lambda k, slot: k, 100, 2)
     assert next(half) == 0
     half.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("gdbackends-reader")]
@@ -428,17 +428,17 @@ def test_a_reader_that_dies_is_heard_and_no_thread_is_left() -> None:
 def test_reading_goes_on_while_a_block_is_used() -> None:
     """The next block is ready before it is asked for: the consumer waits for it and asks no one."""
     read = [threading.Event() for _ in range(10)]
-    for k in ahead(lambda k, place: (read[k].set(), k)[1], 10, 1):
+    for k in prefetched(lambda k, slot: (read[k].set(), k)[1], 10, 1):
         assert read[min(k + 1, 9)].wait(10)
 
 
 def test_a_place_is_used_by_one_block_at_a_time() -> None:
     taken: dict[int, int] = {}
     before = None
-    for k, place in ahead(lambda k, place: (k, place), 50, 3):
-        taken[place] = k
-        assert place != before
-        before = place
+    for k, slot in prefetched(lambda k, slot: (k, slot), 50, 3):
+        taken[slot] = k
+        assert slot != before
+        before = slot
     assert sorted(taken) == [0, 1, 2, 3, 4]
 
 

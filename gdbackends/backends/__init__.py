@@ -1,4 +1,4 @@
-"""What a backend is, which ones there are, and get_backend(): a backend from its name."""
+"""The Backend protocol, the backends that there are, and get_backend(): a backend from its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import Array, Objective
 
 StepFunction: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
-"""step(carry, x, *data) -> (carry, outputs): x is a tuple, one element of each of the arrays stepped over."""
+"""step(carry, x, *data) -> (carry, outputs); x is a tuple with one element of each array that is stepped over."""
 
 __all__ = [
     "DTYPES",
@@ -33,7 +33,7 @@ __all__ = [
 
 DTYPES = ("float64", "float32")
 TUNINGS = ("best", "idiomatic", "compiled")
-"""As well as the framework can; as people usually write it; and, of PyTorch, by torch.compile."""
+"""As fast as the framework can; as it is usually written; and, PyTorch only, with torch.compile."""
 
 _TABLE = {
     "numpy": ("numpy", "gdbackends.backends.numpy_backend", "NumpyBackend"),
@@ -44,7 +44,10 @@ _TABLE = {
 
 @runtime_checkable
 class Backend(Protocol):
-    """One framework on one device in one precision: how to place arrays, differentiate, and repeat a step."""
+    """One framework on one device in one precision: it places arrays, differentiates, and repeats a step.
+
+    What only some backends offer is listed in `Capabilities`.
+    """
 
     @property
     def name(self) -> str:
@@ -53,7 +56,7 @@ class Backend(Protocol):
 
     @property
     def device(self) -> str:
-        """The device, in the framework's words: "cpu", "cuda:0"."""
+        """The device, by the framework's name: "cpu", "cuda:0"."""
         ...
 
     @property
@@ -66,17 +69,17 @@ class Backend(Protocol):
         ...
 
     def to_numpy(self, array: Array) -> Array:
-        """Copy an array of the backend's to a fresh, writable NumPy array."""
+        """Copy an array of the backend to a new, writable NumPy array."""
         ...
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return f(theta, X, y) -> (loss, gradient), on the backend's arrays."""
+        """Return f(theta, X, y) -> (loss, gradient), for the backend's arrays."""
         ...
 
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Return step's last carry, and its outputs stacked, in NumPy: `lax.scan` over the NumPy arrays xs."""
+        """Return the last carry, and the stacked outputs in NumPy, like `lax.scan` over the NumPy arrays xs."""
         ...
 
     def synchronize(self, array: Array) -> None:
@@ -91,12 +94,12 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
         name: "numpy", "jax" or "torch".
         device: "cpu" (NumPy has no other); JAX "gpu", PyTorch "cuda" or "cuda:0"; None means "cpu".
         dtype: "float64" or "float32".
-        tuning: "best", as well as the framework can; or "idiomatic", as people usually write it: X row by row, all of
-            it at once, and in PyTorch `loss.backward()`; PyTorch has "compiled" too, torch.compile over many steps.
+        tuning: "best", as fast as the framework can; or "idiomatic", as it is usually written: X row-major, all of it
+            at once, and `loss.backward()` in PyTorch. PyTorch also has "compiled", torch.compile over many steps.
 
     Raises:
-        MissingBackendError: the framework is not installed; the text holds the line to type.
-        InputError: no such backend, device, dtype or tuning.
+        MissingBackendError: the framework is not installed; the message says what to run.
+        InputError: there is no such backend, device, dtype or tuning.
     """
     check_installed(name)
     _, module, kind = _TABLE[name]
@@ -106,7 +109,7 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
 
 
 def check_installed(name: str) -> None:
-    """Refuse what is no backend's name, and a backend whose framework is not installed; nothing is imported."""
+    """Refuse an unknown backend, and one whose framework is not installed; nothing is imported."""
     if not isinstance(name, str):
         raise InputTypeError(f"backend must be a name, one of {', '.join(_TABLE)}, got {name!r}")
     if name not in _TABLE:
@@ -120,9 +123,9 @@ def check_installed(name: str) -> None:
 
 
 def validate_settings(backend: Backend, devices: Sequence[str], tunings: Sequence[str] = TUNINGS[:2]) -> None:
-    """Refuse a dtype that is none, a tuning that is not among those, or a device that is not among those at hand.
+    """Refuse an unknown dtype, a tuning that is not in `tunings`, and a device that is not in `devices`.
 
-    "batches" is "best" as it is for batches, whose rows are gathered: row by row. A fit chooses it by itself.
+    The tuning "batches" is "best" for steps over batches, which gather rows: row-major. `fit` chooses it by itself.
     """
     if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
@@ -134,14 +137,14 @@ def validate_settings(backend: Backend, devices: Sequence[str], tunings: Sequenc
 
 
 def is_cacheable(thing: object) -> bool:
-    """Say whether nothing in it can change: a number, text, or a frozen dataclass of such, compared by all fields.
+    """Return whether a thing is immutable: a number, text, or a frozen dataclass of such, compared by all fields.
 
-    What was compiled for it may be kept for an equal one: an object that may be changed in place would be remembered
-    as it was.
+    Compiled code is cached for equal objectives only if they are immutable: one that is changed in place would
+    otherwise run with its old values.
     """
     if thing is None or type(thing) in (bool, int, float, str):
         return True
-    hashed = type(thing).__hash__ not in (None, object.__hash__)  # of dataclasses: the frozen ones alone
+    hashed = type(thing).__hash__ not in (None, object.__hash__)  # among dataclasses, the frozen ones
     return (
         hashed
         and is_dataclass(thing)

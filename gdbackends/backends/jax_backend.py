@@ -23,7 +23,7 @@ from gdbackends.blocks import Parts, block_rows, describe_blocks, splits
 from gdbackends.objectives import Array, Objective
 
 _BLOCK = 8192
-"""Steps, and row numbers, that one compiled call runs over; padded up to it, for the count is an argument."""
+"""Steps, or row numbers, of one compiled call; shorter calls are padded to it, since the count is an argument."""
 _ELEMENTS = 1 << 20
 """Elements of a recorded path that one compiled call returns."""
 
@@ -44,7 +44,7 @@ class JaxBackend(Capabilities):
     name: str = "jax"
 
     def __post_init__(self) -> None:
-        """Refuse a device that is not there, or another dtype."""
+        """Refuse an unavailable device and an unknown dtype or tuning."""
         validate_settings(self, devices=tuple(_devices()))
 
     def asarray(self, array: Array) -> Array:
@@ -64,7 +64,7 @@ class JaxBackend(Capabilities):
         return np.array(array)
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return the compiled jax.value_and_grad of the loss, kept for an equal objective if that is a value."""
+        """Return the compiled jax.value_and_grad of the loss, cached for equal objectives if they are immutable."""
         make = _value_and_grad if is_cacheable(objective) else _value_and_grad.__wrapped__
         return make(objective, self.dtype)
 
@@ -82,13 +82,13 @@ class JaxBackend(Capabilities):
         return value
 
     def clear_cache(self) -> None:
-        """Drop all that was compiled, so that a first call compiles again."""
+        """Drop all compiled code, so that a first call compiles again."""
         _value_and_grad.cache_clear()
         _loop.cache_clear()
         jax.clear_caches()
 
     def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return f(theta, v, *data) -> (loss, H v), the derivative along v of jax.grad, compiled."""
+        """Return f(theta, v, *data) -> (loss, H v), compiled: the derivative of jax.grad along v."""
 
         @jax.jit
         def compiled(theta: Array, v: Array, data: tuple[Any, ...]) -> Parts:
@@ -108,7 +108,7 @@ class JaxBackend(Capabilities):
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Run blocks of steps, each one compiled loop. Its shapes are the same whatever the number of steps."""
+        """Run the steps in compiled loops whose shapes do not depend on the number of steps."""
         wide = max(column[0].size for column in xs)
         block = max(1, min(_BLOCK, _ELEMENTS // carry.size, max(1, _BLOCK // wide)))
         pieces: list[list[Array]] = []
@@ -122,15 +122,15 @@ class JaxBackend(Capabilities):
         return carry, tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
     def layout_options(self) -> dict[str, bool]:
-        """How a linear model is best spelled; a column of ones makes 1,000,000 x 1 take 1.8 of the time."""
+        """Return no column of ones, which makes 1,000,000 x 1 take 1.8 times as long."""
         return {"ones": False, "rows_first": self.tuning != "best"}
 
     def for_batches(self) -> JaxBackend:
-        """Return what gathers rows fastest: row-major data."""
+        """Return the backend with row-major data, which gathers rows fastest."""
         return replace(self, tuning="batches") if self.tuning == "best" else self
 
     def plan(self, rows: int, features: int) -> str:
-        """Say how so many rows and features are stored and walked through."""
+        """Return in words how data of that size are stored and walked through."""
         if self.tuning != "best":
             return "row-major, compiled loop"
         itemsize = np.dtype(self.dtype).itemsize
@@ -143,11 +143,11 @@ class JaxBackend(Capabilities):
         jax.block_until_ready(array)
 
     def peak_bytes(self) -> int | None:
-        """Return the most memory that JAX has held on a GPU; None on the processor, or where it does not say."""
+        """Return the most memory that JAX has held on a GPU; None on the CPU or if unknown."""
         return (_devices()[self.device].memory_stats() or {}).get("peak_bytes_in_use")
 
     def system_info(self) -> SystemInfo:
-        """Look for GPUs; their memory is what JAX may take of it. XLA does not tell its threads."""
+        """Return the devices, with the memory that JAX may use; the number of threads is unknown."""
         gpus = {name: gpu for name, gpu in _devices().items() if name.startswith("cuda:")}
         memory = {name: (gpu.memory_stats() or {}).get("bytes_limit") for name, gpu in gpus.items()}
         return SystemInfo((("cpu", "", None), *((name, gpus[name].device_kind, memory[name]) for name in gpus)))
@@ -158,7 +158,7 @@ def _devices() -> dict[str, Any]:
     found = {"cpu": jax.devices("cpu")[0]}
     try:
         gpus = jax.devices("gpu")
-    except RuntimeError:  # what JAX raises when there is none
+    except RuntimeError:  # raised when there is no GPU
         return found
     for name in ("gpu", "cuda"):
         found |= {name: gpus[0]} | {f"{name}:{i}": gpu for i, gpu in enumerate(gpus)}
@@ -167,7 +167,7 @@ def _devices() -> dict[str, Any]:
 
 @contextmanager
 def _settings(dtype: str) -> Generator[None]:
-    """Allow 64-bit numbers or not, and multiply in full precision (a GPU's default is TF32), in this thread alone."""
+    """Enable 64-bit numbers as needed, and full-precision products (a GPU's default is TF32), in this thread only."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield
 
@@ -189,12 +189,12 @@ def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Arr
 
 @lru_cache(maxsize=16)
 def _loop(step: StepFunction) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
-    """Return the compiled loop of a step; like `lax.scan`, but the count of steps is not part of the program."""
+    """Return the compiled loop of a step, like `lax.scan`, but with the number of steps as an argument."""
 
     @jax.jit
     def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
         def at(k: Array | int, carry: Array) -> tuple[Array, tuple[Array, ...]]:
-            laid = data if len(xs) == 1 else tuple(map(as_matrix, data))  # a batch is rows taken by their numbers
+            laid = data if len(xs) == 1 else tuple(map(as_matrix, data))  # a batch indexes rows
             return step(carry, tuple(x[k] for x in xs), *laid)
 
         def body(k: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:

@@ -1,4 +1,4 @@
-"""How JAX's data lie, and how a compiled function walks through them block by block."""
+"""How JAX stores the data, and how a compiled function walks through them block by block."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownLambdaType=false
@@ -18,13 +18,13 @@ from gdbackends.blocks import BYTES, Parts, block_rows, over_blocks
 from gdbackends.objectives import Array
 
 _LARGE = 9 * BYTES
-"""Bytes of X from which blocks pay: below, they have taken longer than the whole."""
+"""Bytes of X from which blocks are faster than the whole."""
 _WIDE = 500
-"""Features from which they do not: 1,000 of them took as long by blocks, or longer."""
+"""Number of features from which blocks are not faster: with 1,000 they took as long as the whole, or longer."""
 
 
 class FeatureMajor(NamedTuple):
-    """A matrix X stored as its transpose: inside a compiled loop `stored.T` is free, and X is read in one pass."""
+    """A matrix X stored as its transpose; in a compiled loop `stored.T` is free, and X is read in one pass."""
 
     stored: Array
 
@@ -32,7 +32,7 @@ class FeatureMajor(NamedTuple):
 class Blocks(NamedTuple):
     """A matrix X (n, d) cut into blocks of b rows, each stored as its transpose.
 
-    A slice of a transpose is copied before it is used, which takes as long as what it saves; a block is not.
+    A slice of a transpose would be copied before use, which takes as long as it saves; a block is not copied.
 
     Attributes:
         stored: (n // b, d, b).
@@ -47,7 +47,7 @@ Laid: TypeAlias = FeatureMajor | Blocks
 
 
 def to_layout(X: Array, dtype: str, blocks: bool) -> Laid:
-    """Return X in NumPy as it is to lie: by blocks where they pay and are allowed."""
+    """Return X (NumPy) as it is stored: in blocks if they are allowed and faster."""
     itemsize = np.dtype(dtype).itemsize
     if not (blocks and in_blocks(X.shape[0], X.shape[1], itemsize)):
         return FeatureMajor(np.array(X.T, dtype, order="C"))
@@ -58,7 +58,7 @@ def to_layout(X: Array, dtype: str, blocks: bool) -> Laid:
 
 
 def as_matrix(array: Any) -> Array:
-    """Return the matrix (n, d) as the objective sees it; traced or in NumPy."""
+    """Return the matrix (n, d) that the objective sees, traced or in NumPy."""
     if isinstance(array, Blocks):
         parts = [array.stored.transpose(0, 2, 1).reshape(-1, array.stored.shape[1]), array.rest.T]
         return (np if isinstance(array.rest, np.ndarray) else jnp).concatenate(parts)
@@ -66,12 +66,12 @@ def as_matrix(array: Any) -> Array:
 
 
 def in_blocks(rows: int, features: int, itemsize: int) -> bool:
-    """Say whether X of that size is taken by blocks."""
+    """Return whether X of that size is stored in blocks."""
     return rows * features * itemsize >= _LARGE and features < _WIDE
 
 
 def over_stored_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits: bool) -> Parts:
-    """Return whole(*data), traced; of Blocks, if the objective splits, the mean over them: one loop, however many."""
+    """Return whole(*data), traced; for Blocks, if the objective splits, the mean over them in one loop."""
     if not (splits and data and isinstance(data[0], Blocks)):
         return whole(*map(as_matrix, data))
     X, y = data

@@ -1,4 +1,4 @@
-"""The NumPy backend: runs the gradient that was derived by hand."""
+"""The NumPy backend: runs the hand-derived gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gdbackends.blocks import BYTES, Parts, add_up, block_rows, describe_blocks,
 from gdbackends.objectives import Array, Objective
 
 _LARGE = 2 * BYTES
-"""Bytes of X from which blocks pay."""
+"""Bytes of X from which blocks are faster than the whole."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class NumpyBackend(Capabilities):
     name: str = "numpy"
 
     def __post_init__(self) -> None:
-        """Refuse another device or dtype."""
+        """Refuse another device, and an unknown dtype or tuning."""
         validate_settings(self, devices=("cpu",))
 
     def asarray(self, array: Array) -> Array:
-        """Copy; a matrix of numbers is laid feature-major, which BLAS reads in order, or row-major if not "best"."""
+        """Copy; a matrix of numbers is stored feature-major, which BLAS reads in order, or row-major if not "best"."""
         if array.dtype.kind in "ib":
             return np.array(array)
         return np.array(array, self.dtype, order="F" if self.tuning == "best" else "C")
@@ -51,7 +51,7 @@ class NumpyBackend(Capabilities):
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return the objective's fused function if it has one, else its loss and its gradient.
 
-        Large data are taken block by block, so that what a product makes is in the cache when the next one reads it.
+        Large data are processed in blocks, so that the result of one product is still in the cache for the next.
         """
 
         def separately(theta: Array, *data: Array) -> tuple[Array, Array]:
@@ -78,7 +78,7 @@ class NumpyBackend(Capabilities):
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Loop."""
+        """Run the steps in a Python loop."""
         outputs: list[tuple[Array, ...]] = []
         for x in zip(*xs, strict=True):
             carry, output = step(carry, x, *data)
@@ -86,15 +86,15 @@ class NumpyBackend(Capabilities):
         return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
 
     def layout_options(self) -> dict[str, bool]:
-        """How a linear model is best spelled: arguments of its `prepare`."""
+        """Return the arguments of `LinearModel.prepare` that are fastest."""
         return {"ones": self.tuning != "idiomatic", "rows_first": self.tuning != "best"}
 
     def for_batches(self) -> NumpyBackend:
-        """Return what gathers rows fastest: row-major data."""
+        """Return the backend with row-major data, which gathers rows fastest."""
         return replace(self, tuning="batches") if self.tuning == "best" else self
 
     def plan(self, rows: int, features: int) -> str:
-        """Say how so many rows and features are stored and walked through."""
+        """Return in words how data of that size are stored and walked through."""
         if self.tuning != "best":
             return "row-major"
         itemsize = np.dtype(self.dtype).itemsize
@@ -103,10 +103,10 @@ class NumpyBackend(Capabilities):
         return f"feature-major, {describe_blocks(rows, block_rows(features, itemsize))}"
 
     def synchronize(self, array: Array) -> None:
-        """Return: NumPy has computed before it returns."""
+        """Do nothing: NumPy computes before it returns."""
 
     def system_info(self) -> SystemInfo:
-        """Name the BLAS; how many threads it uses only threadpoolctl can tell, which scikit-learn brings."""
+        """Return the BLAS library, and its number of threads if threadpoolctl is installed."""
         config: Any = np.show_config(mode="dicts")
         blas = config.get("Build Dependencies", {}).get("blas", {})
         library = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()

@@ -39,14 +39,14 @@ class TorchBackend(Capabilities):
     name: str = "torch"
 
     def __post_init__(self) -> None:
-        """Refuse a device that is not there, or another dtype."""
+        """Refuse an unavailable device, and an unknown dtype or tuning."""
         devices = ["cpu"]
         if self.device != "cpu" and (count := torch.cuda.device_count()):
             devices += ["cuda", "gpu", *(f"cuda:{i}" for i in range(count))]
         validate_settings(self, devices, tunings=TUNINGS)
 
     def asarray(self, array: Array) -> Array:
-        """Copy; a matrix of numbers is laid feature-major, or row-major if not "best"."""
+        """Copy; a matrix of numbers is stored feature-major, or row-major if not "best"."""
         with torch.inference_mode(False):
             if array.dtype.kind in "ib":
                 return torch.from_numpy(np.array(array)).to(self.device.replace("gpu", "cuda"))
@@ -60,10 +60,10 @@ class TorchBackend(Capabilities):
         return np.array(array.detach().cpu().numpy())
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return a function that runs the loss and then autograd's backward pass; large data by blocks, in threads.
+        """Return a function that runs the loss and autograd's backward pass; large data in blocks, by several threads.
 
-        "compiled": torch.func's, which the compiler can take; kept for an equal objective, as what is compiled hangs on
-        it.
+        "compiled" uses torch.func, which the compiler accepts, cached for equal objectives because the compiled code
+        belongs to it.
         """
         if self.tuning == "compiled":
             return (_functional if is_cacheable(objective) else _functional.__wrapped__)(objective)
@@ -81,7 +81,7 @@ class TorchBackend(Capabilities):
         by_blocks = self.tuning == "best" and self.device == "cpu" and splits(objective)
 
         def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
-            if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # the caller's modes
+            if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # modes of the caller
                 with _autograd_in_full_precision():
                     return value_and_grad(theta, *data)
             if by_blocks and worth_blocking(data[0].nbytes):
@@ -91,7 +91,7 @@ class TorchBackend(Capabilities):
         return value_and_grad
 
     def value(self, objective: Objective) -> Callable[..., Array]:
-        """Return a function that runs the loss, and records nothing to differentiate."""
+        """Return a function that runs the loss without recording it for autograd."""
 
         def value(theta: Array, *data: Array) -> Array:
             if torch.get_float32_matmul_precision() != "highest":
@@ -103,7 +103,7 @@ class TorchBackend(Capabilities):
         return value
 
     def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return f(theta, v, *data) -> (loss, H v): autograd of the gradient along v."""
+        """Return f(theta, v, *data) -> (loss, H v), by autograd of the gradient along v."""
 
         def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
             with _autograd_in_full_precision():
@@ -121,13 +121,13 @@ class TorchBackend(Capabilities):
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Loop; the outputs stay on the device until the end, so that no step waits for the one before."""
+        """Run the steps in a Python loop; the outputs stay on the device until the end, so that no step waits."""
         columns = [torch.from_numpy(np.array(column)).to(self.device.replace("gpu", "cuda")) for column in xs]
         pieces: list[tuple[Array, ...]] = []
         start = 0
         with _autograd_in_full_precision():
             if self.tuning == "compiled":
-                from gdbackends.backends.torch_compiled import compiled_steps  # which takes seconds to load
+                from gdbackends.backends.torch_compiled import compiled_steps  # takes seconds to import
 
                 carry, pieces, start = compiled_steps(step, carry, columns, data)
             outputs: list[tuple[Array, ...]] = []
@@ -140,19 +140,19 @@ class TorchBackend(Capabilities):
 
     @property
     def _feature_major(self) -> bool:
-        """Whether X is laid feature by feature."""
+        """Whether X is stored feature by feature."""
         return self.tuning in ("best", "compiled")
 
     def layout_options(self) -> dict[str, bool]:
-        """How a linear model is best spelled: arguments of its `prepare`."""
+        """Return the arguments of `LinearModel.prepare` that are fastest."""
         return {"ones": self.tuning != "idiomatic", "rows_first": not self._feature_major}
 
     def for_batches(self) -> TorchBackend:
-        """Return what gathers rows fastest: row-major data."""
+        """Return the backend with row-major data, which gathers rows fastest."""
         return replace(self, tuning="batches") if self.tuning == "best" else self
 
     def plan(self, rows: int, features: int) -> str:
-        """Say how so many rows and features are stored and walked through."""
+        """Return in words how data of that size are stored and walked through."""
         if not self._feature_major:
             return "row-major"
         if self.tuning == "compiled":
@@ -165,7 +165,7 @@ class TorchBackend(Capabilities):
         )
 
     def clear_cache(self) -> None:
-        """Drop all that was compiled, so that a first call compiles again."""
+        """Drop all compiled code, so that a first call compiles again."""
         if self.tuning == "compiled":
             torch.compiler.reset()
 
@@ -176,7 +176,7 @@ class TorchBackend(Capabilities):
 
     @contextmanager
     def default_dtype(self) -> Generator[None]:
-        """Make `dtype` what an integer divided by another becomes, which is float32 otherwise, and restore."""
+        """Make `dtype` the default, which is the dtype of a quotient of integers, and restore it afterwards."""
         before = torch.get_default_dtype()
         torch.set_default_dtype(getattr(torch, self.dtype))
         try:
@@ -185,15 +185,15 @@ class TorchBackend(Capabilities):
             torch.set_default_dtype(before)
 
     def perturb_rounding(self, step: float, seed: int) -> AbstractContextManager[Any]:
-        """Return a context in which every operation, backward ones too, errs at random by `step` of its result."""
+        """Return a context in which every operation, also backward, errs at random by `step` of its result."""
         return Rounding(step, seed)
 
     def peak_bytes(self) -> int | None:
-        """Return the most memory that PyTorch has held on a GPU; None on the processor."""
+        """Return the most memory that PyTorch has held on a GPU; None on the CPU."""
         return None if self.device == "cpu" else torch.cuda.max_memory_allocated(self.device.replace("gpu", "cuda"))
 
     def system_info(self) -> SystemInfo:
-        """Look for GPUs, and count the threads of an operation on the processor."""
+        """Return the devices, and the number of threads of an operation on the CPU."""
         gpus: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         devices = (("cpu", "", None), *((f"cuda:{i}", gpu.name, gpu.total_memory) for i, gpu in enumerate(gpus)))
         return SystemInfo(devices, threads=torch.get_num_threads())
@@ -212,7 +212,7 @@ def _functional(objective: Objective) -> Callable[..., tuple[Array, Array]]:
 
 @contextmanager
 def _autograd_in_full_precision() -> Generator[None]:
-    """Record gradients whatever the caller's mode, multiply float32 as float32 (no TF32, no bfloat16), and restore."""
+    """Enable autograd and full-precision float32 products (no TF32, no bfloat16), and restore the modes afterwards."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

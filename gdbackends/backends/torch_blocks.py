@@ -1,4 +1,4 @@
-"""How PyTorch walks through large data on the processor: blocks of rows, each thread taking its own."""
+"""How PyTorch walks through large data on the CPU: in blocks of rows, which the threads share out."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyTorch's own annotations are partial.
@@ -18,18 +18,18 @@ from gdbackends.blocks import BYTES, Parts, add_up, block_rows, over_blocks
 from gdbackends.objectives import Array
 
 _LARGE = 4 * BYTES
-"""Bytes of X from which blocks in threads pay."""
+"""Bytes of X from which blocks in threads are faster than the whole."""
 
 
 def worth_blocking(size: int) -> bool:
-    """Say whether X of so many bytes is taken by blocks: large, more threads than one, and no mode to see it all."""
+    """Return whether X of so many bytes is processed in blocks: large, with several threads and no dispatch mode."""
     return size >= _LARGE and torch.get_num_threads() > 1 and not in_dispatch_mode()
 
 
 def over_row_blocks(whole: Callable[..., Parts], theta: Array, X: Array, y: Array) -> Parts:
-    """Return the mean over blocks of rows, every thread taking each of its own, one thread to an operation.
+    """Return the mean over blocks of rows; each thread processes blocks of its own, with one thread per operation.
 
-    Threads that share an operation pass what one has written to the other: 25 ms against 19 ms at 400,000 x 100.
+    Threads that share an operation exchange what they have written: 25 ms against 19 ms at 400,000 x 100.
     """
     workers = torch.get_num_threads()
     pool = _pool(workers, getpid())
@@ -47,11 +47,11 @@ def over_row_blocks(whole: Callable[..., Parts], theta: Array, X: Array, y: Arra
 
 @cache
 def _pool(workers: int, process: int) -> ThreadPoolExecutor:
-    """Return threads that use one thread an operation; a process that was forked off has none of its parent's."""
+    """Return a pool of threads with one thread per operation; `process` is a key because fork keeps no threads."""
     started = Barrier(workers + 1)
     pool = ThreadPoolExecutor(workers, "gdbackends", lambda: torch.set_num_threads(1))
     for _ in range(workers):
         pool.submit(started.wait)
     started.wait()
-    torch.set_num_threads(workers)  # the threads have changed what the next one of the caller's would take
+    torch.set_num_threads(workers)  # the pool has changed the default of the caller's next thread
     return pool

@@ -1,4 +1,4 @@
-"""PyTorch's compiler over many steps at once: what a small problem's step takes is its calls, and these it removes."""
+"""Compile many steps of PyTorch into one call: call overhead dominates small problems."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyTorch's own annotations are partial.
@@ -19,23 +19,23 @@ from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
 STEPS = 32
-"""Steps of one compiled call. At 100 x 1 a step took 27 us by 8 of them, 6.5 us by 32; more take longer to compile."""
+"""Steps of one compiled call. At 100 x 1 a step took 27 us with 8 of them, 6.5 us with 32; more compile longer."""
 _PROGRAMS = 1000
-"""Shapes and objectives that are compiled at most; PyTorch stops at 8, and would go on without saying so."""
+"""Most shapes and objectives that are compiled; by default PyTorch stops compiling after 8, silently."""
 
 
 def compiled_steps(
     step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
 ) -> tuple[Array, list[tuple[Array, ...]], int]:
-    """Make as many steps as are multiples of STEPS; return the carry, the outputs a call, and how many were made.
+    """Make the largest multiple of STEPS steps; return the carry, the outputs of each call, and the number of steps.
 
     Raises:
-        InputError: the compiler refused the objective, or there is no C++ compiler.
+        InputError: the compiler rejects the objective, or there is no C++ compiler.
     """
     outputs, made = list[tuple[Array, ...]](), len(xs[0]) // STEPS * STEPS
     try:
         with config.patch(recompile_limit=_PROGRAMS, accumulated_recompile_limit=_PROGRAMS), catch_warnings():
-            simplefilter("ignore")  # that the compiler uses what is deprecated, or looks through a cache, is its affair
+            simplefilter("ignore")  # the compiler's own deprecation warnings
             compiled = _unrolled(step)
             for k in range(0, made, STEPS):
                 carry, output = compiled(carry, tuple(x[k : k + STEPS] for x in xs), tuple(data))

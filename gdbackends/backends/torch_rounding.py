@@ -1,4 +1,4 @@
-"""PyTorch operations that err at random by as much as rounding may: what a gradient by autograd may differ by."""
+"""PyTorch operations with random errors of the size of rounding, to see how far rounding moves a gradient."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyTorch's own annotations are partial.
@@ -18,11 +18,11 @@ _EXACT = (
     *("max", "maximum", "min", "minimum", "neg", "ones_like", "relu", "scatter", "select_backward", "sgn", "sign"),
     *("slice_backward", "sort", "stack", "where", "zeros_like", "_to_copy"),
 )
-"""Operations that copy and choose: they round nothing, and a maximum must stay equal to what it was chosen from."""
+"""Operations that copy or select: they do not round, and a maximum must stay equal to the element it is."""
 
 
 class Rounding(TorchDispatchMode):
-    """Every result of an operation that rounds is multiplied by 1 + step times a normal number."""
+    """A mode that multiplies every result of an operation that rounds by 1 + step times a normal number."""
 
     def __init__(self, step: float, seed: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Rounding(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Say that this may not be wrapped for torch.compile: the wrapper imports its compiler, 1.2 s at the first."""
+        """Return False so that torch.compile does not wrap this mode, which would import the compiler (1.2 s)."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -45,11 +45,11 @@ class Rounding(TorchDispatchMode):
 
 @cache
 def _rounds(func: Any) -> bool:
-    """Say whether an operation may round: it returns no view of its argument, and is none of the exact ones."""
+    """Return whether an operation may round: it returns no view of its argument and is not an exact one."""
     aliases = any(returned.alias_info is not None for returned in func._schema.returns)
     return not aliases and func._schema.name.removeprefix("aten::") not in _EXACT
 
 
 def in_dispatch_mode() -> bool:
-    """Say whether some mode sees the operations of this thread, which it would not see in others."""
+    """Return whether a dispatch mode is active in this thread; it would not see the operations of other threads."""
     return bool(_python_dispatch._get_current_dispatch_mode_stack())  # pyright: ignore[reportPrivateUsage]

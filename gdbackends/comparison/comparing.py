@@ -1,4 +1,4 @@
-"""compare(): observes every backend, has them judged, and gathers what is to be shown."""
+"""compare(): run every backend, judge the runs, and collect the results."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def compare(
 
     Args:
         data: the table; None means the bundled heights and weights.
-        backends: names of backends; None means every one installed.
-        isolate: run each backend in a process of its own, as the command line does. In one process they slow each
-            other down, and the times compare less well.
-        **settings: the fields of `Settings`: the arguments of `fit`, and `device` and `dtype`.
+        backends: names of backends; None means all that are installed.
+        isolate: whether to run each backend in its own process, as the command line does. In one process they slow
+            each other down, and the times are less comparable.
+        **settings: the fields of `Settings`: the arguments of `fit`, and `device`, `dtype` and `tuning`.
 
     Raises:
-        InputError: as `fit` and `get_backend` do.
+        InputError: as in `fit` and `get_backend`.
     """
     data, chosen, wanted = women() if data is None else data, _settings(settings), _names(backends)
     if not isinstance(data, Dataset):

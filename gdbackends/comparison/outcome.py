@@ -1,4 +1,4 @@
-"""What compare() gives back: Comparison."""
+"""The result of compare(): Comparison, its settings, and the result of each backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Status: TypeAlias = Literal["ok", "disagrees", "diverged", "crashed"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How every backend is to fit, as the arguments of `fit`; `device` is for those that can leave the CPU."""
+    """The settings of the fits: arguments of `fit` and `get_backend`; NumPy ignores `device`."""
 
     device: str | None = None
     dtype: str = "float64"
@@ -39,17 +39,17 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class BackendResult:
-    """One backend.
+    """The result of one backend.
 
     Attributes:
         backend: its name.
         device: where it ran.
         status: "ok"; "disagrees" with most of the others; "diverged"; "crashed".
-        fit: what it fitted; None if it crashed.
-        gradient_ratio: the largest difference of its gradients (and losses) from any other backend's over what
-            rounding allows: at most 1 is agreement.
-        trajectory_ratio: the same of its proof run; None with no other backend.
-        first_call_s: seconds of the first descent of one step, compiling included; None unless the status is ok.
+        fit: the fit; None if it crashed.
+        gradient_ratio: the largest difference of its gradients (and losses) from those of any other backend, over what
+            rounding allows; at most 1 is agreement.
+        trajectory_ratio: the same for its trajectory; None if there is no other backend.
+        first_call_s: seconds of the first descent of one step, including compilation; None unless the status is ok.
         step_s: seconds that one more step takes; None unless the status is ok.
     """
 
@@ -63,7 +63,7 @@ class BackendResult:
     step_s: float | None = None
 
     def to_dict(self, features: Sequence[str], dtype: str) -> dict[str, Any]:
-        """Return the row as it stands in JSON."""
+        """Return the result as JSON holds it."""
         return {
             "backend": self.backend,
             "device": self.device,
@@ -84,21 +84,21 @@ class Comparison:
     Attributes:
         verdict: "agree", "disagree", "inconclusive" or "diverged".
         sentence: the verdict in words, with its figures.
-        rows: one a backend.
-        exact: theta (d + 1,) of the least squares, computed without descending, in the data's own units; None for
-            other losses.
+        rows: the results, one for each backend.
+        exact: theta (d + 1,) of least squares, computed without descending, in the data's own units; None for other
+            losses.
         exact_loss: the cost there.
-        spectrum: of the Hessian that was descended: the best and the largest stable rate; for losses other than the
-            squared one of a bound on it; None where there is none.
-        sensitivity: the smallest relative error of a gradient's component that would have been seen, in float64.
-        trajectory_sensitivity: the smallest relative difference of a parameter that would have been seen.
-        proof_steps: the steps of the proof run.
-        dataset: the data's name, target, features and number of rows.
-        settings: as given.
+        spectrum: the spectrum of the Hessian, or of a bound on it for losses other than squared errors; None if there
+            is none.
+        sensitivity: the smallest relative error of a component of the gradient that would be detected, in float64.
+        trajectory_sensitivity: the smallest relative difference of a parameter that would be detected.
+        proof_steps: the number of fixed steps of the trajectories.
+        dataset: the name, target, features and number of rows of the data.
+        settings: the settings.
         environment: versions, processor, cores.
-        isolated: every backend ran in a process of its own; in one process they slow each other down.
-        labels: what 0 and 1 of the target stand for, where it holds two labels.
-        notes: what else should be said.
+        isolated: whether every backend ran in its own process; in one process they slow each other down.
+        labels: the labels that 0 and 1 of the target stand for, if it holds two labels.
+        notes: further remarks.
     """
 
     verdict: Verdict
@@ -122,7 +122,7 @@ class Comparison:
         return " ".join((self.sentence, *self.notes))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `gdbackends compare --json` prints: schema 1; a number that is not finite is None."""
+        """Return the document of `gdbackends compare --json`, schema 1; non-finite numbers are None."""
         features, ends = self.dataset["features"], self.spectrum
         used = next((row.fit.learning_rate for row in self.rows if row.fit), None)
         document = {

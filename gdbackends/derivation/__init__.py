@@ -1,4 +1,4 @@
-"""From the loss of one row to the gradient over n rows, step by step; sympy does every derivative."""
+"""The steps from the loss of one row to the gradient over n rows; sympy finds every derivative."""
 
 from gdbackends.derivation.steps import Derivation, DerivationStep, derive
 

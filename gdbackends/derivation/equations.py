@@ -1,4 +1,4 @@
-"""How an equation is written: as lines of plain text, and as one row of a LaTeX align environment."""
+"""Equations as lines of plain text, and as rows of a LaTeX align environment."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 Expression: TypeAlias = Any
-"""A sympy expression; sympy is imported when the first is made."""
+"""A sympy expression; sympy is imported when it is first needed."""
 
 
 @dataclass(frozen=True)
 class Equation:
-    """What is equal to what.
+    """An equation.
 
     Attributes:
-        left: ("J",) is J, ("J", "m") is dJ/dm.
-        values: each equal to the one before; or, with conditions, one value for each of them.
+        left: the left side: ("J",) is J, ("J", "m") is dJ/dm.
+        values: right sides, each equal to the one before; or, with conditions, one for each of them.
         conditions: where each value holds.
-        through: the factors of the chain rule, dr/dm being ("r", "m"): they are written first.
+        through: the factors of the chain rule, which are written first; ("r", "m") is dr/dm.
         mean: "n" for the mean of the values over n rows, "2n" for half of it.
     """
 
@@ -31,13 +31,13 @@ class Equation:
 
 
 class Text:
-    """Plain text of one or more lines, with a blank for a product."""
+    """A writer of plain text, in which a space is a product."""
 
     def __init__(self) -> None:
         self._print = _printer(import_module("sympy.printing.str").StrPrinter, _print_Abs=_bars)
 
     def equation(self, equation: Equation) -> str:
-        """Write it, one value a line; the mean of a loss in pieces is a sum of sums."""
+        """Return the equation with one value per line; the mean of a loss in pieces is a sum of sums."""
         head, values = self._name(equation.left), [self._write(value) for value in equation.values]
         if equation.mean:
             values = [f"({v})" if e.is_Add else v for v, e in zip(values, equation.values, strict=True)]
@@ -52,7 +52,7 @@ class Text:
         return f"{head} = " + f"\n{'':{len(head)}} {sign} ".join(values)
 
     def sentence(self, *parts: Expression) -> str:
-        """Write words and expressions as one line."""
+        """Return words and expressions as one line."""
         return " ".join(part if isinstance(part, str) else self._write(part) for part in parts)
 
     def _write(self, expression: Expression) -> str:
@@ -65,13 +65,13 @@ class Text:
 
 
 class Latex:
-    """One row of an align environment."""
+    """A writer of rows of an align environment."""
 
     def __init__(self) -> None:
         self._write = _printer(import_module("sympy.printing.latex").LatexPrinter)
 
     def equation(self, equation: Equation) -> str:
-        """Write it, values with conditions as cases."""
+        """Return the equation as a row, with conditional values as cases."""
         values = [self._write(value) for value in equation.values]
         if equation.conditions:
             pairs = zip(values, equation.conditions, strict=True)
@@ -86,7 +86,7 @@ class Latex:
         return f"{self._name(equation.left)} &= " + " = ".join(values)
 
     def sentence(self, *parts: Expression) -> str:
-        """Write words and expressions, the row beginning at the align mark."""
+        """Return words and expressions as a row that begins at the alignment mark."""
         written = (rf"\text{{{part}}}" if isinstance(part, str) else self._write(part) for part in parts)
         return "& " + r"\ ".join(written)
 
@@ -96,7 +96,7 @@ class Latex:
 
 
 def _printer(kind: Any, **methods: Any) -> Callable[[Expression | str], str]:
-    """Return a printer of sympy's that puts what is subtracted last: z - y, not -y + z."""
+    """Return a sympy printer that puts subtracted terms last: z - y, not -y + z."""
 
     def ordered(self: Any, expression: Expression, order: Any = None) -> list[Expression]:
         terms = kind._as_ordered_terms(self, expression, order)

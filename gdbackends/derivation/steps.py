@@ -1,7 +1,6 @@
-"""derive(): the steps from the loss of one row to the gradient over n rows, every derivative found by sympy.
+"""derive(): the steps from the loss of one row to the gradient over n rows, with every derivative found by sympy.
 
-Here stands each bundled loss as a formula, and no derivative: an account of the gradients derived by hand in
-objectives/ that owes them nothing.
+The losses give only their formulas; the hand-derived gradients in objectives/ are not used.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _RULES = {"log": "log(u)", "exp": "exp(u)", "cosh": "cosh(u)", "power": "u**k"}
 
 @dataclass(frozen=True)
 class DerivationStep:
-    """One step: the rule that gave it, then as text of one or more lines, and as a row of an align environment."""
+    """One step: its rule, the equation as text of one or more lines, and as a row of an align environment."""
 
     rule: str
     text: str
@@ -38,7 +37,7 @@ class Derivation:
     """The steps from the loss of a row to the gradient of its mean over n rows; str() shows them.
 
     Attributes:
-        loss: its spelling, "huber:1.5".
+        loss: the text form of the loss, such as "huber:1.5".
         steps: the definitions, the derivatives, the chain rule, the mean.
     """
 
@@ -46,26 +45,26 @@ class Derivation:
     steps: tuple[DerivationStep, ...]
 
     def __str__(self) -> str:
-        """Return the steps one under the other, the rules to the left."""
+        """Return the steps below each other, with the rules on the left."""
         width = max(len(step.rule) for step in self.steps) + 2
         return "\n".join(f"{step.rule:<{width}}" + step.text.replace("\n", f"\n{'':{width}}") for step in self.steps)
 
     @property
     def latex(self) -> str:
-        """Return one align environment of LaTeX's amsmath."""
+        """Return an align environment of amsmath."""
         rows = " \\\\\n".join(rf"{step.latex} && \text{{{step.rule}}}" for step in self.steps)
         return f"\\begin{{align*}}\n{rows}\n\\end{{align*}}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return the derivation as JSON holds it."""
         return asdict(self)
 
 
 def derive(loss: str = "squared") -> Derivation:
-    """Return the derivation of a bundled loss, spelled "squared" or "huber:1.5".
+    """Return the derivation of a loss by its text form, such as "squared" or "huber:1.5".
 
     Raises:
-        InputError: there is no such loss, or sympy is not installed.
+        InputError: there is no such loss, it has no formula, or sympy is not installed.
     """
     row_loss = parse_loss(loss)
     if row_loss.formula is None:
@@ -82,7 +81,7 @@ def derive(loss: str = "squared") -> Derivation:
 
 
 class _Deriver:
-    """One loss, differentiated by sympy; `lines` yields the rules, each with its equation or sentence."""
+    """One loss, differentiated by sympy; `lines` yields each rule with its equation or sentence."""
 
     def __init__(self, formula: Formula) -> None:
         self.sp: Any = import_module("sympy")
@@ -95,7 +94,7 @@ class _Deriver:
         self.slopes = [self.sp.diff(piece, formula.chain[0]) for piece in self.phi]
 
     def lines(self, values: dict[str, float]) -> _Lines:
-        """Yield all of them."""
+        """Yield all lines."""
         yield "prediction", Equation(("z",), [self.means["z"]])
         for name in reversed(self.chain.removesuffix("z")):
             model = [self.model] if name == self.chain[-1] else []
@@ -118,7 +117,7 @@ class _Deriver:
                 yield "the 2 cancels", self._mean(("J", name), [each / 2 for each in gradient], [])
 
     def _links(self) -> _Lines:
-        """Yield the rules, then the derivative of phi and of each variable with respect to the next."""
+        """Yield the rules, and the derivatives of phi and of each variable with respect to the next one."""
         links = [(name, after, [self.means[name]]) for name, after in pairwise(self.chain)]
         links += [(self.chain[-1], name, [self.model]) for name in "mb"]
         links = [("phi", self.chain[0], self.phi), *links]
@@ -131,7 +130,7 @@ class _Deriver:
             yield f"{', '.join(named)} rule", Equation((name, after), slopes, self.inside if name == "phi" else [])
 
     def _rules(self, values: list[Expression], variable: str) -> list[str]:
-        """Return the names of the rules by which the terms that hold the variable are differentiated."""
+        """Return the names of the rules that differentiate the terms with the variable."""
         terms = chain.from_iterable(map(self.sp.Add.make_args, values))
         terms = [term for term in terms if term.has(self.sp.Symbol(variable))]
         named = ("log", "exp", "cosh")
@@ -139,7 +138,7 @@ class _Deriver:
         return list(dict.fromkeys(found))
 
     def _kinks(self) -> _Lines:
-        """Yield what happens where two pieces join."""
+        """Yield the slopes on both sides of each point where two pieces meet."""
         for k, join in enumerate(self.joins):
             at = ("at", self.sp.Symbol(self.chain[0]), "=", join)
             below, above = (slope.subs(self.chain[0], join) for slope in self.slopes[k : k + 2])
@@ -154,7 +153,7 @@ class _Deriver:
         return [self.sp.Mul(slope, *inner, self.sp.diff(self.model, name)) for slope in self.slopes]
 
     def _mean(self, left: tuple[str, ...], values: list[Any], where: list[Any], mean: str = "n") -> Equation:
-        """Return the mean over the rows, each with an x, y, z, r, t and s of its own."""
+        """Return the mean over rows, with an index on the variables of a row."""
         of_row = {name: f"{name}_i" for name in "xyzrts"}
         values, where = ([each.subs(of_row) for each in part] for part in (values, where))
         return Equation(left, values, where, mean=mean)

@@ -1,4 +1,4 @@
-"""Gradient descent: a problem is prepared once, its rates and pieces are laid out, and one driver makes the steps."""
+"""Gradient descent: a problem is prepared once, its rates and chunks of steps are computed, and one driver runs it."""
 
 from gdbackends.descent.driver import GradientStep, descend, fit, fit_prepared, in_data_units
 from gdbackends.descent.problem import Problem, ProblemOptions, prepare

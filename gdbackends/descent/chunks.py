@@ -1,4 +1,4 @@
-"""What is stepped over between two checks: rates, and for batches the rows of each step."""
+"""The steps between two checks as arrays: the rates, and for batches the rows of each step."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gdbackends.descent.problem import Problem
 from gdbackends.objectives import Array
 
 Chunk: TypeAlias = tuple[Array, ...]
-"""(rates,), each (k,), or (rates, rows), rows (k, batch): arrays of NumPy with as many entries as steps."""
+"""(rates,) or (rates, rows): NumPy arrays of shapes (k,) and (k, batch) for k steps."""
 
 _CHECK_EVERY = 8192
 _CHECK_WORK = 1 << 31
-"""Elements of X read between two checks: about a second. A check took 4 steps at 400,000 x 100, hence 50 at least."""
+"""Elements of X read between two checks, about a second. A check took 4 steps at 400,000 x 100, hence at least 50."""
 _ROW_NUMBERS = 8192
-"""Row numbers in a chunk of several epochs."""
+"""Number of row indices in a chunk of several epochs."""
 
 
 def chunks(problem: Problem, rates: Array) -> Iterator[tuple[Chunk, bool]]:
-    """Yield the chunks in order, each with whether a check comes after it.
+    """Yield the chunks in order, each with whether a check follows it.
 
-    Checks come after 1, 2, 4, 8, ... steps (epochs, for batches) and then at even distances, which depend on the
-    shapes alone: they are the same on every backend.
+    Checks follow after 1, 2, 4, 8, ... steps (epochs for batches) and then at equal distances, which depend only on
+    the shapes and so are the same on every backend.
     """
     epoch = len(problem.batches)
     every = max(1, min(_CHECK_EVERY, max(50, _CHECK_WORK // (problem.y.size * problem.theta0.size))) // epoch)
@@ -39,17 +39,17 @@ def chunks(problem: Problem, rates: Array) -> Iterator[tuple[Chunk, bool]]:
 
 
 class _Batches:
-    """The order of rows, drawn anew each epoch, and cut into batches."""
+    """The order of rows, drawn anew for each epoch and divided into batches."""
 
     def __init__(self, problem: Problem) -> None:
         self._generator = np.random.default_rng(problem.seed)
         self._rows, self._size = problem.y.size, problem.batch_size or problem.y.size
 
     def up_to(self, rates: Array) -> Iterator[Chunk]:
-        """Yield the chunks of so many steps, from the beginning of an epoch.
+        """Yield the chunks of these steps, which begin an epoch.
 
-        Epochs of equal batches are gathered, for a compiled loop is called once a chunk; where the last batch is short
-        it is a chunk of its own, and so are those before it.
+        Epochs of equal batches are combined, since a compiled loop is called once for each chunk. A short last batch
+        is a chunk of its own, and so are the full batches before it.
         """
         whole, short = divmod(self._rows, self._size)
         epoch = whole + (short > 0)

@@ -1,4 +1,4 @@
-"""fit(): gradient descent, written once; every backend makes the same steps on the same rows at the same rates."""
+"""fit(): gradient descent, written once; every backend makes the same steps over the same rows at the same rates."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ def fit(
         X: (n, d), features.
         y: (n,), target.
         backend: a Backend, or the name of one (on the CPU, in float64).
-        objective: what to minimise, over theta (d + 1,).
-        learning_rate: a number; a schedule, any function of the step (gdbackends.schedules has some); or
-            "auto": for all rows the constant that leaves the least cost after `steps` steps; for batches one
-            stable for every batch, decaying as inverse time.
-        steps: the most steps to make.
-        batch_size: rows a step: None all, 1 stochastic. Every epoch visits all rows once, in an order drawn from
-            `seed`, the same on every backend; the last batch of an epoch may be short.
-        standardize: descend in features of mean 0 and standard deviation 1 (a constant one is centred only); the
-            penalty is then on their coefficients. theta comes back in the data's own units. An objective that is not a
-            function of X w + b needs False.
-        tolerance: stop when the norm of the gradient over all rows has fallen to this part of its first value;
-            None means 1e-12 (float32: 1e-5); 0 makes all steps. Tested after 1, 2, 4, 8, ... steps (epochs, for
-            batches), at the same ones on every backend.
-        seed: of the order of rows.
-        theta0: (d + 1,), the start, in the data's own units; None means 0 in those descended in, and for other losses
-            than the squared one the intercept that alone costs least, or nearly.
-        record_path: keep theta at every step.
-        on_check: called with a Check at every test, the one before the first step included.
+        objective: what to minimise, a function of theta (d + 1,).
+        learning_rate: a number; a schedule, which is any function of the step (see gdbackends.schedules); or "auto".
+            For all rows, "auto" is the constant that leaves the least cost after `steps` steps; for batches, a rate
+            that is stable for every batch and decays as inverse time.
+        steps: maximum number of steps.
+        batch_size: rows per step; None means all, 1 is stochastic. Every epoch visits all rows once, in an order drawn
+            from `seed` that is the same on every backend; the last batch of an epoch may be short.
+        standardize: whether to descend in features of mean 0 and standard deviation 1 (a constant feature is only
+            centred); the penalty then applies to their coefficients. theta is returned in the data's own units. An
+            objective that is not a function of X w + b needs False.
+        tolerance: stop when the norm of the gradient over all rows has fallen to this fraction of its first value;
+            None means 1e-12 (1e-5 in float32), and 0 makes all steps. It is checked after 1, 2, 4, 8, ... steps
+            (epochs for batches), at the same steps on every backend.
+        seed: seed of the order of rows.
+        theta0: (d + 1,), the start, in the data's own units. None means 0 in the scaled coordinates and, for losses
+            other than squared errors, the best constant prediction as the intercept, or nearly.
+        record_path: whether to keep theta at every step.
+        on_check: called with a Check at every check, including the one before the first step.
 
     Raises:
-        InputError: a ValueError of one line; InputTypeError, also a TypeError, for a wrong type.
+        InputError: an argument cannot be used (a ValueError); InputTypeError, also a TypeError, for a wrong type.
     """
     backend = get_backend(backend) if isinstance(backend, str) else backend
     problem = prepare(X, y, backend, objective, ProblemOptions(batch_size, standardize, seed, theta0))
@@ -106,7 +106,7 @@ class GradientStep:
     record_path: bool = False
 
     def __call__(self, theta: Array, x: tuple[Array, ...], X: Array, y: Array) -> tuple[Array, tuple[Array, ...]]:
-        """Return the next theta, and (the loss before the step,), with theta before it when recorded.
+        """Return the next theta, and (loss before the step,) or, if the path is recorded, (loss, theta) before it.
 
         x is (rate,) for all rows, or (rate, rows) for a batch.
         """
@@ -117,7 +117,7 @@ class GradientStep:
 
 
 def _gathered(array: Array, rows: Array) -> Array:
-    """Return those rows by the quickest spelling: at 1,000 rows of 10, NumPy's take 45 us a step and [] 91."""
+    """Return these rows in the fastest way: with batches of 10 of 1,000 rows, a step takes 45 us by take, 91 by []."""
     if hasattr(array, "index_select"):
         return array.index_select(0, rows)
     return cast(Any, array).take(rows, 0) if isinstance(array, np.ndarray) else array[rows]
@@ -146,7 +146,7 @@ def descend(
             on_check(checks[-1])
         return stop_reason(problem, backend.to_numpy(theta), gradient, checks, tolerance)
 
-    with np.errstate(all="ignore"):  # NumPy alone would warn while it diverges
+    with np.errstate(all="ignore"):  # only NumPy warns when it diverges
         stop = check()
         limit = largest_loss(problem, checks[0].loss)
         for chunk, checked in chunks(problem, rates):
@@ -175,9 +175,9 @@ def descend(
 def _advance(
     problem: Problem, step: GradientStep, theta: Array, chunk: Chunk, limit: float
 ) -> tuple[Array, tuple[Array, ...], Stop | None]:
-    """Make a chunk's steps; where a loss passes the limit, only those before it."""
+    """Make the steps of a chunk; if a loss exceeds the limit, only those before it."""
     after, outputs = problem.backend.repeat(step, theta, chunk, problem.data)
-    sound = outputs[0] <= limit  # NaN is not
+    sound = outputs[0] <= limit  # False for NaN
     if sound.all():
         return after, outputs, None
     count = int(np.argmin(sound))

@@ -1,4 +1,4 @@
-"""A descent made ready: the data checked, scaled, rounded once and placed on the device."""
+"""A prepared descent: the data are checked, scaled, rounded once and placed on the device."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ class Problem:
     """What the driver runs.
 
     Attributes:
-        backend: what runs it.
-        objective: what is descended, over `X`.
-        scaling: from the data's units to those descended in.
+        backend: the backend that runs it.
+        objective: what is minimised over `X`.
+        scaling: the scaling from the data's units to those descended in.
         X: the scaled features (n, d) in NumPy, in the backend's dtype, with the columns that the objective adds; or
             Rows of a file.
-        y: (n,); or the Targets of those Rows.
+        y: (n,), or the Targets of those Rows.
         data: X and y on the backend; or the same Rows and Targets, whose blocks are placed one at a time.
         theta0: (d + 1,), the start, scaled.
-        batch_size: rows a step, or None for all.
-        seed: of the order of rows.
-        labels: what 0 and 1 stand for, if the target holds two labels.
+        batch_size: rows per step, or None for all.
+        seed: seed of the order of rows.
+        labels: the labels that 0 and 1 stand for, if the target holds two labels.
     """
 
     backend: Backend
@@ -80,12 +80,12 @@ class Problem:
 
     @property
     def plan(self) -> str:
-        """How the backend stores the data and walks through them, in words; "" if it does not say."""
+        """How the backend stores the data and walks through them, in words; "" if unknown."""
         return capabilities(self.backend).plan(*self.X.shape)
 
     @property
     def batches(self) -> list[int]:
-        """The sizes of an epoch's batches; the last may be short."""
+        """The sizes of the batches of an epoch; the last may be smaller."""
         rows, size = self.y.size, self.batch_size or self.y.size
         return [size] * (rows // size) + [rows % size] * (rows % size > 0)
 

@@ -1,4 +1,4 @@
-"""The rate of every step, laid out before the first: a number, a schedule, or "auto"."""
+"""The rates of all steps, computed before the first: from a number, a schedule, or "auto"."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ def _scheduled(schedule: Schedule, steps: int, dtype: np.dtype[np.floating]) -> 
 
 
 def _automatic(problem: Problem, steps: int) -> Array:
-    """Return the best constant rate for all rows and so many steps; for batches a safe one, decaying as inverse time.
+    """Return the best constant rate for all rows; for batches a stable rate that decays as inverse time.
 
-    For batches: 1 / (L + l_min k / 2), L a bound on the curvature of every batch; it tends to the 2 / (l_min k) of
-    Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), under which the start is forgotten as 1 / k^2, not 1 / k.
+    For batches it is 1 / (L + l_min k / 2), where L bounds the curvature of every batch. It tends to the 2 / (l_min k)
+    of Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), with which the influence of the start decays as 1 / k^2
+    instead of 1 / k.
     """
     ends = problem.spectrum
     if ends is None:
@@ -73,9 +74,9 @@ def _automatic(problem: Problem, steps: int) -> Array:
 def _without_curvature(problem: Problem, steps: int) -> Array:
     """Return c / sqrt(k + 1) where phi' jumps; the constant 1 / L where the cost bounds the curvature (Poisson).
 
-    The first step is Polyak's with the least cost taken as 0, c = cost / G^2, G >= |X^T phi'| / n a bound on the norm
-    of the first subgradient; the root makes every c converge (Nesterov, Introductory Lectures on Convex Optimization,
-    section 3.2.3).
+    The first step is Polyak's with a minimum cost of 0: c = cost / G^2, where G >= |X^T phi'| / n bounds the norm of
+    the first subgradient. The square root makes every c converge (Nesterov, Introductory Lectures on Convex
+    Optimization, section 3.2.3).
 
     Raises:
         InputError: no rate is known for the objective.
@@ -88,7 +89,7 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
         return np.broadcast_to(1 / sublevel_curvature(problem), (steps,))
     if not (isinstance(objective, LinearModel) and objective.row_loss.jump):
         raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
-    scale = problem.y.size / objective.divisor(problem.y.size)  # of the cost over the mean
+    scale = problem.y.size / objective.divisor(problem.y.size)  # the cost over the mean of phi
     squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature is 2 scale |X 1|^2 / n
     if len(problem.batches) > 1:
         largest = batch_curvature(squared, problem.X, min(problem.batches))
@@ -104,7 +105,7 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
     cost, steepness = (float(mean) for mean in over_rows(first, problem.X, problem.y))
     steepness = steepness or 1.0
     rates = cost / (scale * steepness * largest / 2) / np.sqrt(np.arange(steps) + 1)
-    return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # what the penalty's curvature takes
+    return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # the limit by the penalty's curvature
 
 
 def sublevel_curvature(problem: Problem) -> float:

@@ -1,4 +1,4 @@
-"""What a descent gives back: Fit, why it stopped, and what was seen on the way."""
+"""The result of a descent: Fit, why it stopped, and the checks on the way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gdbackends.objectives import Array, RowLoss, format_loss, parse_loss
 
 
 class Stop(Enum):
-    """Why a fit ended; the value is the sentence to show."""
+    """Why a fit ended; the value is the message."""
 
     CONVERGED = "The gradient has fallen to the tolerance."
     FLOOR = "The gradient is within its own rounding error; further steps would move by noise."
@@ -25,7 +25,7 @@ class Stop(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """What was seen over all rows after so many steps: the loss, and the 2-norm of its gradient."""
+    """The loss over all rows after so many steps, and the 2-norm of its gradient."""
 
     step: int
     loss: float
@@ -34,21 +34,22 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A finished descent, in NumPy arrays of the dtype asked for, in the data's own units.
+    """A finished descent, in NumPy arrays of the requested dtype, in the data's own units.
 
     Attributes:
         theta: (d + 1,), the coefficients and, last, the intercept.
-        loss: the cost at theta over all rows, as descended (of the scaled features, with the penalty).
-        losses: (steps,), losses[k] is the cost before step k, of step k's rows.
+        loss: the cost at theta over all rows, of the scaled features and with the penalty.
+        losses: (steps,), losses[k] is the cost before step k over the rows of step k.
         steps: the number of steps made.
         stop: why it ended.
-        gradient_norm: the 2-norm of the gradient at theta, in the coordinates that were descended.
+        gradient_norm: the 2-norm of the gradient at theta, in the scaled coordinates.
         learning_rate: the rate of the first step.
-        path: (steps + 1, d + 1), theta before each step and at the end, when recorded.
-        note: what to do about it, when something should be done.
-        plan: how the backend went about it: "feature-major, 42 blocks of 9,532 rows, 2 threads"; "" if it does not say.
-        row_loss: the loss of one row, which decides what is predicted; None for an objective that has none.
-        labels: what 0 and 1 stand for, where the target holds two labels.
+        path: (steps + 1, d + 1), theta before each step and at the end, if recorded.
+        note: advice, if there is any.
+        plan: how the backend stored and walked through the data, such as "feature-major, 42 blocks of 9,532 rows,
+            2 threads"; "" if unknown.
+        row_loss: the loss of one row, which determines what is predicted; None if the objective has none.
+        labels: the labels that 0 and 1 stand for, if the target holds two labels.
     """
 
     theta: Array
@@ -76,11 +77,11 @@ class Fit:
 
     @property
     def message(self) -> str:
-        """Why it ended, and what to do about it."""
+        """Why it ended, and the advice."""
         return f"{self.stop.value} {self.note}".strip()
 
     def to_dict(self, features: Sequence[str]) -> dict[str, Any]:
-        """Return the result as it stands in JSON, the coefficients by the d features' names."""
+        """Return the result as JSON holds it, with the coefficients by the names of the d features."""
         return {
             "dtype": str(self.theta.dtype),
             "coefficients": dict(zip(features, self.coef.tolist(), strict=True)),
@@ -97,10 +98,10 @@ class Fit:
 
     @classmethod
     def from_dict(cls, document: Any) -> Fit:
-        """Return the fit that `to_dict` gave, as JSON brings it back; its losses and its path are not in there.
+        """Return the fit from a document of `to_dict`, which holds neither the losses nor the path.
 
         Raises:
-            InputError: it is no such document.
+            InputError: the document is not one.
         """
         try:
             dtype, loss, labels = document["dtype"], document["objective"], document["labels"]
@@ -128,7 +129,7 @@ class Fit:
     def predict(self, X: Any) -> Array:
         """Return the predictions (n,) of a linear model, for X (n, d).
 
-        They are X w + b; of the logistic loss the probability of label 1, of the Poisson loss the expected count.
+        They are X w + b; for the logistic loss the probability of label 1, for the Poisson loss the expected count.
         """
         X = real_array(X, "X")
         X, _ = checked_arrays(X, np.zeros(X.shape[:1]), copy=False)

@@ -1,8 +1,8 @@
-"""The Hessian's eigenvalues, and what they decide: the best rate, the largest stable one, the whole descent.
+"""The eigenvalues of the Hessian, which determine the best rate, the largest stable rate, and the whole descent.
 
 On a quadratic with eigenvalues l_min..l_max a step of gradient descent multiplies the error along each
-eigenvector by 1 - rate l. The rate 2 / (l_min + l_max) shrinks the slowest fastest; above 2 / l_max one grows
-(Nocedal and Wright, Numerical Optimization, section 3.3; Polyak, Introduction to Optimization, section 1.4).
+eigenvector by 1 - rate l. The rate 2 / (l_min + l_max) shrinks the slowest error fastest; above 2 / l_max an error
+grows (Nocedal and Wright, Numerical Optimization, section 3.3; Polyak, Introduction to Optimization, section 1.4).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gdbackends.objectives import Array, LinearModel
 from gdbackends.streaming import over_rows, row_blocks
 
 _DENSE = 2000
-"""Parameters up to which all eigenvalues are computed; above, the largest alone, by power iteration."""
+"""Number of parameters up to which all eigenvalues are computed; above, only the largest, by power iteration."""
 
 
 @runtime_checkable
@@ -35,19 +35,19 @@ class HasHessianBound(Protocol):
 
 
 def has_hessian_bound(objective: object) -> TypeGuard[HasHessianBound]:
-    """Say whether the objective knows a bound on its Hessian that holds everywhere."""
+    """Return whether the objective has a bound on its Hessian that holds everywhere."""
     return isinstance(objective, HasHessianBound) and getattr(objective, "smooth", True)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The ends of the Hessian's spectrum.
+    """The extreme eigenvalues of the Hessian.
 
     Attributes:
         largest: l_max.
-        smallest: the smallest eigenvalue that is not zero within rounding, or None where only l_max is known.
-        singular: some eigenvalue is zero within rounding (more features than rows, collinear or constant
-            columns): the minimum is not unique.
+        smallest: the smallest eigenvalue that is not zero within rounding, or None if only l_max is known.
+        singular: whether an eigenvalue is zero within rounding (more features than rows, collinear or constant
+            columns), so that the minimum is not unique.
     """
 
     largest: float
@@ -56,7 +56,7 @@ class Spectrum:
 
     @property
     def best_rate(self) -> float:
-        """The constant rate that converges fastest: 2 / (l_min + l_max), or 1 / l_max with l_min unknown."""
+        """The constant rate that converges fastest: 2 / (l_min + l_max), or 1 / l_max if l_min is unknown."""
         return 1 / self.largest if self.smallest is None else 2 / (self.smallest + self.largest)
 
     @property
@@ -65,11 +65,12 @@ class Spectrum:
         return 2 / self.largest
 
     def rate_within(self, steps: int) -> float:
-        """The constant rate that leaves the least cost after so many steps, whatever the start.
+        """Return the constant rate that leaves the least cost after so many steps, whatever the start.
 
-        A mode of eigenvalue l adds l (1 - a l)^(2k) to the cost after k steps. Where l_min is so small that k steps
-        hardly move it, the best rate lets l_max swing as long; this one balances l_max against the slowest mode that
-        still moves, of l = 1 / (a (2k + 1)): |1 - a l_max|^(2k) = 1 / (e (2k + 1) a l_max), with a l_max near 2.
+        A mode of eigenvalue l adds l (1 - a l)^(2k) to the cost after k steps. If l_min is so small that k steps hardly
+        move its mode, the best rate lets that of l_max oscillate just as long. This rate balances l_max against the
+        slowest mode that still moves, l = 1 / (a (2k + 1)): |1 - a l_max|^(2k) = 1 / (e (2k + 1) a l_max), where
+        a l_max is near 2.
         """
         balanced = (1 + (1 / (2 * e * (2 * steps + 1))) ** (1 / (2 * steps))) / self.largest
         return min(self.best_rate, balanced)
@@ -82,16 +83,16 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """A quadratic cost, along the eigenvectors of its Hessian: there descent is a geometric sequence.
+    """A quadratic cost along the eigenvectors of its Hessian, where descent is a geometric sequence.
 
-    With theta - minimum = sum c_i v_i the cost is least + sum l_i c_i^2 / 2, and k steps at the rate a multiply each
-    c_i by (1 - a l_i)^k, whatever the rate.
+    With theta - minimum = sum c_i v_i the cost is least + sum l_i c_i^2 / 2, and k steps at any rate a multiply each
+    c_i by (1 - a l_i)^k.
 
     Attributes:
-        minimum: (p,), the parameters of least cost, the nearest to the start where there are several.
+        minimum: (p,), the parameters of least cost, the nearest to the start if there are several.
         least: the cost there.
         values: (p,), l_i, ascending.
-        vectors: (p, p), v_i are its columns.
+        vectors: (p, p), whose columns are v_i.
     """
 
     minimum: Array
@@ -117,16 +118,16 @@ class Quadratic:
 
 
 def quadratic(objective: LinearModel, X: Array, y: Array, start: Array) -> Quadratic:
-    """Return the cost of squared errors over X and y along its eigenvectors, in float64; start (p,) as in `minimum`."""
+    """Return the cost of squared errors along its eigenvectors, in float64; start (p,) is as in `minimum`."""
     minimum = objective.minimum(X, y, start)
     values, vectors = np.linalg.eigh(_hessian(objective, np.asarray(X, np.float64), start.size))
     return Quadratic(minimum, float(objective.loss(minimum, X, y)), values, vectors)
 
 
 def spectrum(objective: HasHessianBound, X: Array, parameters: int) -> Spectrum:
-    """Return the spectrum of the objective's Hessian over X, in float64, for theta of that many parameters.
+    """Return the spectrum of the objective's Hessian over X, in float64, for that many parameters.
 
-    An eigenvalue at or below parameters * eps * l_max counts as zero: it is what rounding leaves of one.
+    An eigenvalue of at most parameters * eps * l_max counts as zero, since rounding alone may produce it.
     """
     if parameters > _DENSE:
         return Spectrum(_power_iteration(objective, X, parameters), None, singular=X.shape[0] < parameters)
@@ -147,7 +148,7 @@ def _hessian(objective: HasHessianBound, X: Array, parameters: int) -> Array:
 def batch_curvature(objective: HasHessianBound, X: Array, rows: int) -> float:
     """Return a bound on l_max of every batch of that many rows: the mean of the largest row curvatures.
 
-    The Hessian of a batch is the mean of its rows', and the norm of a mean is at most the mean of the norms.
+    The Hessian of a batch is the mean of those of its rows, and the norm of a mean is at most the mean of the norms.
     """
     largest = np.zeros(0)
     for block, _ in row_blocks(X, None):
@@ -156,12 +157,12 @@ def batch_curvature(objective: HasHessianBound, X: Array, rows: int) -> float:
 
 
 def _product(objective: HasHessianBound, V: Array, X: Array) -> Array:
-    """Return H V, a mean over rows as the objective is."""
+    """Return H V, which is a mean over rows like the objective."""
     return over_rows(lambda block, _: (objective.curvature(V, np.asarray(block, np.float64)),), X, None)[0]
 
 
 def _power_iteration(objective: HasHessianBound, X: Array, parameters: int, steps: int = 200) -> float:
-    """Return l_max, from below; a random start is orthogonal to no eigenvector."""
+    """Return l_max, from below; a random start is not orthogonal to any eigenvector."""
     v = np.random.default_rng(0).normal(size=(parameters, 1))
     largest = 0.0
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""When to stop, and what to say of it."""
+"""When to stop, and the advice that is given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIVERGED = 1e6
 
 
 def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
-    """Return the tolerance, the dtype's own for None; 0 where phi' jumps, for there the gradient need not shrink."""
+    """Return the tolerance, the dtype's default for None; 0 if phi' jumps, since the gradient need not shrink then."""
     tolerance = TOLERANCE[problem.backend.dtype] if tolerance is None else tolerance
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < inf:
         raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
@@ -30,12 +30,12 @@ def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
 
 
 def nonsmooth(objective: object) -> bool:
-    """Say whether the derivative of the row loss jumps."""
+    """Return whether the derivative of the row loss jumps."""
     return isinstance(objective, LinearModel) and objective.row_loss.jump > 0
 
 
 def check_outputs(loss: Array, gradient: Array, theta: Array) -> None:
-    """Refuse an objective whose loss is no scalar, or whose gradient has another shape than theta."""
+    """Refuse an objective whose loss is not a scalar, or whose gradient does not have the shape of theta."""
     if loss.shape != () or gradient.shape != theta.shape:
         raise InputError(
             f"an objective's loss must be a scalar and its gradient have theta's shape {theta.shape}, "
@@ -44,20 +44,20 @@ def check_outputs(loss: Array, gradient: Array, theta: Array) -> None:
 
 
 def norm(gradient: Array) -> float:
-    """Return the 2-norm; squares neither underflow nor overflow."""
+    """Return the 2-norm, without underflow or overflow of squares."""
     largest = float(np.abs(gradient).max())
     return largest * float(np.linalg.norm(gradient.astype(np.float64) / largest)) if 0 < largest < inf else largest
 
 
 def largest_loss(problem: Problem, first: float) -> float:
-    """Return the loss beyond which the fit has diverged, NaN (which no loss is below) if the first is not finite.
+    """Return the loss above which the fit has diverged; NaN, which no loss is below, if the first is not finite.
 
-    A batch may lose n / size times what all rows do without any divergence.
+    The loss of a batch may be n / size times that of all rows without any divergence.
     """
     if not isfinite(first):
         return nan
     limits = np.finfo(problem.backend.dtype)
-    if abs(first) < limits.smallest_normal:  # which one framework has and another flushes to zero
+    if abs(first) < limits.smallest_normal:  # some frameworks flush subnormal numbers to zero
         return float(limits.max)
     return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), float(limits.max))
 
@@ -65,10 +65,10 @@ def largest_loss(problem: Problem, first: float) -> float:
 def stop_reason(
     problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float
 ) -> Stop | None:
-    """Judge the last check over all rows: theta and the gradient in NumPy; None means go on.
+    """Return why to stop after the last check over all rows, or None; theta and the gradient are NumPy arrays.
 
-    The worst case of rounding grows with the rows, and in float32 soon exceeds gradients that still lead somewhere. So
-    FLOOR asks for the probable error, and for a gradient that did not halve since the check before.
+    The worst case of rounding grows with the number of rows, and in float32 soon exceeds gradients that still make
+    progress. So FLOOR uses the probable error, and requires that the gradient has not halved since the check before.
     """
     first, now = checks[0], checks[-1]
     if not now.loss <= largest_loss(problem, first.loss):
@@ -86,7 +86,7 @@ def stop_reason(
 
 
 def advice(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bool) -> str:
-    """Say what should be known of a fit that ended at theta, in the coordinates that were descended."""
+    """Return advice on a fit that ended at theta, in the scaled coordinates; "" if there is none."""
     parts = [
         "" if automatic or stop not in (Stop.DIVERGED, Stop.STEPS) else _on_the_rate(problem, stop, rates),
         "The derivative of this loss jumps, so the tolerance is ignored." if nonsmooth(problem.objective) else "",
@@ -98,7 +98,7 @@ def advice(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: 
 
 
 def _separated(problem: Problem, theta: Array) -> bool:
-    """Say whether an unpenalised logistic fit has every row on its own side: then twice theta costs less, for ever."""
+    """Return whether an unpenalised logistic fit classifies every row correctly: then no theta is the best."""
     objective = problem.objective
     if not (isinstance(objective, LinearModel) and objective.row_loss.target == "label" and not objective.l2):
         return False
@@ -108,8 +108,8 @@ def _separated(problem: Problem, theta: Array) -> bool:
 
 
 def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:
-    """Say what to do, where the rate is to blame for how a fit ended."""
-    rates = rates[:1] if rates.strides == (0,) else rates  # one rate for all steps takes no memory, however many
+    """Return advice on the rate, if it is the reason for how the fit ended."""
+    rates = rates[:1] if rates.strides == (0,) else rates  # a broadcast constant, which takes no memory
     largest = float(rates.max())
     if problem.spectrum is None or not has_hessian_bound(problem.objective):
         return f"Try a learning rate below {largest:.6g}." if stop is Stop.DIVERGED else ""

@@ -1,4 +1,4 @@
-"""A descent over rows in a file: how X and y are told to lie in one, and a backend that computes block by block."""
+"""Descent over the rows of a file: which X and y are streamed, and a backend that computes block by block."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from gdbackends.streaming import (
 )
 
 _DRAWN = 1 << 23
-"""Rows whose order is drawn anew each epoch: 16 bytes a row, 128 MB."""
+"""Most rows whose order is drawn anew for each epoch: 16 bytes a row, 128 MB."""
 _BATCH = 1 << 21
-"""Elements of a batch that is gathered: 16 MB, held a few times."""
+"""Most elements of a batch that is gathered from a file: 16 MB, held a few times."""
 
 
 @dataclass(frozen=True)
 class StreamingBackend(Capabilities):
-    """A backend for Rows: theta and what is summed over blocks are in NumPy, the blocks on the backend inside.
+    """A backend for Rows: theta and the sums over blocks are in NumPy, the blocks on the inner backend.
 
-    A step sends theta there, and its gradient back, where it sends all of X.
+    A step copies theta and all of X to the inner backend, and the gradient back.
 
     Attributes:
-        inner: what computes.
+        inner: the backend that computes.
         block: rows of a block.
-        gathered: whether steps take batches, each gathered from the file.
+        gathered: whether steps use batches, which are gathered from the file.
     """
 
     inner: Backend
@@ -73,7 +73,7 @@ class StreamingBackend(Capabilities):
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Loop: a step reads the file."""
+        """Run the steps in a Python loop; each reads the file."""
         outputs: list[tuple[Array, ...]] = []
         for x in zip(*xs, strict=True):
             carry, output = step(carry, x, *data)
@@ -81,10 +81,10 @@ class StreamingBackend(Capabilities):
         return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
 
     def synchronize(self, array: Array) -> None:
-        """Return: what a step gives is in NumPy."""
+        """Do nothing: the results are NumPy arrays."""
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return f(theta, X, y): of Rows the mean over their blocks, summed in float64; of arrays that over them."""
+        """Return f(theta, X, y); for Rows it is the mean over their blocks, summed in float64."""
         inner, place = self.inner.value_and_grad(objective), self.inner.asarray
 
         def part(at: Array, X: Array, y: Array) -> tuple[Array, ...]:
@@ -97,7 +97,7 @@ class StreamingBackend(Capabilities):
         return value_and_grad
 
     def plan(self, rows: int, features: int) -> str:
-        """Say how so many rows and features are walked through."""
+        """Return in words how data of that size are walked through."""
         plan = capabilities(self.inner).plan(self.block, features)
         lying = plan and f", {plan.partition(',')[0]}"
         cut = f"streamed in {-(-rows // self.block):,} blocks of {self.block:,} rows"
@@ -105,7 +105,7 @@ class StreamingBackend(Capabilities):
 
 
 def streamed_input(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] | None:
-    """Return what is to be streamed, if X is it, and what 0 and 1 of y stand for; None for what fits in memory."""
+    """Return the Rows to be streamed, and the labels of y; None if X fits in memory."""
     labels: Labels = None
     mapped = cast(Any, X) if isinstance(X, np.memmap) else None
     if isinstance(X, Rows):
@@ -131,7 +131,7 @@ def streamed_input(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] 
 
 
 def encode_rows(rows: Rows, summary: Summary, objective: Objective, labels: Labels) -> tuple[Rows, Labels]:
-    """Return the rows with the target as the loss wants it, and what 0 and 1 stand for.
+    """Return the rows with the target as the loss needs it, and the labels that 0 and 1 stand for.
 
     Raises:
         InputError: the target does not suit the loss.
@@ -139,7 +139,7 @@ def encode_rows(rows: Rows, summary: Summary, objective: Objective, labels: Labe
     if labels is not None or not isinstance(objective, LinearModel) or objective.row_loss.target == "real":
         return rows, labels
     loss = objective.row_loss
-    if loss.target == "count":  # refused by the extremes
+    if loss.target == "count":  # the extremes suffice to refuse
         loss.encode(np.array([summary.low[-1], summary.high[-1]]))
         return rows, None
     found = labels_of(rows)
@@ -157,7 +157,7 @@ def _is(label: float, y: Array) -> Array:
 
 
 def check_batches(rows: Rows, batch_size: int) -> None:
-    """Refuse batches that cannot be drawn from a file, or not within the memory that a stream may take."""
+    """Refuse batches that cannot be drawn from a file, or that need more memory than a stream may use."""
     if rows.source.ordered:
         raise InputError("batches need rows by their numbers, which Parquet has not; take all rows, or write it as NPY")
     if rows.shape[0] > _DRAWN:
@@ -173,7 +173,7 @@ def check_batches(rows: Rows, batch_size: int) -> None:
 
 
 def constant_of_rows(rows: Rows, objective: Objective) -> float:
-    """Return the prediction that costs least if it is the same for all rows, or nearly; 0 of a loss that has none."""
+    """Return the best constant prediction, or nearly; 0 if the loss does not define one."""
     loss = objective.row_loss if isinstance(objective, LinearModel) else None
     if loss is None or loss.statistic is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""What check_up() gives back: Diagnostics. Nothing here needs NumPy."""
+"""The result of check_up(): Diagnostics. This module does not need NumPy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Package:
     """A distribution that the package uses.
 
     Attributes:
-        name: as pip knows it, or "python".
+        name: its name on PyPI, or "python".
         tested: the version that the project is tested with.
-        extra: the extra that brings it; None: always needed.
-        version: as installed, "unknown" if it does not say, None if it is not installed.
-        problem: why it cannot be imported, or None; of the backends' own their trials tell.
+        extra: the extra that installs it; None if it is always needed.
+        version: the installed version, "unknown", or None if it is not installed.
+        problem: why it cannot be imported, or None; the packages of backends are tried in their trials.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Package:
 
     @property
     def as_tested(self) -> bool:
-        """Whether it is the tested version, of whatever build: 2.13.0+cpu is 2.13.0."""
+        """Whether it is the tested version, of any build: 2.13.0+cpu is 2.13.0."""
         return f"{self.version}.".replace("+", ".").startswith(f"{self.tested}.")
 
     @property
     def to_install(self) -> str:
-        """The line to type."""
+        """The command to run."""
         wanted = f"gdbackends[{self.extra}]" if self.extra else f"{self.name}=={self.tested}"
         return f"pip install '{wanted}'"
 
@@ -42,12 +42,12 @@ class Device:
     """What a backend did on one device.
 
     Attributes:
-        name: as `get_backend` takes it: "cpu", "cuda:0".
-        kind: the product's name; "" for the processor.
-        memory_bytes: its memory (JAX: the part it may take); None for the processor.
-        float64: a gradient in float64 had that dtype and was right to within the rounding of float64.
-        float32: the same of float32.
-        coefficients: fitted to the bundled data in float64, the intercept last; None for what is not finite.
+        name: its name in `get_backend`: "cpu", "cuda:0".
+        kind: the product name; "" for the CPU.
+        memory_bytes: its memory (in JAX, the part it may use); None for the CPU.
+        float64: whether a gradient in float64 had that dtype and was right within the rounding of float64.
+        float32: the same for float32.
+        coefficients: the fit to the bundled data in float64, with the intercept last; None for non-finite numbers.
         problem: what was wrong, or None.
     """
 
@@ -66,10 +66,10 @@ class Trial:
 
     Attributes:
         backend: its name.
-        devices: those it sees.
-        threads: that it uses on the processor; None: it does not say.
-        library: what multiplies its matrices, with the version; None: it does not say.
-        problem: why it was of no use at all, or None.
+        devices: the devices that it finds.
+        threads: CPU threads used, or None if unknown.
+        library: the library that multiplies matrices, with its version, or None if unknown.
+        problem: why it does not work at all, or None.
     """
 
     backend: str
@@ -81,7 +81,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not work, and the line to type."""
+    """Something that does not work, and the command to run."""
 
     text: str
     run: str
@@ -94,12 +94,12 @@ def in_one_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What is here and whether it works.
+    """What is installed and whether it works.
 
     Attributes:
-        packages: Python first.
-        trials: of the backends whose packages are installed.
-        machine: as `gdbackends.measurement.environment.machine` gives it.
+        packages: the packages, with Python first.
+        trials: the trials of the backends whose packages are installed.
+        machine: the result of `gdbackends.measurement.environment.machine`.
     """
 
     packages: tuple[Package, ...]
@@ -108,7 +108,7 @@ class Diagnostics:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What is wrong; that something optional is not installed is no problem."""
+        """What is wrong; a missing optional package is not a problem."""
         return tuple(self._problems())
 
     def _problems(self) -> Iterator[Finding]:
@@ -128,13 +128,13 @@ class Diagnostics:
 
     def _remedy(self, backend: str) -> str:
         platforms = self.machine["variables"].get("JAX_PLATFORMS")
-        if backend == "jax" and platforms and "cpu" not in platforms:  # it hides the CPU, where data are made ready
+        if backend == "jax" and platforms and "cpu" not in platforms:  # it hides the CPU, where data are prepared
             return "unset JAX_PLATFORMS"
         wanted = " ".join(f"{p.name}=={p.tested}" for p in self.packages if backend in (p.name, p.extra))
         return f"pip install --force-reinstall {wanted}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as it stands in JSON."""
+        """Return the result as JSON holds it."""
         return {
             "schema": 1,
             "works": not self.problems,

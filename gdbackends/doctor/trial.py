@@ -1,4 +1,4 @@
-"""One backend put to the test on every device it sees; run in a process of its own."""
+"""Try one backend on every device it finds; run in its own process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gdbackends.rounding import Limit, evaluate
 
 
 def examine(name: str) -> Trial:
-    """Return what the backend of that name does on every device it sees."""
+    """Return what the backend does on every device it finds."""
     seen = capabilities(get_backend(name)).system_info()
     devices = tuple(_on_device(name, Device(*device)) for device in seen.devices)
     return Trial(name, devices, seen.threads, seen.library)
@@ -27,7 +27,7 @@ def _on_device(name: str, device: Device) -> Device:
         right = {dtype: _gradient_is_right(name, device.name, dtype) for dtype in DTYPES}
         data = women()
         theta = fit(data.X, data.y, backend=get_backend(name, device.name), steps=10).theta
-    except Exception as error:  # whatever a framework raises: the other devices are still to be tried
+    except Exception as error:  # any error of a framework; the other devices are still tried
         return replace(device, problem=in_one_line(error))
     expected, problems = _closed_form(data.X[:, 0], data.y), []
     if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would be 1e-7 off
@@ -38,7 +38,7 @@ def _on_device(name: str, device: Device) -> Device:
 
 
 def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
-    """Say whether a gradient comes in the dtype asked for and within its rounding, where theta is rounded in any."""
+    """Return whether a gradient has the requested dtype and is right within its rounding."""
     backend, objective, data = get_backend(name, device, dtype), LinearModel(), women()
     theta = np.array([1 / 3, -0.1]).astype(dtype)
     _, gradient = backend.value_and_grad(objective)(*map(backend.asarray, (theta, data.X, data.y)))
@@ -47,7 +47,7 @@ def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
 
 
 def _closed_form(x: Array, y: Array) -> Array:
-    """Return slope and intercept of the least squares of whole numbers, in exact arithmetic."""
+    """Return slope and intercept of least squares of whole numbers, in exact arithmetic."""
     xs, ys = ([Fraction(int(v)) for v in column] for column in (x, y))
     n, sum_x, sum_y = len(xs), sum(xs), sum(ys)
     slope = (n * sum(a * b for a, b in zip(xs, ys, strict=True)) - sum_x * sum_y) / (

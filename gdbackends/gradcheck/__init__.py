@@ -1,4 +1,4 @@
-"""For the author of a gradient: is it right within rounding, what is the mistake, how small an error would be seen."""
+"""Check a hand-derived gradient: is it right within rounding, and if not, what is the mistake."""
 
 from gdbackends.gradcheck.checking import check_gradient
 from gdbackends.gradcheck.evidence import Cause

@@ -11,7 +11,7 @@ the results of all operations are perturbed along with the inputs, by a framewor
 alone only the inputs are. Whole numbers stay unchanged if the loss jumps when they change, as labels do.
 
 The operations of the hand gradient's own NumPy code are not perturbed. Where they cancel, as in 1/(1 + e^-z) - 1 for
-large z, a correct formula misses the runners' answer although each operation is rounded correctly. Run in longer
+large z, a correct formula differs from autodiff although each operation is rounded correctly. Run in longer
 floats (float64 for float32, the 80 bits of `longdouble` for float64), the same code comes as much closer as they are
 longer, and the distance that it moves is its own rounding. A wrong formula stays wrong, and so does one that casts to
 float32. If the platform has no longer floats, or the code does not run in them, one rounding of every operation is
@@ -56,10 +56,10 @@ def estimated_bounds(
     Args:
         evaluate: losses and gradients in float64, at points and for data.
         points: (m, d).
-        data: the checked's.
-        dtype: of the evaluations that are to be judged.
-        seed: of the changes.
-        rounding: of the operations that `evaluate` does.
+        data: the data of the loss.
+        dtype: the dtype of the evaluations that are judged.
+        seed: seed of the changes.
+        rounding: the context that perturbs the operations of `evaluate`.
     """
     generator = np.random.default_rng(seed)
     at, u = evaluate(points, data), unit_roundoff(dtype)
@@ -70,13 +70,15 @@ def estimated_bounds(
         if array.dtype.kind != "f" or not (whole or bool((array % 1 != 0).any())):
             return array
         factors = cast(Array, generator.normal(size=cast("tuple[int, ...]", array.shape)))
-        factors *= _STEP  # in place: the data may be large
+        factors *= _STEP  # in place, since the data may be large
         factors += 1
         factors *= array
         return factors
 
     first = evaluate(points, tuple(map(shaken, data)))
-    whole = not np.abs(first.losses - at.losses).max() > 1e-3 * np.abs(at.losses).max()  # else labels, compared by ==
+    whole = (
+        not np.abs(first.losses - at.losses).max() > 1e-3 * np.abs(at.losses).max()
+    )  # otherwise labels, which are compared by ==
     losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
     for sample in range(_SAMPLES):
         with rounding(_STEP, seed + sample):
@@ -93,7 +95,7 @@ def estimated_bounds(
 
 
 def terms_of(points: Array, data: tuple[Array, ...]) -> int:
-    """Return how many terms a sum may have: the numbers of the largest array."""
+    """Return the largest possible number of terms of a sum: the size of the largest array."""
     return max((a.size for a in (*data, points[0])), default=1)
 
 
@@ -106,9 +108,9 @@ def rounding_bounds(
     seed: int,
     direction: Array | None = None,
 ) -> tuple[Values, str]:
-    """Return how far one evaluation may be from the truth: closed where the objective has a bound, else estimated.
+    """Return bounds on the error of an evaluation: closed if the objective has a bound, otherwise estimated.
 
-    With a direction (d,), of the Hessian times it.
+    With a direction (d,) they are bounds for the Hessian times the direction.
     """
     objective = getattr(checked.losses.get(None), "__self__", None)
     if direction is None and has_bound(objective) and not checked.params and len(checked.data) == 2:
@@ -134,7 +136,7 @@ def rounding_bounds(
 
     try:
         found = estimated_bounds(values, points, checked.data, dtype, seed, operations)
-    except InputError:  # code that a framework runs, but not operation by operation
+    except InputError:  # code that cannot run one operation at a time
         found = estimated_bounds(values, points, checked.data, dtype, seed, inputs_alone)
     return found, "estimated"
 
@@ -153,7 +155,7 @@ def allow_hand_rounding(reference: Reference, hand: Array) -> tuple[Reference, R
     if not (apart <= SAFETY * most).all():
         return reference, reference
     longer, share = _in_longer_floats(reference, hand)
-    if not share < 1:  # what rounding may do is allowed, and no point tells more than those where that was needed
+    if not share < 1:  # the points that needed the allowance determine the sensitivity
         if not (apart <= most).all():
             return reference, reference
         needed = (np.max([reference.ratios(hand, other) for other in reference.gradients.values()], axis=0) > 1).any(1)
@@ -167,7 +169,7 @@ def allow_hand_rounding(reference: Reference, hand: Array) -> tuple[Reference, R
 
 
 def lost_to_cancellation(reference: Reference, hand: Array) -> Cause | None:
-    """Return a cause where the formula is right, and its operations throw digits away."""
+    """Return a cause if the formula is right but its operations lose digits."""
     longer, share = _in_longer_floats(reference, hand)
     if not share < 1 or _in_which_it_agrees(reference, hand, longer, share) is None:
         return None
@@ -176,32 +178,32 @@ def lost_to_cancellation(reference: Reference, hand: Array) -> Cause | None:
 
 
 def _in_which_it_agrees(reference: Reference, hand: Array, longer: Array, share: float) -> Reference | None:
-    """Return the reference in which the gradient in longer floats is judged, and agrees; None if it does not.
+    """Return the reference with which the gradient in longer floats agrees; None if it does not agree.
 
-    The rounding that is left in those is their share of what was seen to move, point by point: of a gradient that is
-    1e80 at one point, 1e64 are not excused at the others. By luck little moves, and nothing where the longer floats
-    too have lost everything, so their share of what may move is added.
+    The rounding that remains in longer floats is a fixed share of the observed movement. It is applied per point, so
+    that a huge gradient at one point excuses nothing at another. The same share of the possible movement is added,
+    because the observed one may be small by chance, or 0 if the longer floats have lost all digits too.
     """
     formula = _wider(reference, share * (SAFETY * np.abs(hand - longer) + _rounding_of_each_operation(reference)))
     return formula if formula.agrees(longer) else None
 
 
 def _of_points(reference: Reference, which: Array) -> Reference:
-    """Return the reference at some of its points, (m,) bool."""
+    """Return the reference at the points selected by a boolean array (m,)."""
     by_framework = {name: Values(v.losses[which], v.gradients[which]) for name, v in reference.by_framework.items()}
     bounds = Values(reference.bounds.losses[which], reference.bounds.gradients[which])
     return replace(reference, points=reference.points[which], by_framework=by_framework, bounds=bounds)
 
 
 def _wider(reference: Reference, by: Array) -> Reference:
-    """Return the reference with so much more allowed between two gradients."""
+    """Return the reference with this much more allowed between two gradients."""
     return replace(reference, bounds=Values(reference.bounds.losses, reference.bounds.gradients + by / 2))
 
 
 def _in_longer_floats(reference: Reference, hand: Array) -> tuple[Array, float]:
-    """Return the hand gradients (m, d) by the same code in longer floats, and how much of a rounding is one of those.
+    """Return the hand gradients (m, d) of the same code in longer floats, and the ratio of the two roundings.
 
-    The gradients as they are, and 1, where the code does not run in longer ones, or nothing comes of it.
+    If the code does not run in longer floats, or gives the same numbers, return the gradients themselves, and 1.
     """
     longer = _LONGER[reference.dtype]
     found = _gradients_in(reference, reference.points, longer)
@@ -211,22 +213,22 @@ def _in_longer_floats(reference: Reference, hand: Array) -> tuple[Array, float]:
 
 
 def _gradients_in(reference: Reference, points: Array, dtype: str) -> Array | None:
-    """Return the hand gradients (m, d) by its code in a dtype; None where it does not run in that."""
+    """Return the hand gradients (m, d) computed in a dtype; None if the code does not run in it."""
     found = list[Array]()
     for point in points:
         try:
             value = np.asarray(reference.checked.by_hand(point, dtype))
             found.append(value.astype(np.float64).reshape(point.shape))
-        except (Exception, SystemExit):  # code that knows the usual floats alone
+        except (Exception, SystemExit):  # code that accepts only the usual floats
             return None
     return np.array(found)
 
 
 def _rounding_of_each_operation(reference: Reference) -> Array:
-    """Return how far a rounding of each operation carries a gradient as large as it is near a point, (m, d).
+    """Return how far one rounding of each operation may move a gradient of the size found near each point, (m, d).
 
-    Far beyond that digits are not rounded off but thrown away, as by differences of the loss over a short step. A
-    saturated gradient is small at every point, so it is looked at where it is not: at 0, and on the way there.
+    An error far above that is not rounding but lost digits, as with differences of the loss over a short step. A
+    saturated gradient is small at every point, so its size is also taken at 0 and on the way there.
     """
     data, largest = reference.checked.data, np.abs(reference.autodiff)
     for part in (0.0, 1 / 16, 1 / 4):

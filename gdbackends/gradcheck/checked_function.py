@@ -19,7 +19,7 @@ Function = Callable[..., Any]
 
 
 class NotScalarError(InputError):
-    """A loss returns something other than one real number."""
+    """A loss returns something other than a real scalar."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +27,12 @@ class CheckedFunction:
     """A loss and its gradient, as functions of a flat theta.
 
     Attributes:
-        losses: the loss by framework's name; None for any other.
-        hand: the gradient to be checked, on NumPy arrays.
-        shape: theta's own.
-        data: further arguments, NumPy arrays: float64, or integers.
+        losses: the loss by the name of the framework; the key None stands for all others.
+        hand: the gradient to be checked, a function of NumPy arrays.
+        shape: the shape of theta.
+        data: the further arguments, NumPy arrays of float64 or integers.
         params: hyper-parameters, passed by name.
-        what: "gradient", "hessian" or "hvp".
+        what: what is checked: "gradient", "hessian" or "hvp".
     """
 
     losses: Mapping[str | None, Function]
@@ -53,27 +53,27 @@ class CheckedFunction:
         return _Flat(self.losses.get(framework, self.losses.get(None)), self.shape, self.params)
 
     def by_hand(self, theta: Array, dtype: str = "float64") -> Array:
-        """Return the hand gradient at a flat theta, as it comes, and without warnings; it gets copies of everything."""
+        """Return the hand gradient at a flat theta, without warnings; it receives copies of all arguments."""
         data = [a.astype(dtype) if a.dtype.kind == "f" else a.copy() for a in self.data]
         with np.errstate(all="ignore"):
             return self.hand(theta.astype(dtype).reshape(self.shape), *data, **copied(self.params))
 
 
 def copied(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hyper-parameters of which the arrays are copies, for what is called may change them."""
+    """Return hyper-parameters with their arrays copied, since a function may change them."""
     return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in params.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class _Flat:
-    """A loss of a flat theta, as a backend takes it."""
+    """A loss of a flat theta, in the form of an objective."""
 
     function: Any
     shape: tuple[int, ...]
     params: Mapping[str, Any]
 
     def loss(self, theta: Array, *data: Array) -> Array:
-        """Return the loss; refuse what is no real scalar."""
+        """Return the loss; refuse anything but a real scalar."""
         value = self.function(theta.reshape(self.shape), *data, **self.params)
         kind = str(getattr(value, "dtype", type(value).__name__))
         if getattr(value, "shape", ()) != () or value is None or "complex" in kind:
@@ -83,23 +83,23 @@ class _Flat:
         return value
 
     def gradient(self, theta: Array, *data: Array) -> Array:
-        """Refuse: this is the loss alone."""
+        """Raise, since only the loss is given."""
         raise NotImplementedError("autodiff finds the gradient of this loss")
 
 
 Runner: TypeAlias = Callable[[Array, tuple[Array, ...]], Values | str]
-"""run(points, data): losses and gradients at flat points (m, d), or why the loss cannot be run, in one line."""
+"""run(points, data): losses and gradients at flat points (m, d), or a line that says why the loss cannot be run."""
 
 
 class AutodiffRunners:
-    """The runners that differentiate a loss, each prepared when it is first asked for and then kept.
+    """Functions that differentiate a loss, one for each framework and dtype, each prepared at its first use and kept.
 
     Attributes:
-        names: of the runners.
+        names: the names of the frameworks.
     """
 
     def __init__(self, checked: CheckedFunction, names: Sequence[str]) -> None:
-        """Keep the loss; refuse what is no list of backends' names, but not one that is not installed."""
+        """Refuse anything but a list of backend names; a backend that is not installed is accepted here."""
         if isinstance(names, str) or not isinstance(names, Iterable) or not names:
             raise InputTypeError(f"backends must be a list of names, got {names!r}")
         self.names, self._subject = tuple(dict.fromkeys(names)), checked
@@ -109,7 +109,7 @@ class AutodiffRunners:
         self._runners: dict[tuple[str, str], Runner] = {}
 
     def run(self, name: str, dtype: str, direction: Array | None = None) -> Runner:
-        """Return what runs the loss on that framework in that dtype; with a direction, its Hessian times that."""
+        """Return the runner for a framework and dtype; with a direction, of the Hessian times the direction."""
         if direction is not None:
             return autodiff(self._subject, name, dtype, direction)
         if (name, dtype) not in self._runners:
@@ -118,9 +118,9 @@ class AutodiffRunners:
 
 
 def autodiff(checked: CheckedFunction, framework: str, dtype: str, direction: Array | None = None) -> Runner:
-    """Return what runs the loss on a framework and differentiates it; a compiling one compiles once.
+    """Return a runner that differentiates the loss on a framework, and compiles at most once.
 
-    With a direction (d,) the gradients are the Hessian times it. The runner raises NotScalarError.
+    With a direction (d,) the gradients are the Hessian times the direction. The runner may raise NotScalarError.
     """
     prepared: list[tuple[Backend, Callable[..., Any]]] = []
 
@@ -148,7 +148,7 @@ def autodiff(checked: CheckedFunction, framework: str, dtype: str, direction: Ar
             raise
         except InputError as error:
             return str(error)
-        except (Exception, SystemExit) as error:  # whatever a framework raises at code that is not for it
+        except (Exception, SystemExit) as error:  # any error of a framework on code written for another
             return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
         return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
 
@@ -156,7 +156,7 @@ def autodiff(checked: CheckedFunction, framework: str, dtype: str, direction: Ar
 
 
 def scalar_loss(checked: CheckedFunction, theta: Array) -> Callable[[Array], float] | None:
-    """Return NumPy's loss as a function of a flat theta; None where NumPy cannot run it, at this one."""
+    """Return the loss in NumPy as a function of a flat theta; None if NumPy cannot run it at this theta."""
     if numpy_losses(checked, theta[None]) is None:
         return None
 
@@ -168,27 +168,27 @@ def scalar_loss(checked: CheckedFunction, theta: Array) -> Callable[[Array], flo
 
 
 def numpy_losses(checked: CheckedFunction, points: Array) -> Array | None:
-    """Return NumPy's losses at flat points, or None where it cannot run the loss."""
+    """Return the losses in NumPy at flat points, or None if NumPy cannot run the loss."""
     try:
         flat = checked.loss_for("numpy")
         with np.errstate(all="ignore"):
             values = [flat.loss(point.copy(), *(a.copy() for a in checked.data)) for point in points]
         if not all(isinstance(value, (float, int, np.generic, np.ndarray)) for value in values):
-            return None  # jax.numpy takes NumPy's arrays, in float32
+            return None  # jax.numpy accepts NumPy arrays, in float32
         return np.array([float(value) for value in values])
     except NotScalarError:
         raise
-    except (Exception, SystemExit):  # a loss written for one framework
+    except (Exception, SystemExit):  # a loss written for one framework only
         return None
 
 
 _POINTS = 5
 _IN_RANGE = 1e150
-"""Where random points are kept, unless the loss is beyond it at the start: far from what overflows in another order."""
+"""Bound on the loss at random points, unless it is larger at the start; beyond it another order might overflow."""
 
 
 def probe_points_near(checked: CheckedFunction, start: Array, runners: AutodiffRunners, seed: int) -> Array:
-    """Return flat points (m, d): the start, and random ones near it where the loss is finite."""
+    """Return flat points (m, d): the start, and random points near it where the loss is finite."""
     generator = np.random.default_rng(seed)
     scale = np.abs(start)
     scale[scale == 0] = np.sqrt(np.square(start).mean()) or 1.0
@@ -206,7 +206,7 @@ def probe_points_near(checked: CheckedFunction, start: Array, runners: AutodiffR
         outside = ~(np.abs(losses[1:]) <= largest) | ~np.isfinite(losses[1:])
         if not outside.any():
             return points
-        steps[outside] *= -0.5  # to the other side, where a root or a logarithm is at its end
+        steps[outside] *= -0.5  # to the other side of the boundary of a root or a logarithm
     raise InputError("the loss is not finite near the theta given; give one within its domain")
 
 
@@ -220,7 +220,7 @@ def prepare_arguments(
     dtype: Any,
     seed: Any,
 ) -> tuple[CheckedFunction, Array, tuple[str, ...]]:
-    """Check the arguments; return the checked, the flat theta, and the components' names."""
+    """Check the arguments; return the function to check, the flat theta, and the names of the components."""
     one: dict[str | None, Function] = {None: loss}
     losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else one
     if not losses or not all(callable(f) for f in (*losses.values(), gradient)):
@@ -252,7 +252,7 @@ def prepare_arguments(
 
 
 def _datum(value: Any, k: int) -> Array:
-    """Return a fresh array: integers and booleans as they are, all other numbers in float64."""
+    """Return a new array: integers and booleans as they are, all other numbers in float64."""
     if not _is_whole(value):
         return real_array(value, f"data[{k}]")
     array = cast(Array, np.asarray(value))
@@ -260,10 +260,10 @@ def _datum(value: Any, k: int) -> Array:
 
 
 def _is_whole(value: Any) -> bool:
-    """Say whether a list, or an array of another library, holds integers or booleans."""
+    """Return whether a list, or an array of any library, holds integers or booleans."""
     try:
         return np.asarray(value).dtype.kind in "iub"
-    except Exception:  # whatever its own conversion raises: real_array says it in a line
+    except Exception:  # any error of its own conversion, which real_array reports
         return False
 
 

@@ -1,4 +1,4 @@
-"""check_gradient(): a gradient derived by hand against autodiff, against differences, and against rounding."""
+"""check_gradient(): compare a hand-derived gradient with autodiff and with differences, within what rounding allows."""
 
 from __future__ import annotations
 
@@ -44,22 +44,23 @@ def check_gradient(
     """Check a gradient derived by hand; if it is wrong, say what the mistake is consistent with.
 
     Args:
-        loss: loss(theta, *data, **params) -> scalar, over the array namespace of theta; or one by framework:
-            {"jax": f, "torch": g, "numpy": h}.
-        gradient: gradient(theta, *data, **params), on NumPy arrays, of theta's shape.
-        theta: the parameters, of any shape. The check is made there and at random points near it.
+        loss: loss(theta, *data, **params) -> scalar, in functions of the array namespace of theta; or one function for
+            each framework: {"jax": f, "torch": g, "numpy": h}.
+        gradient: gradient(theta, *data, **params), on NumPy arrays; returns an array of the shape of theta.
+        theta: the parameters, of any shape. The gradient is checked there and at random points near it.
         *data: arrays of any shapes; integers stay integers.
-        backends: the runners that differentiate the loss.
-        hessian: hessian(theta, *data, **params), of theta's shape twice, or (d, d); checked where the gradient passes.
-        hvp: hvp(theta, v, *data, **params), the Hessian times v, of theta's shape; checked likewise.
-        params: hyper-parameters, passed by name, and offered to the diagnosis.
-        names: of theta's components; by default their indices.
-        dtype: "float64" or "float32", of the gradients to be checked; float64 is always checked.
+        backends: the names of the frameworks that differentiate the loss.
+        hessian: hessian(theta, *data, **params), of shape (*theta.shape, *theta.shape) or (d, d); checked if the
+            gradient passes.
+        hvp: hvp(theta, v, *data, **params), the Hessian times v, of the shape of theta; checked if the gradient passes.
+        params: hyper-parameters, passed by name and used in the diagnosis.
+        names: the names of the components of theta; by default their indices.
+        dtype: "float64" or "float32", the dtype of the gradients that are checked; float64 is always checked.
         sensitivity: the relative error of a component that must be visible; otherwise the verdict is "inconclusive".
-        seed: of the random points.
+        seed: seed of the random points.
 
     Raises:
-        InputError: an argument cannot be used, the loss is no real scalar, or no framework can run it.
+        InputError: an argument cannot be used, the loss is not a real scalar, or no framework can run it.
     """
     checked, start, named = prepare_arguments(loss, gradient, theta, data, params, names, dtype, seed)
     if isinstance(sensitivity, bool) or not isinstance(sensitivity, Real) or not sensitivity > 0:
@@ -76,14 +77,14 @@ def check_gradient(
 
 
 def _in_python(loss: Any, gradient: Any, params: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """Return the call in one line; what has no short text stands as its own name."""
+    """Return the call in one line; a value without a short text is written as its name."""
     functions = [str(getattr(f, "__name__", what)) for f, what in ((loss, "loss"), (gradient, "gradient"))]
     short = {name: text if len(text := repr(value)) <= 60 else name for name, value in params.items()}
     told = [f"{name}={text}" for name, text in (short | {name: repr(v) for name, v in options.items()}).items()]
     return f"check_gradient({', '.join([*functions, 'theta', '*data', *told])})"
 
 
-@np.errstate(all="ignore")  # a gradient of NaN, or an allowance near the smallest number, is judged and not warned of
+@np.errstate(all="ignore")  # NaN and tiny limits are judged, without warnings
 def check_subject(
     checked: CheckedFunction,
     start: Array,
@@ -93,7 +94,7 @@ def check_subject(
     sensitivity: float = VISIBLE,
     seed: int = 0,
 ) -> GradientReport:
-    """Check a prepared checked at a flat theta; the same runners serve every checked with that loss and shapes."""
+    """Check a prepared function at a flat theta; runners may be shared by functions with the same loss and shapes."""
     points = probe_points_near(checked, start, runners, seed)
     found = {name: runners.run(name, "float64")(points, checked.data) for name in runners.names}
     by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
@@ -108,7 +109,7 @@ def check_subject(
 
 
 def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffRunners, seed: int) -> GradientReport:
-    """Judge the same in float32, as float64 has passed and shows how small an error would be seen."""
+    """Judge the gradient in float32, after it has passed in float64, which determines the sensitivity."""
     points = reference.points.astype(np.float32).astype(np.float64)
     rounded = tuple(
         a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in reference.checked.data
@@ -143,9 +144,9 @@ def _some_voter(by_framework: Mapping[str, Values], unsupported: Mapping[str, st
 
 
 def _underflown(reference: Reference, narrow: Reference) -> Array:
-    """Say of which components float32 shows nothing where float64 shows a number, (d,): of zeros any gradient is right.
+    """Return which components, (d,), are 0 in float32 but not in float64, so that any gradient would pass.
 
-    If the losses themselves are lost, that is all of them.
+    If the losses themselves are lost, these are all components.
     """
     smallest = float(np.finfo(np.float32).smallest_normal)
     lost = (np.abs(narrow.autodiff) < smallest).all(0) & (np.abs(reference.autodiff) > reference.allowed).any(0)
@@ -154,9 +155,9 @@ def _underflown(reference: Reference, narrow: Reference) -> Array:
 
 
 def _in_range(by_framework: Mapping[str, Values], data: Sequence[Array]) -> Array:
-    """Say at which points float32 holds the losses and gradients, (m,): at random ones it need not, so they are left.
+    """Return at which points, (m,), the losses and gradients are in the range of float32; random points may be out.
 
-    There the sums must be held too that a mean divides, perhaps only at its end.
+    The sums must be in range too, since a mean may divide only at its end.
     """
     largest = float(np.finfo(np.float32).max) / max((a.shape[0] for a in data if a.ndim), default=1)
     found = [np.column_stack((v.losses, v.gradients)) for v in by_framework.values()]

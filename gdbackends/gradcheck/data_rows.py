@@ -1,4 +1,4 @@
-"""Mistakes in the data rows: one is left out, or counted twice, and the mean perhaps taken of those that remain."""
+"""Mistakes in the data rows: a row is left out or counted twice, perhaps with the mean over the remaining rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gdbackends.rounding.limit import Values
 
 
 def pulled_back(X: Array, y: Array, d: int) -> Iterator[Array]:
-    """Yield X^T y, (d,), X as it is, or with a column of ones behind or in front."""
+    """Yield X^T y, (d,), for X as it is, or with a column of ones as the last or the first."""
     product = y @ X
     if X.shape[1] == d:
         yield product
@@ -23,16 +23,16 @@ def pulled_back(X: Array, y: Array, d: int) -> Iterator[Array]:
 
 
 _SCREENED = 4
-"""Components by which rows are looked through first, as a large table must take no longer than its gradient."""
+"""Components that are used to select rows first, so that a large table takes no longer than its gradient."""
 _FEW_ROWS = 2000
-"""Rows among which it is also looked for one left out of the mean of a penalised loss, which has many variants."""
+"""Number of rows up to which a row left out of the mean of a penalised loss is looked for, in many variants."""
 
 
 def row_left_out(e: Evidence) -> Iterator[Cause]:
-    """At every point the difference is a multiple of one data row, or one multiple for each row of a matrix theta.
+    """Yield a cause if at every point the difference is a multiple of one data row, or of one for each row of theta.
 
-    Where the mean is taken of the n - 1 rows that remain, that holds of the difference from n/(n - 1) times the right
-    gradient, but for the penalty, which stays as it was: 1/(n - 1) of it is a multiple of theta, or of its signs.
+    If the mean is over the n - 1 remaining rows, this holds for the difference from n/(n - 1) times the right gradient,
+    except for the penalty, which is unchanged: 1/(n - 1) of it is a multiple of theta or of its signs.
     """
     width = e.shape[-1] if e.shape else 1
     if width < 2:
@@ -44,7 +44,7 @@ def row_left_out(e: Evidence) -> Iterator[Cause]:
             continue
         n = X.shape[0]
         penalties = (None, e.points, weights, np.sign(e.points)) if n <= _FEW_ROWS else (None,)
-        for shift in (0,) if X.shape[1] == width else (0, 1):  # the intercept last or first
+        for shift in (0,) if X.shape[1] == width else (0, 1):  # the intercept is last or first
             for factor in (1.0, n / (n - 1), n / (n + 1)) if n > 1 else (1.0,):
                 for penalty in penalties if factor != 1 else (None,):
                     found = _explains(e, X, shift, e.hand - factor * e.autodiff, penalty)
@@ -56,12 +56,12 @@ def row_left_out(e: Evidence) -> Iterator[Cause]:
 def _explains(
     e: Evidence, X: Array, shift: int, difference: Array, penalty: Array | None
 ) -> tuple[Array, Array] | None:
-    """Return the rows that explain the difference and what each leaves; None if there are none."""
+    """Return the rows that explain the difference, and what each leaves unexplained; None if there are none."""
     width = e.shape[-1]
     wanted, allowed = difference.reshape(-1, width), e.tolerance.reshape(-1, width)
     known = None if penalty is None else penalty.reshape(-1, width)
     few = np.argsort(-(np.abs(wanted) / allowed).max(0))[:_SCREENED]
-    some = slice(0, 2)  # points; more would be surer, and are looked at afterwards
+    some = slice(0, 2)  # points; the others are used afterwards
     first = _left_by_rows(
         _columns(X, few, shift), wanted[some, few], allowed[some, few], None if known is None else known[some, few]
     )
@@ -73,7 +73,7 @@ def _explains(
 
 
 def _columns(X: Array, chosen: Array, shift: int) -> Array:
-    """Return the chosen components of each row, (n, k): those of X, and 1 for the intercept."""
+    """Return the selected components of each row, (n, k): those of X, and 1 for the intercept."""
     design = np.ones((X.shape[0], chosen.size))
     inside = (chosen >= shift) & (chosen - shift < X.shape[1])
     design[:, inside] = X[:, chosen[inside] - shift]
@@ -89,15 +89,15 @@ def _cause(rows: Array, left: Array, factor: float, of: str = "row") -> Cause:
 
 
 def _left_by_rows(design: Array, wanted: Array, allowed: Array, known: Array | None) -> Array:
-    """Return for each row what it leaves of the difference as a multiple of it (and one multiple of the penalty), (n,).
+    """Return what a multiple of each row (and of the penalty) leaves unexplained of the difference, (n,).
 
-    One point and one row of theta after another, so that no array of all points, rows and components is held.
+    Points and rows of theta are processed one by one, so that no array of all points, rows and components is held.
     """
     n = design.shape[0]
     weight, products, squares = np.zeros((3, n))
 
     def beside(k: int, what: Array) -> Array:
-        """Return what each row leaves of a vector, (n, width), over the allowance."""
+        """Return what each row leaves unexplained of a vector, (n, width), over the allowed difference."""
         rows = design / allowed[k]
         scale = (rows @ (what[k] / allowed[k])) / np.maximum((rows**2).sum(1), 1e-300)
         return what[k] / allowed[k] - scale[:, None] * rows
@@ -117,14 +117,14 @@ def _left_by_rows(design: Array, wanted: Array, allowed: Array, known: Array | N
 
 
 _RUN_ROWS = 300
-"""Rows up to which each is differentiated alone, one call a row."""
+"""Number of rows up to which each is differentiated alone, with one call per row."""
 
 
 def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
-    """Return a cause if the difference is one multiple, at every point, of what the loss of one row alone has.
+    """Return a cause if the difference is the same multiple, at every point, of the gradient of one row's loss.
 
-    For losses without a linear model, in which a row's gradient is no multiple of the row. Where the mean is taken of
-    the rows that are counted, it is a multiple of what that gradient differs by from the right one, penalty and all.
+    This serves losses without a linear model, in which the gradient of a row is not a multiple of the row. If the mean
+    is over the rows that are counted, the difference is a multiple of that gradient minus the right one.
     """
     n = e.rows
     if n is None or not 2 <= n <= _RUN_ROWS or e.points.shape[1] < 2:
@@ -145,14 +145,14 @@ def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
 
 
 def _of_rows(e: Evidence, run: Runner, rows: Iterable[int], points: slice) -> Array | None:
-    """Return the gradients of single rows at some of the points, (rows, m, d); None where the loss cannot be run."""
+    """Return the gradients of single rows at some of the points, (rows, m, d); None if the loss cannot be run."""
     found = [run(e.points[points], tuple(a[i : i + 1] for a in e.data)) for i in rows]
     gradients = [values.gradients for values in found if isinstance(values, Values)]
     return np.array(gradients) if len(gradients) == len(found) else None
 
 
 def _left_by_one(alone: Array, wanted: Array, allowed: Array) -> Array:
-    """Return what each row's gradients (rows, m, d), times one number, leave of the difference, (rows,)."""
+    """Return what a multiple of each row's gradients (rows, m, d) leaves unexplained of the difference, (rows,)."""
     columns = alone / allowed
     size = np.maximum((columns**2).sum((1, 2)), 1e-300)
     rest = wanted - ((columns * wanted).sum((1, 2)) / size)[:, None, None] * columns

@@ -1,4 +1,4 @@
-"""The evidence of a check: gradients by autodiff and by hand, what rounding allows, and the cause of a difference."""
+"""The evidence of a check: gradients by autodiff and by hand, allowed differences, and the cause of a difference."""
 
 from __future__ import annotations
 
@@ -17,9 +17,18 @@ from gdbackends.rounding import Limit, Values
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What a gradient is judged by, at flat points (m, d) in float64; with a direction, what a Hessian times it is.
+    """What a hand gradient is judged by, at flat points (m, d) in float64.
 
-    `run` differentiates the loss elsewhere, and for other data.
+    Attributes:
+        checked: the function that is checked.
+        points: (m, d).
+        by_framework: the losses and gradients by framework.
+        bounds: bounds on the errors of one evaluation.
+        bound: how the bounds are known, in words.
+        names: the names of the components.
+        run: the runner that differentiates the loss at other points or for other data.
+        direction: (d,), if the gradients are the Hessian times it.
+        dtype: the dtype of the evaluations.
     """
 
     checked: CheckedFunction
@@ -34,7 +43,7 @@ class Reference:
 
     @property
     def allowed(self) -> Array:
-        """How far two evaluations may differ, (m, d)."""
+        """The largest difference of two evaluations that rounding explains, (m, d)."""
         return 2 * self.bounds.gradients
 
     @property
@@ -43,7 +52,7 @@ class Reference:
         return next(iter(self.by_framework.values())).gradients
 
     def ratios(self, a: Array, b: Array) -> Array:
-        """Return differences over what is allowed, NaN as infinite; equal numbers agree."""
+        """Return the differences over the allowed ones, elementwise."""
         return Limit(self.allowed).ratios(a, b)
 
     @property
@@ -62,17 +71,16 @@ class Reference:
         return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names)
 
     def sensitivity(self) -> float:
-        """Return the smallest relative error that would have been seen in whichever component hides it best.
+        """Return the smallest relative error that would be detected in every component.
 
-        A component is seen where rounding allows least of it: the point of the least allowance need not be that of the
-        largest component. One that is exactly 0 at every point can hide none.
+        A component that is exactly 0 at every point does not count.
         """
         zero = (self.autodiff == 0).all(0)
         return Limit(np.where(zero, 0.0, self.allowed)).sensitivity(self.autodiff)
 
 
 WITHIN = 8.0
-"""How many times what rounding allows a hypothesis may leave, for it is itself fitted to rounded numbers."""
+"""How many times the allowed difference a hypothesis may leave unexplained, since it is fitted to rounded numbers."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,10 @@ class Cause:
 
     Attributes:
         kind: one of the kinds that the README lists.
-        text: in words, with the fitted constants.
-        constants: by name.
-        leaves: the largest part of the allowance that it leaves unexplained; None where nothing was fitted.
-        runner_up: the next explanation that was accepted, in words.
+        text: the cause in words, with the fitted constants.
+        constants: the fitted constants by name.
+        leaves: the largest part of the allowed difference that it leaves unexplained; None if nothing was fitted.
+        runner_up: the next accepted explanation, in words.
     """
 
     kind: str
@@ -96,17 +104,17 @@ class Cause:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Gradients at several points, flat.
+    """Flat gradients at several points.
 
     Attributes:
         points: (m, d).
-        right: (m, d), by autodiff.
+        autodiff: (m, d), the gradient by autodiff.
         hand: (m, d), the gradient that is checked.
-        allowed: (m, d), what rounding allows the two to differ.
-        data: the checked's.
+        allowed: (m, d), the difference that rounding allows.
+        data: the data of the loss.
         params: the hyper-parameters by name.
-        shape: of theta.
-        names: of the components.
+        shape: the shape of theta.
+        names: the names of the components.
     """
 
     points: Array
@@ -120,26 +128,26 @@ class Evidence:
 
     @property
     def tolerance(self) -> Array:
-        """What rounding allows, (m, d), the wrong gradient's own included: it may be much larger than the right one."""
+        """The allowed difference, (m, d), with the rounding of the hand gradient, which may be much larger."""
         return self.allowed + 2.0**-52 * np.abs(self.hand)
 
     def unexplained(self, explained: Array, weight: float = 0.0) -> float:
-        """Return the largest part of the allowance by which the hand gradient differs from an explanation of it."""
+        """Return the largest difference of the hand gradient from an explanation, over what is accepted."""
         return self.unexplained_of(self.hand, explained, weight)
 
     def unexplained_of(self, found: Array, explained: Array, weight: float = 0.0) -> float:
-        """Return the same of any gradient."""
+        """Return the largest difference of any gradient from an explanation, over what is accepted."""
         return Limit(WITHIN * (1 + abs(weight)) * self.tolerance).ratio(found, explained)
 
     @property
     def rows(self) -> int | None:
-        """The number of rows, where all data have as many."""
+        """The number of rows, if all data have the same number."""
         counts = {a.shape[0] for a in self.data if a.ndim > 0}
         return counts.pop() if len(counts) == 1 else None
 
 
 def name_factor(c: float, e: Evidence) -> str | None:
-    """Return what a factor may be: a simple number, or one of the rows, the parameters or a hyper-parameter."""
+    """Return a name for a factor: a simple number, or an expression in n, d or a hyper-parameter."""
     n, d = e.rows, e.points.shape[1]
     known: dict[str, float] = {"-1": -1.0, "2": 2.0, "1/2": 0.5, "-2": -2.0, "-1/2": -0.5, "4": 4.0, "1/4": 0.25}
     if n is not None and n > 1:
@@ -154,13 +162,13 @@ def name_factor(c: float, e: Evidence) -> str | None:
 
 
 def format_factor(c: float) -> str:
-    """Return a factor in as many digits as tell it from 1."""
+    """Return a factor with enough digits to distinguish it from 1."""
     digits = 6 if c == 1 else max(6, 3 - floor(log10(abs(c - 1))))
     return f"{c:.{min(digits, 17)}g}"
 
 
 def from_params(c: float, e: Evidence) -> str:
-    """Say which hyper-parameter a coefficient is a multiple of."""
+    """Return in words which hyper-parameter a coefficient is a multiple of; "" if none."""
     multiples: dict[str, Callable[[float], float]] = {
         "{}": lambda v: v,
         "2 {}": lambda v: 2 * v,
@@ -177,18 +185,18 @@ def from_params(c: float, e: Evidence) -> str:
 
 
 def all_components(e: Evidence) -> str:
-    """Say how many components there are."""
+    """Return the number of components in words."""
     d = e.points.shape[1]
     return "the one component" if d == 1 else f"all {d} components"
 
 
 def components_of(e: Evidence, which: Array) -> str:
-    """Say how many components, and the first of them by name."""
+    """Return in words how many components are selected, with the names of the first ones."""
     return component_list(e.names, which)
 
 
 def component_list(all_names: tuple[str, ...], which: Array) -> str:
-    """Say how many of the components, and the first of them by name."""
+    """Return in words how many of the components are selected, with the names of the first ones."""
     names = [name for name, chosen in zip(all_names, which, strict=True) if chosen]
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return f"{len(names)} of {len(all_names)} components ({shown})"

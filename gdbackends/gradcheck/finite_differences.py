@@ -1,4 +1,4 @@
-"""A witness that uses no autodiff: differences of the loss itself."""
+"""Derivatives by finite differences of the loss, without autodiff."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gdbackends.objectives import Array
 
 @dataclass(frozen=True)
 class Derivative:
-    """A directional derivative by differences, and how far it may be off.
+    """A directional derivative by finite differences.
 
     Attributes:
         value: the derivative.
-        error: an estimate of its error, of truncation and rounding together.
-        quadratic: the loss is quadratic along the line, within rounding: then there is no truncation.
+        error: an estimate of its error, by truncation and rounding together.
+        quadratic: whether the loss is quadratic along the line, within rounding, so that there is no truncation.
     """
 
     value: float
@@ -28,14 +28,15 @@ class Derivative:
 def derivative(loss: Callable[[Array], float], theta: Array, direction: Array, noise: float) -> Derivative:
     """Return the derivative of the loss along a direction, at a flat theta.
 
-    The central difference of a quadratic is exact at every step, so the largest steps are tried first; otherwise
-    Richardson's (4 D(h) - D(2h)) / 3 over steps a factor 4 apart, and of all the one whose neighbours differ least.
+    The central difference of a quadratic is exact at every step, so the largest steps are tried first. Otherwise
+    Richardson extrapolation (4 D(h) - D(2h)) / 3 is used over steps a factor 4 apart, and the estimate with the
+    smallest error is returned.
 
     Args:
-        loss: of a flat theta, in float64.
+        loss: a function of a flat theta, in float64.
         theta: (d,).
         direction: (d,).
-        noise: how far a computed loss may be from the true one.
+        noise: bound on the error of a computed loss.
     """
     best = Derivative(float("nan"), float("inf"), False)
     size = float(np.linalg.norm(theta)) / max(float(np.linalg.norm(direction)), 1e-300) or 1.0
@@ -59,7 +60,7 @@ def derivative(loss: Callable[[Array], float], theta: Array, direction: Array, n
 
 
 def one_sided(loss: Callable[[Array], float], theta: Array, direction: Array, h: float) -> tuple[float, float]:
-    """Return the derivatives from the left and from the right, each of second order in the step h."""
+    """Return the derivatives from the left and from the right, each with an error of order h^2."""
     f0, right, left = (
         loss(theta),
         [loss(theta + k * h * direction) for k in (1, 2)],
@@ -69,7 +70,7 @@ def one_sided(loss: Callable[[Array], float], theta: Array, direction: Array, h:
 
 
 def _central(loss: Callable[[Array], float], theta: Array, direction: Array, h: float) -> float:
-    """Return the central difference, by the step that was really made."""
+    """Return the central difference over the step that is really made in floating point."""
     up, down = theta + h * direction, theta - h * direction
     made = float((up - down) @ direction) / float(direction @ direction)
     return (loss(up) - loss(down)) / made

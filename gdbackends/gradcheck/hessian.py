@@ -1,4 +1,4 @@
-"""A Hessian derived by hand, or its product with a vector, judged as a gradient is: along random directions."""
+"""Check a hand-derived Hessian, or its product with a vector, along random directions in the way of a gradient."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def check_hessian(
 
     Args:
         what: "hessian" or "hvp".
-        function: under check.
-        checked: its loss and data.
-        points: flat, (m, d).
-        runners: that differentiate the loss twice.
-        names: of the components.
+        function: the function to check.
+        checked: the loss and the data.
+        points: (m, d), flat.
+        runners: the runners that differentiate the loss twice.
+        names: the names of the components.
         sensitivity: as in `check_gradient`.
-        seed: of the directions.
+        seed: seed of the directions.
     """
     if not callable(function):
         raise InputTypeError(f"{what} must be a function, got {function!r}")
@@ -79,7 +79,7 @@ def _asymmetry(function: Function, checked: CheckedFunction, theta: Array) -> Ca
 
 
 def _along(what: str, function: Function, shape: tuple[int, ...], direction: Array, changed: list[Cause]) -> Function:
-    """Return the function's product with the direction, of theta's shape; it notes where v is changed."""
+    """Return the product of the function with the direction, of the shape of theta; record whether v is changed."""
 
     def product(theta: Array, *data: Array, **params: Any) -> Array:
         if what == "hvp":

@@ -28,11 +28,11 @@ from gdbackends.gradcheck.evidence import (
 from gdbackends.objectives import Array
 
 _MOST_PERMUTED = 500
-"""Components up to which any permutation is looked for, which takes the square of them in memory."""
+"""Number of components up to which any permutation is looked for, which needs its square in memory."""
 
 
 def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
-    """Return the coefficients of the terms (each (m, d)) in the target, by least squares weighted by the allowance."""
+    """Return the coefficients of the terms, (m, d) each, in the target, by weighted least squares; None if singular."""
     columns = np.stack([(term / evidence.tolerance).ravel() for term in terms], axis=1)
     size = np.abs(columns).max(0)
     if not (np.isfinite(columns).all() and (size > 0).all()):
@@ -42,7 +42,7 @@ def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
 
 
 def _stale(e: Evidence) -> Iterator[Cause]:
-    """The same answer at every point, to the last bit, and right at the first one."""
+    """Yield a cause if the gradient is the same at every point, to the last bit, and right at the first one."""
     same, first = (e.hand == e.hand[0]).all(), np.abs(e.hand[0] - e.autodiff[0]) <= e.allowed[0]
     if same and first.all() and (e.points != e.points[0]).any():
         yield Cause("stale", "the answer of the first call is given at every theta", {}, 0.0)
@@ -91,7 +91,7 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
 
 
 def terms(e: Evidence) -> dict[str, Array]:
-    """Return what is often added or forgotten, (m, d) each, by its name."""
+    """Return the terms that are often added or forgotten, (m, d) each, by name."""
     m, d = e.points.shape
     found = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
     if d > 1:
@@ -123,8 +123,8 @@ def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause
 
 
 def _offset(e: Evidence) -> Iterator[Cause]:
-    """The same difference at every point, whatever theta: something that depends on the data alone."""
-    if (np.ptp(e.autodiff, axis=0) <= e.allowed.max(0)).all():  # of a constant gradient everything is
+    """Yield a cause if the difference is the same at every point, so that it depends only on the data."""
+    if (np.ptp(e.autodiff, axis=0) <= e.allowed.max(0)).all():  # if the gradient is constant, so is everything
         return
     difference = e.hand - e.autodiff
     weights = 1 / e.tolerance**2
@@ -174,9 +174,9 @@ def _compound(e: Evidence) -> Iterator[Cause]:
 
 
 def _linear(e: Evidence) -> bool:
-    """Say whether the right gradient is a multiple of theta and a constant.
+    """Return whether the right gradient is a multiple of theta plus a constant.
 
-    Then in one component any two numbers explain any other such gradient, so that they are no explanation.
+    Then in one component two constants fit any other such gradient, so that the fit explains nothing.
     """
     parts = [e.points, np.ones_like(e.points)]
     found = _fit(e, e.autodiff, parts)
@@ -184,14 +184,14 @@ def _linear(e: Evidence) -> bool:
 
 
 def _scaling(e: Evidence) -> Iterator[Cause]:
-    """A factor of its own for each component, the same at every point."""
+    """Yield a cause if each component has its own factor, the same at every point."""
     if e.points.shape[0] < 3:
         return
     weighted, hand = e.autodiff / e.tolerance, e.hand / e.tolerance
     sums = (weighted**2).sum(0)
     factors = np.where(sums > 0, (weighted * hand).sum(0) / np.where(sums > 0, sums, 1), 1.0)
     changed = (np.abs(e.hand - e.autodiff) > e.allowed).any(0)
-    factors[~changed] = 1.0  # as near as rounding tells
+    factors[~changed] = 1.0  # equal within rounding
     if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
         return
     ends = f"from {format_factor(float(factors.min()))} to {format_factor(float(factors.max()))}"
@@ -202,7 +202,7 @@ def _scaling(e: Evidence) -> Iterator[Cause]:
 
 
 def _one_scaled(e: Evidence) -> Iterator[Cause]:
-    """A factor in one component alone: two constants, where a data row takes one for each point."""
+    """Yield a cause if only one component has a factor, which takes fewer constants than a data row."""
     for cause in _scaling(e):
         if cause.constants["components"] == 1:
             yield cause
@@ -220,11 +220,11 @@ HYPOTHESES = (
     (_compound, True),
     (_scaling, True),
 )
-"""Those of the fewest constants first; True: it holds simpler ones as special cases, and is tried where they fail."""
+"""Ordered by number of constants. True: a generalisation, tried only if the simpler ones fail."""
 
 
 def diagnose(evidence: Evidence) -> Cause | None:
-    """Return the first explanation that is accepted, with the next one in words; None if none is."""
+    """Return the first accepted explanation, with the next one in words; None if none is accepted."""
     found: list[Cause] = []
     most = min(1.0, evidence.unexplained(evidence.autodiff) / 10)
     for hypothesis, nested in HYPOTHESES:

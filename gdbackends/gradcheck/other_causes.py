@@ -1,4 +1,4 @@
-"""Causes that cannot be found by fitting constants: a kink, lost precision, or a function that is no gradient."""
+"""Causes that cannot be found by fitting constants: a kink, lost precision, or a function that is not a gradient."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gdbackends.objectives import Array
 from gdbackends.rounding import unit_roundoff
 
 _DIFFERENTIATED = 8
-"""Components, at random, between which second derivatives are compared."""
+"""Number of random components between which second derivatives are compared."""
 
 
 def lost_precision(checked: CheckedFunction, e: Evidence) -> Cause | None:
-    """Return a cause if digits are lost: the last ones of the arguments make no difference, or the error jumps.
+    """Return a cause if digits are lost: the last digits of the arguments have no effect, or the error is not smooth.
 
-    Arguments rounded to the lower precision then give the same answer, to the last bit; or the error is within the
-    rounding of that precision and rough in a quarter of the components: without the second test a small smooth term is
-    taken for lost digits.
+    Either arguments rounded to a lower precision give the same gradient, to the last bit; or the error is within the
+    rounding of that precision and not smooth in a quarter of the components. Without the second test a small smooth
+    term would be taken for lost digits.
     """
     error = np.abs(e.hand - e.autodiff)
-    if (error > e.allowed).any(1).mean() < 0.5:  # digits are lost everywhere, not at a point or two
+    if (error > e.allowed).any(1).mean() < 0.5:  # digits are lost at most points, not at one or two
         return None
     text = "digits are lost: the error is that of "
     for name in ("float32", "float16"):
@@ -41,11 +41,11 @@ def lost_precision(checked: CheckedFunction, e: Evidence) -> Cause | None:
 
 
 _STEPS = (2.0**-26, float(np.finfo(np.float64).eps) ** (1 / 3), *(10.0**-k for k in range(1, 11)))
-"""By which derivatives are usually estimated: the roots of the precision, and powers of ten."""
+"""The usual steps of finite differences: the roots of the precision, and powers of ten."""
 
 
 def by_differences(checked: CheckedFunction, e: Evidence) -> Cause | None:
-    """Return a cause if yours are the differences of the loss over a short step, where they differ most."""
+    """Return a cause if the hand gradient consists of differences of the loss, in the component that differs most."""
     loss = scalar_loss(checked, e.points[0])
     if loss is None:
         return None
@@ -67,9 +67,9 @@ def by_differences(checked: CheckedFunction, e: Evidence) -> Cause | None:
 
 
 def _rough(checked: CheckedFunction, e: Evidence, size: float) -> Array:
-    """Say where the bend h(t + s) - 2 h(t) + h(t - s) is about as large as the error, and does not fall like s^2.
+    """Return where the second difference h(t + s) - 2 h(t) + h(t - s) is about as large as the error, and not O(s^2).
 
-    The steps are a few roundings of the lower precision: over smaller ones, numbers rounded to it do not move at all.
+    The steps are a few roundings of the lower precision, since numbers rounded to it do not move over smaller ones.
     """
     along = cast(Array, np.random.default_rng(0).normal(size=e.points.shape))
     bends = [
@@ -90,9 +90,9 @@ def _hand(checked: CheckedFunction, points: Array) -> Array:
 
 
 def not_a_gradient(checked: CheckedFunction, e: Evidence) -> Cause | None:
-    """Say whether the function is the gradient of anything: then its derivatives D_j h_i and D_i h_j are the same.
+    """Return whether the function is a gradient at all: then its derivatives D_j h_i and D_i h_j are equal.
 
-    Entry by entry, as in a sum over directions the largest entry hides the others.
+    They are compared entry by entry, since in a sum over directions the largest entry hides the others.
     """
     at: Array = e.points[1:3] if e.points.shape[1] > 1 else e.points[:0]
     worst = next((found for theta in at if (found := _asymmetry(checked, theta, e)) > 0), 0.0)
@@ -103,7 +103,7 @@ def not_a_gradient(checked: CheckedFunction, e: Evidence) -> Cause | None:
 
 
 def _asymmetry(checked: CheckedFunction, theta: Array, e: Evidence) -> float:
-    """Return the largest |J_ij - J_ji| / (|J_ij| + |J_ji|) of those that differ by more than their errors, or 0."""
+    """Return the largest |J_ij - J_ji| / (|J_ij| + |J_ji|) among those that differ by more than their errors, or 0."""
     chosen = np.random.default_rng(0).permutation(theta.size)[:_DIFFERENTIATED]
     size = np.abs(theta[chosen])
     size[size == 0] = np.abs(theta).mean() or 1.0
@@ -118,7 +118,7 @@ def _asymmetry(checked: CheckedFunction, theta: Array, e: Evidence) -> float:
 
 
 def _differences(checked: CheckedFunction, theta: Array, chosen: Array, step: Array) -> Array:
-    """Return the derivatives of some components of the hand gradient with respect to them, by central differences."""
+    """Return the Jacobian of some components of the hand gradient by central differences."""
     found: Array = np.zeros((chosen.size, chosen.size))
     for column, (j, h) in enumerate(zip(chosen, step, strict=True)):
         up, down = theta.copy(), theta.copy()
@@ -129,22 +129,22 @@ def _differences(checked: CheckedFunction, theta: Array, chosen: Array, step: Ar
 
 
 _LOOKED_AT = 50
-"""Components at which one-sided derivatives are taken."""
+"""Most components in which one-sided derivatives are computed."""
 _DIRECTIONS = 8
 
 
 def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, apart: Array, noise: float) -> Cause | None:
-    """Return a cause if every difference lies at the first point, where the loss has a kink, and between its sides.
+    """Return a cause if the gradients differ only at the first point, at a kink, and the hand gradient is between.
 
-    A smooth loss may be steep: at a kink the jump does not shrink as the step does. And to lie between the sides in
-    each component is not enough: along other directions too.
+    At a kink the jump of the derivative does not shrink with the step, as it does for a steep smooth loss. The hand
+    gradient must be between the one-sided derivatives in each component and along other directions too.
 
     Args:
-        checked: what is checked.
+        checked: the function that is checked.
         points: (m, d).
         hand: (m, d).
         apart: (m, d), the largest difference of any two gradients over what rounding allows.
-        noise: how far a computed loss at the first point may be from the true one.
+        noise: bound on the error of a computed loss at the first point.
     """
     differing = np.flatnonzero(~(apart[0] <= 1))
     if not (apart[1:] <= 1).all() or differing.size > _LOOKED_AT or not np.isfinite(hand[0]).all():
@@ -176,14 +176,14 @@ def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, apart: Array
 def _sides(
     loss: Callable[[Array], float], theta: Array, direction: Array, noise: float
 ) -> tuple[float, float, float] | None:
-    """Return the derivatives from both sides, sorted, and how far they may be off; None if the jump shrinks away."""
+    """Return the one-sided derivatives, sorted, and a bound on their errors; None if the jump shrinks with the step."""
     low, high, wide = _at(loss, theta, direction, noise, 1e-4)
     first = high - low
     if not first > 4 * wide:
         return None
     for h in 1e-4 / 64.0 ** np.arange(1, 6):
         finer = _at(loss, theta, direction, noise, float(h))
-        if not finer[2] < first / 4:  # rounding hides what is to be seen
+        if not finer[2] < first / 4:  # rounding hides the jump
             break
         low, high, wide = finer
         if not high - low > first / 2:

@@ -1,4 +1,4 @@
-"""What check_gradient() gives back: GradientReport, to be read, kept as data, or raised."""
+"""The result of check_gradient(): GradientReport, as text, as data, or as an exception."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SHOWN = 5
 
 
 class GradientError(AssertionError):
-    """A gradient did not pass; `report` is the GradientReport.
+    """A gradient did not pass.
 
     Attributes:
-        report: of the check.
+        report: the GradientReport.
     """
 
     def __init__(self, report: GradientReport) -> None:
@@ -30,12 +30,12 @@ class Component:
     """One component of the gradient, at the point where it differs most.
 
     Attributes:
-        name: of the component.
-        point: 0 for the theta given, 1, 2, ... for the random points near it.
-        hand: as derived by hand.
-        autodiff: as found by autodiff.
-        allowed: how far rounding may carry the two apart.
-        ratio: their difference over that; at most 1 is agreement.
+        name: the name of the component.
+        point: 0 for the given theta, 1, 2, ... for the random points near it.
+        hand: its value by hand.
+        autodiff: its value by autodiff.
+        allowed: the largest difference that rounding explains.
+        ratio: the difference over the allowed one; at most 1 is agreement.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Component:
 
 @dataclass(frozen=True)
 class Witness:
-    """Derivatives along a line by differences of the loss, beside those of the two gradients.
+    """A directional derivative by differences of the loss, and by the two gradients.
 
     Attributes:
-        derivative: by differences.
-        error: how far it may be off.
-        hand: by the hand gradient.
-        autodiff: by autodiff.
+        derivative: the derivative by differences.
+        error: an estimate of its error.
+        hand: the derivative by the hand gradient.
+        autodiff: the derivative by autodiff.
         sides_with: "both", "yours", "autodiff" or "neither".
-        quadratic: the loss is quadratic along the line, so that the difference has no truncation error.
+        quadratic: whether the loss is quadratic along the line, so that the difference has no truncation error.
     """
 
     derivative: float
@@ -69,23 +69,23 @@ class Witness:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """A checked gradient.
+    """The result of a check.
 
     Attributes:
-        verdict: "pass", "fail", or "inconclusive" where the check could not have seen an error of `sensitivity` asked.
+        verdict: "pass", "fail", or "inconclusive" if an error of the requested sensitivity would not be detected.
         sentence: the verdict in words.
         cause: what explains the difference; None for a pass without a kink.
-        agreements: the largest difference over what rounding allows for each pair, as ("jax", "yours").
-        components: those that differ most, worst first.
-        witness: without autodiff; None where NumPy cannot run the loss.
-        sensitivity: the smallest relative error of a component that would have been seen.
-        bound: how it is known what rounding allows: "closed" or "estimated"; and whether the gradient, run again in
-            longer floats, showed that it was right and rounded more than that.
-        unsupported: why a framework could not run the loss, by its name.
-        dtype: of the gradients that were checked.
-        seed: of the random points.
+        agreements: the largest difference over what rounding allows, for each pair such as ("jax", "yours").
+        components: the components that differ most, worst first.
+        witness: a derivative without autodiff; None if NumPy cannot run the loss.
+        sensitivity: the smallest relative error of a component that would be detected.
+        bound: how the bound on rounding is known, "closed" or "estimated", and whether the hand gradient's own
+            rounding was allowed for.
+        unsupported: the reasons why frameworks could not run the loss, by name.
+        dtype: the dtype of the gradients that were checked.
+        seed: seed of the random points.
         of: what was checked last: "gradient", "hessian" or "hvp".
-        again: what to type to repeat the check.
+        again: the call or command that repeats the check.
     """
 
     verdict: Verdict
@@ -108,14 +108,14 @@ class GradientReport:
             raise GradientError(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as it stands in JSON, before non-finite numbers are made None."""
+        """Return the report as JSON holds it, except that non-finite numbers are kept."""
         return asdict(self) | {
             "schema": 1,
             "agreements": [{"pair": list(pair), "ratio": ratio} for pair, ratio in self.agreements.items()],
         }
 
     def __str__(self) -> str:
-        """Return it in words: verdict, who agrees, the cause, the witness, the worst components, what was visible."""
+        """Return the report as text: verdict, agreements, cause, witness, worst components, and sensitivity."""
         lines = [self.sentence]
         lines += [f"{a} and {b}: {_of_allowed(ratio)}" for (a, b), ratio in self.agreements.items()]
         if self.cause is not None:
@@ -142,7 +142,7 @@ class GradientReport:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Return it as a notebook shows it; text is text, never markup."""
+        """Return the report as HTML for notebooks, with all text escaped."""
         first, *lines = map(escape, str(self).splitlines())
         colour = {"pass": "green", "fail": "firebrick"}.get(self.verdict, "darkorange")
         return (

@@ -1,4 +1,4 @@
-"""Whether a function keeps to itself: it changes no argument, remembers nothing, and gives the same answer twice."""
+"""Side effects of the hand gradient: changed arguments, remembered calls, and results that are not reproducible."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gdbackends.objectives import Array
 def hand_values(checked: CheckedFunction, points: Array, dtype: str = "float64") -> tuple[Array | None, Cause | None]:
     """Return the hand gradients at flat points, (m, d) float64, and what is wrong with the function itself.
 
-    Two points are evaluated again at the end, as at one the gradient may be 0 whatever it remembers. None for the
-    gradients if they have not theta's shape.
+    Two points are evaluated again at the end, since at a single one the gradient may be 0 whatever it remembers. The
+    gradients are None if they do not have the shape of theta.
 
     Raises:
-        InputError: the gradient raises, or returns no real numbers; where, in one line.
+        InputError: the gradient raises, or returns no real numbers; the message says where.
     """
     kept: list[Any] = []
     values: list[Array] = []
@@ -56,7 +56,7 @@ def hand_values(checked: CheckedFunction, points: Array, dtype: str = "float64")
 
 
 def _unsteady(checked: CheckedFunction, points: Array, dtype: str) -> Cause:
-    """Tell a function that remembers the call before from one that is random."""
+    """Return whether the function remembers the previous call or is random."""
     again = [_numbers(checked.by_hand(points[-1], dtype), checked.what).ravel() for _ in range(3)]
     if np.array_equal(again[1], again[2], equal_nan=True):
         return Cause("stale", "at the same theta it gives another answer after a call at another theta", {})
@@ -64,7 +64,7 @@ def _unsteady(checked: CheckedFunction, points: Array, dtype: str) -> Cause:
 
 
 def _same_bits(old: Array, new: Array) -> bool:
-    """Say whether two arrays of one shape hold the same bits, without a copy of large ones."""
+    """Return whether two arrays of one shape hold the same bits, without copying large ones."""
     if not (old.flags.c_contiguous and new.flags.c_contiguous):
         return old.tobytes() == new.tobytes()
     return old.size == 0 or memoryview(old).cast("B") == memoryview(new).cast("B")
@@ -76,13 +76,13 @@ def _call(checked: CheckedFunction, theta: Array, data: list[Array], params: dic
             return checked.hand(theta, *data, **params)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever the function under test raises
+    except (Exception, SystemExit) as error:  # any error of the function under test
         frames = _of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
         told = InputError(f"the {checked.what} raises {text}{where}; mend it first")
         told.add_note("".join(traceback.format_list(frames)).rstrip())
-    raise told from None  # the note has the frames that are the user's
+    raise told from None  # the note shows the user's frames
 
 
 _HERE = Path(__file__).parents[1]
@@ -90,7 +90,7 @@ _FOREIGN = [_HERE, *(Path(np.__file__).parent.with_name(name) for name in ("nump
 
 
 def _of_the_user(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return the frames of a traceback that are neither this package's nor an array library's."""
+    """Return the frames of a traceback that belong neither to this package nor to an array library."""
     frames = traceback.extract_tb(error.__traceback__)
     return [f for f in frames if not any(Path(f.filename).is_relative_to(folder) for folder in _FOREIGN)]
 
@@ -98,7 +98,7 @@ def _of_the_user(error: BaseException) -> list[traceback.FrameSummary]:
 def _numbers(result: Any, what: str) -> Array:
     try:
         array = np.array(result)
-    except Exception as error:  # what any object's own conversion may raise
+    except Exception as error:  # any error of the object's own conversion
         raise InputError(f"the {what} cannot be made a NumPy array: {' '.join(str(error).split())[:150]}") from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"the {what} must be real numbers, got {type(result).__name__} of dtype {array.dtype}")

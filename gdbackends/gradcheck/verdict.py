@@ -1,4 +1,4 @@
-"""The verdict on a gradient: losses first, then purity, then the gradients, then what explains a difference."""
+"""The verdict on a gradient: from the losses, side effects, and the gradients, in this order; then the cause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def judge(
     seed: int,
     unsupported: Mapping[str, str],
 ) -> GradientReport:
-    """Judge hand gradients (m, d), None if they have not theta's shape, and what is wrong with the function itself."""
+    """Judge hand gradients (m, d), or None if their shape is wrong, and the fault of the function itself, if any."""
     gradients, formula = reference.gradients, reference
     agreements = {
         (a, b): float(reference.ratios(gradients[a], gradients[b]).max()) for a, b in combinations(gradients, 2)
@@ -61,7 +61,7 @@ def judge(
 def _verdict(
     reference: Reference, hand: Array | None, fault: Cause | None, agreements: Mapping[tuple[str, str], float]
 ) -> tuple[Verdict, Cause | None]:
-    """Return the verdict and the cause: losses first, then purity, then the gradients."""
+    """Return the verdict and the cause."""
     differ = _losses_differ(reference)
     if differ is not None:
         return "fail", differ
@@ -82,7 +82,7 @@ def _verdict(
 
 
 def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, str], float]) -> Cause:
-    """Return what the difference is consistent with; the runners' own disagreement comes first."""
+    """Return what the difference is consistent with; a disagreement between frameworks comes first."""
     if not np.isfinite(hand).all():
         bad = [name for name, column in zip(reference.names, hand.T, strict=True) if not np.isfinite(column).all()]
         return Cause("unexplained", f"yours is not finite in {', '.join(bad[:4])}", {"components": float(len(bad))})
@@ -118,7 +118,7 @@ def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, s
 
 
 def _losses_differ(reference: Reference) -> Cause | None:
-    """Return a cause where two runners' losses, or NumPy's, differ by more than rounding."""
+    """Return a cause if the losses of two frameworks, or of NumPy, differ by more than rounding."""
     losses = {name: values.losses for name, values in reference.by_framework.items()}
     own = numpy_losses(reference.checked, reference.points)
     losses |= {} if own is None else {"numpy": own}
@@ -149,9 +149,9 @@ def _components(reference: Reference, hand: Array) -> tuple[Component, ...]:
 
 
 def _witness(reference: Reference, hand: Array) -> Witness | None:
-    """Return a derivative along a random line through the worst point, by differences of NumPy's loss.
+    """Return a directional derivative by differences of the loss in NumPy, at the worst point.
 
-    Of a gradient that is right, through the last random point.
+    For a gradient that passes, it is taken at the last random point.
     """
     ratios = reference.ratios(hand, reference.autodiff)
     k = int(ratios.max(1).argmax()) if not ratios.max() <= 1 else len(reference.points) - 1

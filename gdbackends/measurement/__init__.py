@@ -1,4 +1,4 @@
-"""Honest timing: the only clock, its statistics, fresh processes, and what machine it was."""
+"""Timing: the only clock of the package, its statistics, fresh processes, and a description of the machine."""
 
 from gdbackends.measurement.timing import Timing, measure
 

@@ -133,12 +133,12 @@ class LinearModel:
         return X if self.layout.ones else np.concatenate((X, np.ones((X.shape[0], 1), X.dtype)), axis=1)
 
     def curvature(self, V: Array, X: Array) -> Array:
-        """Return H V for V of shape (d + 1, m): H bounds the Hessian, and is it where phi' is linear.
+        """Return H V for V of shape (d + 1, m); H bounds the Hessian, and equals it if phi' is linear.
 
-        H = K (X 1)^T (X 1) / divisor + 2 l2 on the weights, K the Lipschitz constant of phi'. NumPy.
+        H = K (X 1)^T (X 1) / divisor + 2 l2 on the weights, where K is the Lipschitz constant of phi'. NumPy.
         """
         design = self.design(X)
-        narrow = V.shape[1] < V.shape[0]  # else A^T A comes first: a quarter of the work, as BLAS knows it symmetric
+        narrow = V.shape[1] < V.shape[0]  # else A^T A first: a quarter of the work, since BLAS uses its symmetry
         squares = design.T @ (design @ V) if narrow else (design.T @ design) @ V
         product = self.row_loss.lipschitz * squares / self.divisor(X.shape[0])
         product[:-1] += 2 * self.l2 * V[:-1]
@@ -160,9 +160,9 @@ class LinearModel:
         return isfinite(self.row_loss.lipschitz)
 
     def minimum(self, X: Array, y: Array, start: Array) -> Array:
-        """Return theta (d + 1,) of least cost for squared errors, the nearest to start where there are several. NumPy.
+        """Return theta (d + 1,) of least cost for squared errors, the nearest to start if there are several. NumPy.
 
-        Linear least squares by orthogonal factorisation, the penalty as further rows: it does not descend.
+        Linear least squares by orthogonal factorisation, with the penalty as additional rows; nothing descends.
         """
         if not self.row_loss.least_squares:
             raise InputError(f"only squared errors have a closed minimum, got {self.row_loss!r}; use fit")
@@ -173,19 +173,19 @@ class LinearModel:
         size = np.linalg.norm(rows, axis=0)
         size[size == 0] = 1.0
         by_size = cast("tuple[Any, ...]", np.linalg.lstsq(rows / size, residual))
-        if by_size[2] == start.size:  # full rank, one answer: columns of equal length find it most exactly
+        if by_size[2] == start.size:  # full rank: columns of equal length give the most accurate answer
             return start + by_size[0] / size
         return start + cast(Array, np.linalg.lstsq(rows, residual)[0])
 
     def divisor(self, weight: Any) -> Any:
-        """Return what divides a sum over rows (over that weight) to make the cost."""
+        """Return the divisor that turns a sum over rows of that weight into the cost."""
         if self.convention == "sum":
             return weight / (weight if self.layout.total is None else self.layout.total)
         return weight if self.convention == "mean" else 2 * weight
 
     def _predict_rows(self, theta: Array, X: Array, y: Array) -> Array:
         z = self.predict(theta, X)
-        if y.shape != z.shape:  # a y of shape (n, 1) would broadcast to (n, n), wrongly and alike everywhere
+        if y.shape != z.shape:  # y of shape (n, 1) would broadcast to (n, n) in every framework
             raise InputError(f"y must have shape {tuple(z.shape)}, a number a row, got {tuple(y.shape)}; try y.ravel()")
         return z
 
@@ -208,7 +208,7 @@ class LinearModel:
         return gradient
 
     def _product(self, w: Array, X: Array) -> Array:
-        """Return X w. PyTorch's own method takes 77 us of a step's 97 (100 x 1); XLA reads feature-major data so."""
+        """Return X w, by PyTorch's method if there is one (77 us instead of 97 in a step of 100 x 1)."""
         if hasattr(X, "mv"):
             return X.mv(w)
         return X @ w if self.layout.rows_first else w @ X.T
@@ -221,7 +221,7 @@ class LinearModel:
         return xp.concat((slope @ X, xp.sum(slope, keepdims=True)))
 
     def _row_scale(self, y: Array, weights: Array | None) -> Any:
-        """Return what multiplies a sum over rows: dividing took PyTorch 104 us a step, not 93."""
+        """Return the factor of a sum over rows; dividing instead made a step of PyTorch take 104 us, not 93."""
         return 1 / self.divisor(y.shape[0] if weights is None else sum_of(weights))
 
 

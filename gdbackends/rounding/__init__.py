@@ -1,4 +1,4 @@
-"""What rounding allows: closed error bounds, exact references, and the one quotient by which everything is judged."""
+"""What rounding allows: closed error bounds, exact references, and the quotient by which everything is judged."""
 
 from gdbackends.rounding.bounds import Evaluation, evaluate, gamma, has_bound, unit_roundoff
 from gdbackends.rounding.exact import exact_value_and_grad

@@ -1,8 +1,8 @@
-"""How far two correct evaluations of one cost, and of its gradient, may differ by rounding alone.
+"""How far two correct evaluations of a cost and its gradient may differ by rounding alone.
 
-Standard model of rounding: fl(a op b) = (a op b)(1 + delta), |delta| <= u, sums in any order, fused
+Standard model of rounding: fl(a op b) = (a op b)(1 + delta), |delta| <= u, with sums in any order and fused
 multiply-add allowed; gamma_k = k u / (1 - k u) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
-sections 2.2 and 3.1). All evaluations are of the same, already rounded, data. The bounds are computed in
+sections 2.2 and 3.1). All evaluations use the same, already rounded, data. The bounds are computed in
 float64 and widened by 1 %, which covers their own rounding.
 """
 
@@ -21,7 +21,7 @@ from gdbackends.objectives import Array, LinearModel, RowLoss
 from gdbackends.streaming import row_blocks
 
 _WIDEN = 1.01
-_BLOCK = 1 << 18  # elements of X whose absolute values are held at a time: 2 MB
+_BLOCK = 1 << 18  # elements of X whose absolute values are held at once: 2 MB
 
 
 def unit_roundoff(dtype: str) -> float:
@@ -30,13 +30,13 @@ def unit_roundoff(dtype: str) -> float:
 
 
 def gamma(k: float, u: float) -> float:
-    """Return gamma_k = k u / (1 - k u), infinite where k u reaches 1 and nothing can be said."""
+    """Return gamma_k = k u / (1 - k u), infinite if k u is at least 1."""
     return k * u / (1 - k * u) if k * u < 1 else float("inf")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A cost and its gradient in float64, with how far an evaluation in the dtype asked for may lie from the truth.
+    """A cost and its gradient in float64, with bounds on the error of an evaluation in the requested dtype.
 
     Attributes:
         loss: the cost.
@@ -52,12 +52,12 @@ class Evaluation:
 
 
 def has_bound(objective: object) -> bool:
-    """Say whether `evaluate` knows the rounding of this objective."""
+    """Return whether `evaluate` has a bound for this objective."""
     return isinstance(objective, LinearModel) and isfinite(objective.row_loss.operations)
 
 
 class RowBounds(NamedTuple):
-    """Rounding in one row, (n,) each: of phi, of phi', and the steepest |phi'| that may have been computed."""
+    """Bounds for each row, (n,): the errors of phi and of phi', and the largest |phi'| that may be computed."""
 
     value: Array
     slope: Array
@@ -86,23 +86,24 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate in float64 and bound the rounding of an evaluation in `dtype`.
 
-    A prediction errs by at most gamma_{d+2} |X||theta|; with p and s the bounds of phi and phi' in a row (`row_bounds`)
+    A prediction errs by at most gamma_{d+2} |X||theta|; with the bounds p and s of phi and phi' in a row (`row_bounds`)
 
         |gradient error| <= |X|^T (s + gamma_{n+4} (|phi'| + s)) / divisor + the penalty's + underflow
         |loss error|     <= sum(p + gamma_{n+4} (phi + p)) / divisor       + the penalty's + underflow
 
-    X with its column of ones. Underflow: XLA flushes subnormal numbers to zero, so the smallest normal number
-    times the count of operations is added, except where a column of zeros makes the gradient exact.
+    where X includes its column of ones. Underflow: XLA flushes subnormal numbers to zero, so the smallest normal number
+    times the number of operations is added, except where a column of zeros makes the gradient exact.
 
     Args:
-        objective: a LinearModel with one of the bundled row losses.
-        theta: (d + 1,), where to evaluate.
-        X: (n, d), or (n, d + 1) for an objective that holds its ones.
+        objective: a LinearModel whose row loss has a rounding bound, as the bundled ones have.
+        theta: (d + 1,), the point.
+        X: (n, d), or (n, d + 1) if it includes the column of ones.
         y: (n,).
         dtype: "float32" or "float64".
         radius: make `gradient_bound` hold for every evaluation within this distance (2-norm) of theta.
-        probable: bound what is likely, not what is possible: rounding errors of mixed sign grow as the root of their
-            number, so gamma_k becomes gamma_(4 sqrt k) (Higham and Mary, SIAM J. Sci. Comput. 41 (2019), A2815).
+        probable: whether to bound the probable instead of the largest error: rounding errors of mixed sign grow as the
+            square root of their number, so gamma_k becomes gamma_(4 sqrt k) (Higham and Mary, SIAM J. Sci. Comput. 41
+            (2019), A2815).
 
     Raises:
         InputTypeError: the objective has no closed bound.
@@ -115,7 +116,7 @@ def evaluate(
     row_loss, loss, loss_bound = objective.row_loss, 0.0, 0.0
     gradient, bound, column_sums = np.zeros((3, theta.size))
     tiny, steepness = float(np.finfo(dtype).smallest_normal), 0.0
-    flushed = tiny * float((np.abs(theta) + radius + 1).sum() + 1)  # of x, y and their products, none of them normal
+    flushed = tiny * float((np.abs(theta) + radius + 1).sum() + 1)  # x, y and their products, if subnormal
     for block, target in _blocks(objective, X, y):
         absolute, z = np.abs(block), block @ theta
         reach = radius * np.sqrt((block * block).sum(1))

@@ -1,7 +1,7 @@
-"""The cost and its gradient exactly, in rational arithmetic: a witness without autodiff and without rounding.
+"""The exact cost and gradient in rational arithmetic, without autodiff and without rounding.
 
-Every float is an integer times a power of two, so the sums of products are products of Python integers, which are
-exact, with one power of two for each array.
+Every float is an integer times a power of two, so sums of products are computed exactly with Python integers and one
+power of two for each array.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from gdbackends.objectives import Array, LinearModel
 
 
 def exact_value_and_grad(objective: object, theta: Array, X: Array, y: Array) -> tuple[Fraction, tuple[Fraction, ...]]:
-    """Return the exact cost and gradient of a LinearModel of squared errors, at the floats given.
+    """Return the exact cost and gradient of a LinearModel of squared errors.
 
     Args:
-        objective: the objective; one that holds its ones takes X with its column of ones.
+        objective: the objective.
         theta: (d + 1,) floats.
-        X: (n, d) floats.
+        X: (n, d) floats, or (n, d + 1) with the column of ones if the objective is prepared so.
         y: (n,) floats.
 
     Raises:
-        InputTypeError: another objective.
+        InputTypeError: the objective is another one.
     """
     if not (isinstance(objective, LinearModel) and objective.row_loss.least_squares):
         raise InputTypeError(f"no exact reference is known for {objective!r}; use LinearModel with squared errors")
     rows = y.shape[0]
     design = objective.design(X)
     (t, t_unit), (x, x_unit), (target, y_unit) = (_integers(a) for a in (theta, design, y))
-    unit = min(t_unit * x_unit, y_unit)  # both are powers of two, so both are whole multiples of the smaller
+    unit = min(t_unit * x_unit, y_unit)  # both are powers of two, and so multiples of the smaller
     residual = (x @ t) * int(t_unit * x_unit / unit) - target * int(y_unit / unit)
     divisor = Fraction(objective.divisor(rows))
     loss = unit**2 * int(residual @ residual) / divisor
@@ -43,7 +43,7 @@ def exact_value_and_grad(objective: object, theta: Array, X: Array, y: Array) ->
 
 
 def _integers(array: Array) -> tuple[Array, Fraction]:
-    """Return whole numbers (an object array of Python integers) and the power of two they count."""
+    """Return an object array of Python integers, and the power of two of which they are multiples."""
     mantissa, exponent = np.frexp(np.asarray(array, np.float64))
     whole = (mantissa * 2.0**53).astype(np.int64).astype(object)
     least = int(exponent[mantissa != 0].min(initial=0))

@@ -13,7 +13,7 @@ import numpy as np
 from gdbackends.objectives import Array
 
 VISIBLE = 1e-6
-"""Relative error of one component that a float64 check must be able to see; otherwise its verdict is inconclusive."""
+"""Relative error of a component that a float64 check must be able to detect; otherwise its verdict is inconclusive."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,10 @@ class Limit:
         return float(self.ratios(a, b).max())
 
     def sensitivity(self, reference: Array) -> float:
-        """Return the smallest relative error that would be seen in whichever component hides it best.
+        """Return the smallest relative error that would be detected in every component.
 
-        `allowed` and `reference` have shape (m, p). A component is judged at the point where the limit is smallest
-        relative to it. A limit of 0 hides nothing.
+        `allowed` and `reference` have shape (m, p). A component counts at the point where the limit is smallest
+        relative to it. A limit of 0 hides no error.
         """
         with np.errstate(all="ignore"):
             relative = np.where(self.allowed == 0, 0.0, self.allowed / np.abs(reference))

@@ -1,7 +1,7 @@
-"""Data larger than memory: rows that lie in a file and are read block by block, ahead of what computes with them.
+"""Data larger than memory: the rows of a file, read block by block while the previous block is processed.
 
-`Rows` stands for X and its `Targets` for y: they have a shape, and no numbers until a block is asked for. `over_rows`
-is the law of the row-weighted mean over them or over arrays. A few blocks are in memory, whatever the file's size.
+`Rows` stands for X and its `Targets` for y: they have a shape, but no numbers until a block is read. `over_rows` is the
+row-weighted mean over them, or over arrays. Only a few blocks are in memory, whatever the size of the file.
 """
 
 from gdbackends.streaming.mapped import STREAMED, mapped_rows, npy_source

@@ -1,6 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
-"""What pyarrow reads of a Parquet file, as numbers of NumPy."""
+"""Parquet columns, read by pyarrow, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
 _BATCH = 1 << 15
-"""Rows that are decoded at a time."""
+"""Rows that are decoded at once."""
 
 
 def decoded(
     parquet: Any, group: int, names: tuple[str, ...], pair: tuple[str, str] | None = None
 ) -> Iterator[tuple[int, list[Array]]]:
-    """Yield some rows of a group after the other: the first row's number in it, and the columns as float64.
+    """Yield the rows of a group in batches: the index of the first row in it, and the columns as float64.
 
-    Null is NaN. With `pair` the last column is text: 0.0 and 1.0, NaN for what is neither.
+    Null is NaN. With `pair` the last column is text, which becomes 0.0, 1.0, or NaN if it is neither.
     """
     row = 0
     batches = parquet.iter_batches(_BATCH, row_groups=[group], columns=list(dict.fromkeys(names)), use_threads=False)
@@ -35,7 +35,7 @@ def decoded(
 
 
 def is_numeric(kind: Any) -> bool:
-    """Say whether an Arrow type is a number, a boolean, or null alone."""
+    """Return whether an Arrow type is a number, a boolean, or null."""
     from pyarrow import types
 
     return any(
@@ -44,7 +44,7 @@ def is_numeric(kind: Any) -> bool:
 
 
 def _numbers(column: Any) -> Array:
-    """Return an Arrow array as float64, each number the nearest, null as NaN."""
+    """Return an Arrow array rounded to float64, with null as NaN."""
     import pyarrow as pa
 
     if column.type not in (pa.float64(), pa.float32()):
@@ -53,7 +53,7 @@ def _numbers(column: Any) -> Array:
 
 
 def texts_of(column: Any) -> Any:
-    """Return an Arrow array as text; a dictionary's values are looked up."""
+    """Return an Arrow array as text; dictionaries are decoded."""
     import pyarrow as pa
 
     return column.cast(pa.large_string())
@@ -70,7 +70,7 @@ def _coded(column: Any, pair: tuple[str, str]) -> Array:
 
 @contextmanager
 def opened(path: str) -> Generator[Any]:
-    """Open a file of which no more is read than is asked for."""
+    """Open a file without reading ahead."""
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as parquet:
@@ -79,7 +79,7 @@ def opened(path: str) -> Generator[Any]:
 
 @contextmanager
 def refusals(label: str) -> Generator[None]:
-    """Turn what a damaged file makes pyarrow raise into one line."""
+    """Turn the errors of pyarrow on a damaged file into one line."""
     from pyarrow.lib import ArrowException
 
     try:

@@ -1,4 +1,4 @@
-"""Where an array lies in a file, and plain reads of its rows: what is read through a memory map stays in memory."""
+"""The position of an array in a file, and plain reads of its rows; pages read through a memory map stay in memory."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
 Stamp = tuple[int, int, int, int]
-"""A file's device, number, size, and time of the last change."""
+"""Device, inode, size, and modification time of a file."""
 
 
 @dataclass(frozen=True)
 class StampedFile:
-    """A file that must stay as it is."""
+    """A file that must not change while it is read."""
 
     path: str
     stamp: Stamp
 
     @contextmanager
     def opened(self) -> Generator[int]:
-        """Yield its descriptor; refuse a file that is not what it was, here and at the end."""
+        """Yield its descriptor; refuse a file that has changed, at the beginning and at the end."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
@@ -45,7 +45,7 @@ class StampedFile:
             raise InputError(f"{self.path}: changed while it was read; fit again when nothing writes to it")
 
     def read(self, descriptor: int, start: int, into: memoryview) -> None:
-        """Fill `into` from the byte `start` on."""
+        """Fill `into` with the bytes from `start`."""
         while into:
             try:
                 count = os.preadv(descriptor, [into], start)
@@ -57,13 +57,13 @@ class StampedFile:
 
 
 def stamp(status: os.stat_result) -> Stamp:
-    """Return what tells one state of a file from another."""
+    """Return the stamp of a file, which changes when the file does."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
 class FileView:
-    """An array (n, k) in a file: element (i, j) lies at offset + i strides[0] + j strides[1]."""
+    """An array (n, k) in a file; element (i, j) is at offset + i strides[0] + j strides[1]."""
 
     file: StampedFile
     offset: int
@@ -73,21 +73,21 @@ class FileView:
 
     @property
     def by_rows(self) -> bool:
-        """Whether a row lies together, and is read with what lies between its elements."""
+        """Whether a row is read in one piece, including the bytes between its elements."""
         return self.shape[1] == 1 or self.strides[1] < self.strides[0]
 
     @property
     def row_bytes(self) -> int:
-        """Bytes read for a row."""
+        """Number of bytes read per row."""
         return self.strides[0] if self.by_rows else self.shape[1] * self.strides[0]
 
     def span(self, rows: int) -> int:
-        """Return the bytes from the first of so many rows to the end of the last; of one column, if not by rows."""
+        """Return the bytes from the first of so many rows to the end of the last; of one column if not `by_rows`."""
         columns = self.shape[1] if self.by_rows else 1
         return (rows - 1) * self.strides[0] + (columns - 1) * self.strides[1] + self.dtype.itemsize
 
     def read(self, descriptor: int, start: int, rows: int, buffer: Array) -> Array:
-        """Return rows from `start` on, (rows, k), in the buffer (bytes)."""
+        """Return rows from `start`, (rows, k), in the buffer (bytes)."""
         span, first = self.span(rows), self.offset + start * self.strides[0]
         columns = 1 if self.by_rows else self.shape[1]
         memory = memoryview(buffer)
@@ -98,11 +98,11 @@ class FileView:
 
 
 def view_of(array: Any) -> FileView | None:
-    """Return where a mapped array (1-D or 2-D) lies; None where plain reads would not give what the map shows.
+    """Return the position of a mapped array (1-D or 2-D); None if plain reads would not give the same numbers.
 
-    So of a copy-on-write map, of a file that has another name by now, and where elements overlap or lie in reverse.
+    That is the case for a copy-on-write map, a file that has been renamed, and overlapping or reversed elements.
     """
-    mapped: Any = getattr(array, "_mmap", None)  # that of np.memmap
+    mapped: Any = getattr(array, "_mmap", None)  # of np.memmap
     if mapped is None or array.filename is None or array.mode == "c":
         return None
     base = np.frombuffer(mapped, np.uint8).ctypes.data
@@ -125,7 +125,7 @@ def view_of(array: Any) -> FileView | None:
 
 
 def _mapped_number(address: int) -> int | None:
-    """Return the number (inode) of the file that is mapped there: by now its name may be another file's."""
+    """Return the inode of the mapped file, since its name may now belong to another file."""
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Rows of memory-mapped NPY files: X and y may lie in one or in two, y in memory too."""
+"""Rows of memory-mapped NPY files; X and y may be in one file or two, and y may be in memory."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from gdbackends.streaming.file_views import FileView, StampedFile, view_of
 from gdbackends.streaming.rows import Pieces, Rows
 
 STREAMED = 1 << 21
-"""Elements of a mapped X from which it is streamed: 16 MB in float64. A smaller one is read, which is faster."""
+"""Number of elements from which a mapped X is streamed: 16 MB in float64. A smaller one is read, which is faster."""
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """An array (n, k) that is taken from memory, or through its map, whose pages are then given back."""
+    """An array (n, k) that is read from memory, or through its map, whose pages are then released."""
 
     array: Array
 
     @property
     def row_bytes(self) -> int:
-        """Bytes copied for a row."""
+        """Number of bytes copied per row."""
         return self.array.shape[1] * self.array.itemsize
 
     def take(self, rows: Any) -> Array:
-        """Return a copy of those rows."""
+        """Return a copy of these rows."""
         taken = np.array(self.array[rows])
         mapped: Any = getattr(self.array, "_mmap", None)
         if mapped is not None and self.array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
@@ -43,13 +43,13 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class MappedSource:
-    """X in arrays side by side and y, each in a file or in memory.
+    """X as arrays side by side, and y, each in a file or in memory.
 
     Attributes:
         X: the features.
         y: (n, 1), the target.
-        names: of the features and, last, the target; none for arrays, whose places are told by index.
-        label: what errors call it.
+        names: the names of the features and, last, of the target; empty for arrays, which have only indices.
+        label: the name in error messages.
     """
 
     X: Sequence[FileView | Held]
@@ -60,22 +60,22 @@ class MappedSource:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return _shape(self.y)[0]
 
     @property
     def features(self) -> int:
-        """How many features there are."""
+        """The number of features."""
         return sum(_shape(part)[1] for part in self.X)
 
     @property
     def width(self) -> int:
-        """How many numbers of 8 bytes are read for a row."""
+        """The number of 8-byte numbers that are read per row."""
         joint = _joint((*self.X, self.y))
         return max(self.features, sum(max(part.row_bytes for part in parts) for parts in joint) // 8)
 
     def target_only(self) -> MappedSource:
-        """Return the same without features."""
+        """Return the source without its features."""
         return replace(self, X=())
 
     @contextmanager
@@ -86,14 +86,14 @@ class MappedSource:
             yield _Reader(self, {file: stack.enter_context(file.opened()) for file in files})
 
     def take(self, rows: Array) -> Pieces:
-        """Return the rows of those numbers, a read for each."""
+        """Return the rows with these indices, by one read each."""
         with self.opened() as reader:
             parts = [part.take(rows) if isinstance(part, Held) else reader.gather(part, rows) for part in self.X]
             y = self.y.take(rows) if isinstance(self.y, Held) else reader.gather(self.y, rows)
         return parts, y[:, 0]
 
     def not_finite(self, count: int, row: int, column: int, value: float) -> InputError:
-        """Say where the first is, by name or by index."""
+        """Return the error that says where the first is, by name or by index."""
         if self.names:
             where = f"row {row} (from 0), column {self.names[column]!r}"
             return InputError(
@@ -126,7 +126,7 @@ class _Reader:
         return X, y[:, 0]
 
     def gather(self, view: FileView, rows: Array) -> Array:
-        """Return rows by their numbers."""
+        """Return rows by their indices."""
         size = view.span(1) if view.by_rows else view.shape[1] * view.dtype.itemsize
         buffer = np.empty((rows.size, size), np.uint8)
         for row, line in zip(rows.tolist(), buffer, strict=True):
@@ -147,7 +147,7 @@ def _shape(part: FileView | Held) -> tuple[int, int]:
 
 
 def _joint(parts: Sequence[FileView | Held]) -> list[list[FileView | Held]]:
-    """Put together the views that lie in the same rows of a file: one read gives all of them."""
+    """Group the views of the same rows of a file, which one read serves."""
     groups: list[list[FileView | Held]] = []
     for part in parts:
         group = next((group for group in groups if _beside(group[0], part)), None)
@@ -172,7 +172,7 @@ def _covering(views: Sequence[FileView], low: int) -> FileView:
 
 
 def _within(read: Array, view: FileView, low: int) -> Array:
-    """Return a view's part of the bytes read."""
+    """Return the part of the bytes that belongs to a view."""
     shape = (read.shape[0], view.shape[1])
     return np.ndarray(shape, view.dtype, read.base, view.offset - low, (read.strides[0], view.strides[1]))
 
@@ -186,7 +186,7 @@ def mapped_rows(X: np.memmap[Any, Any], y: Array) -> Rows:
     """Return the rows of a mapped X (n, d) and y (n,), mapped or in memory.
 
     Raises:
-        InputTypeError, InputError: as `checked_arrays` does, but for values that are not finite.
+        InputTypeError, InputError: as in `checked_arrays`, except for non-finite values.
     """
     for array, name in ((X, "X"), (y, "y")):
         if array.dtype.kind not in "fiub":
@@ -196,5 +196,5 @@ def mapped_rows(X: np.memmap[Any, Any], y: Array) -> Rows:
 
 
 def npy_source(parts: Sequence[np.memmap[Any, Any]], y: np.memmap[Any, Any], names: Any, label: str) -> MappedSource:
-    """Return the columns of a mapped table, X in parts (n, k) or (n,) side by side, by their names."""
+    """Return a mapped table by its column names, with X in parts (n, k) or (n,) side by side."""
     return MappedSource(tuple(map(_part, parts)), _part(y), tuple(names), label)

@@ -1,9 +1,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
-"""Rows of a Parquet file, a row group at a time, each decoded column by column.
+"""Rows of a Parquet file, one row group at a time, each decoded column by column.
 
-To decode many columns side by side would take a page or two of each at once, and a row group whole may be larger than
-memory. So a group's columns are decoded a few at a time into one array; of a large group, into a file that has no name.
+Decoding many columns at once needs a page or two of each, and a whole row group may be larger than memory. So the
+columns of a group are decoded a few at a time into one array, or for a large group into an unnamed temporary file.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from gdbackends.streaming.file_views import StampedFile, stamp
 from gdbackends.streaming.rows import Pieces
 
 _HELD = 1 << 22
-"""Numbers of a row group that are held in memory: 32 MB."""
+"""Most numbers of a row group that are held in memory: 32 MB."""
 _COLUMNS = 8
-"""Columns that are decoded side by side."""
+"""Columns that are decoded at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class ParquetSource:
-    """Columns of numbers in a Parquet file.
+    """Numeric columns of a Parquet file.
 
     Attributes:
-        file: that must stay as it is.
-        groups: rows of each row group.
+        file: the file, which must not change.
+        groups: the number of rows of each row group.
         columns: the names of the features.
         target: the name of the target.
-        label: what errors call the file.
-        pair: the texts that the target holds, which stand for 0 and 1; None: numbers.
+        label: the name of the file in error messages.
+        pair: the two texts in the target, which stand for 0 and 1; None if it is numeric.
     """
 
     file: StampedFile
@@ -53,26 +53,26 @@ class ParquetSource:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return sum(self.groups)
 
     @property
     def features(self) -> int:
-        """How many features there are."""
+        """The number of features."""
         return len(self.columns)
 
     @property
     def width(self) -> int:
-        """How many numbers are read for a row."""
+        """The number of numbers that are read per row."""
         return len(self.columns) + 1
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns, the target last."""
+        """The columns, with the target last."""
         return (*self.columns, self.target)
 
     def target_only(self) -> ParquetSource:
-        """Return the same without features."""
+        """Return the source without its features."""
         return replace(self, columns=())
 
     @contextmanager
@@ -82,11 +82,11 @@ class ParquetSource:
             yield _Reader(self, stack.enter_context(opened(self.file.path)), stack)
 
     def take(self, rows: Array) -> Pieces:
-        """Refuse: Parquet does not give rows by their numbers."""
+        """Refuse, since Parquet has no access to rows by index."""
         raise InputError(f"{self.label}: Parquet does not give {rows.size} rows by their numbers; write it as NPY")
 
     def not_finite(self, count: int, row: int, column: int, value: float) -> InputError:
-        """Say where the first is."""
+        """Return the error that says where the first is."""
         where = f"row {row} (from 0), column {self.names[column]!r}"
         return InputError(
             f"{self.label}: {count} missing or non-finite values, the first in {where}; drop or fill those rows"
@@ -94,7 +94,7 @@ class ParquetSource:
 
 
 class _Reader:
-    """An opened file, from which rows are read in order."""
+    """An open file, whose rows are read in order."""
 
     def __init__(self, source: ParquetSource, parquet: Any, stack: ExitStack) -> None:
         self._source, self._parquet = source, parquet
@@ -132,7 +132,7 @@ class _Reader:
             os.pwrite(self._file.fileno(), np.ascontiguousarray(values).data, 8 * place)
 
     def _copy(self, row: int, out: Array) -> None:
-        """Fill `out` (columns, m) with the group's rows from `row` on."""
+        """Fill `out` (columns, m) with the rows of the group from `row`."""
         rows = self._end - self._begin
         for j, line in enumerate(out):
             place = j * rows + row
@@ -147,11 +147,11 @@ class _Reader:
 
 @contextmanager
 def parquet_source(path: Path, label: str) -> Generator[tuple[ParquetSource, Any]]:
-    """Yield a Parquet file as a source of all its columns, the last as the target, and pyarrow's own file.
+    """Yield a Parquet file as a source of all its columns, with the last as the target, and the file of pyarrow.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
-        InputError: it is damaged, or cut short.
+        InputError: the file is damaged or truncated.
     """
     require_package("Parquet row by row", "pyarrow", "data")
     with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Reading ahead: the next blocks are made ready in threads while one is computed with."""
+"""Prefetching: threads load the next blocks while the current one is used."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _SPARE = 1
-"""Blocks that lie ready beside those being read: one evens out what takes longer."""
+"""Loaded blocks in reserve; one compensates for loads that take longer."""
 
 
-def ahead(load: Callable[[int, int], T], count: int, workers: int) -> Generator[T]:
-    """Yield load(0, place), ..., load(count - 1, place) in order, the next ones being made in threads meanwhile.
+def prefetched(load: Callable[[int, int], T], count: int, workers: int) -> Generator[T]:
+    """Yield load(0, slot), ..., load(count - 1, slot) in order, while threads load the next ones.
 
-    One thread loads in order. What a load raises is raised here. However this ends, closed early included, no thread is
-    left.
+    A single thread loads in order. An exception of a load is raised here. No thread is left behind, however this ends.
 
     Args:
-        load: load(k, place) makes the k-th; `place`, from 0 to places(workers) - 1, is taken by no other one that is
-            being made or was yielded last: memory may be kept for each.
-        count: how many there are.
-        workers: threads.
+        load: load(k, slot) loads the k-th block; no other block that is being loaded or was yielded last has the same
+            `slot`, from 0 to slots(workers) - 1, so that a buffer may be kept for each.
+        count: the number of blocks.
+        workers: the number of threads.
     """
     with ThreadPoolExecutor(workers, "gdbackends-reader") as pool:
         waiting: deque[Future[T]] = deque()
         try:
             for k in range(count + workers + _SPARE):
                 if k < count:
-                    waiting.append(pool.submit(load, k, k % places(workers)))
+                    waiting.append(pool.submit(load, k, k % slots(workers)))
                 if k >= workers + _SPARE:
                     yield waiting.popleft().result()
         finally:
@@ -38,6 +37,6 @@ def ahead(load: Callable[[int, int], T], count: int, workers: int) -> Generator[
                 future.cancel()
 
 
-def places(workers: int) -> int:
-    """Return how many are being made, lie ready, or are used, at most."""
+def slots(workers: int) -> int:
+    """Return the largest number of blocks that are being loaded, in reserve, or in use."""
     return workers + _SPARE + 1

@@ -1,4 +1,4 @@
-"""Rows that lie in a file: X and y without their numbers, which come block by block, scaled, and read ahead."""
+"""Rows of a file: X and y without their numbers, which are read block by block, scaled, and prefetched."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from gdbackends.blocks import Parts, add_up, over_blocks
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 from gdbackends.scaling import Scaling
-from gdbackends.streaming.prefetch import ahead, places
+from gdbackends.streaming.prefetch import prefetched, slots
 
 ELEMENTS = 1 << 18
-"""Elements of X in a block: 2 MB in float64, which with its copies stays in the cache; BLAS uses one thread for it."""
+"""Elements of X in a block: 2 MB in float64, which fits in the cache with its copies; BLAS uses one thread for it."""
 _READERS = 4
-"""Threads that read, at most."""
+"""Most threads that read."""
 
 Pieces = tuple[Sequence[Array], Array]
-"""Some rows as they are stored: X in arrays (m, k) side by side, of any real dtypes, and y (m,)."""
+"""Rows as they are stored: X in arrays (m, k) side by side, of any real dtypes, and y (m,)."""
 
 
 class Reader(Protocol):
-    """A source that has been opened."""
+    """An open source."""
 
     def read(self, start: int, stop: int) -> Pieces:
-        """Return those rows, in arrays that the next call from the same thread overwrites; they may be changed."""
+        """Return these rows in arrays that may be changed, and that the next call from the same thread overwrites."""
         ...
 
 
 class RowSource(Protocol):
-    """Where rows lie."""
+    """A source of rows."""
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         ...
 
     @property
     def features(self) -> int:
-        """How many features there are."""
+        """The number of features."""
         ...
 
     @property
     def width(self) -> int:
-        """How many numbers of 8 bytes are read for a row."""
+        """The number of 8-byte numbers that are read per row."""
         ...
 
     @property
@@ -57,39 +57,39 @@ class RowSource(Protocol):
         ...
 
     def opened(self) -> AbstractContextManager[Reader]:
-        """Open the files; refuse those that changed, here and at the end."""
+        """Open the files; refuse those that have changed, at the beginning and at the end."""
         ...
 
     def take(self, rows: Array) -> Pieces:
-        """Return the rows of those numbers."""
+        """Return the rows with these indices."""
         ...
 
     def target_only(self) -> RowSource:
-        """Return the same without features."""
+        """Return the source without its features."""
         ...
 
     def not_finite(self, count: int, row: int, column: int, value: float) -> InputError:
-        """Return the refusal of so many numbers that are none; column -1 is the target."""
+        """Return the error for `count` non-finite numbers; column -1 is the target."""
         ...
 
 
 def as_numbers(values: Array) -> Array:
-    """Return the float64 nearest to each value."""
-    with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is refused by its place
+    """Return the values rounded to float64."""
+    with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is refused later
         return values.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """X (n, p) in a file: `shape`, `blocks`, and rows by their numbers.
+    """X (n, p) in a file, with its `shape`, `blocks`, and rows by index.
 
     Attributes:
-        source: where they lie.
-        dtype: of the blocks.
-        scaling: what the features are changed by, in float64, before they are rounded to the dtype; None: nothing.
+        source: the source of the rows.
+        dtype: the dtype of the blocks.
+        scaling: the scaling applied in float64 before rounding to the dtype, or None.
         ones: whether a column of ones is added as the last.
-        code: from y as it is stored to float64.
-        feature_major: whether the features of a block lie one after the other.
+        code: the function from y as it is stored to float64.
+        feature_major: whether a block is contiguous by features.
     """
 
     source: RowSource
@@ -102,7 +102,7 @@ class Rows:
     ndim = 2
 
     def __repr__(self) -> str:
-        """Say what it stands for."""
+        """Return the shape and dtype in words."""
         return f"Rows({self.shape[0]:,} x {self.shape[1]:,} {self.dtype}, in a file)"
 
     @property
@@ -117,36 +117,36 @@ class Rows:
 
     @property
     def block(self) -> int:
-        """Rows of a block; the last may be short."""
+        """The number of rows of a block; the last may be shorter."""
         return min(self.shape[0], max(1, ELEMENTS // max(self.source.width, self.shape[1])))
 
     @property
     def targets(self) -> Targets:
-        """The y (n,), likewise without its numbers."""
+        """The target (n,), also without its numbers."""
         return Targets(self)
 
     def blocks(self) -> Generator[tuple[Array, Array]]:
-        """Yield X (m, p) and y (m,) of each block in order, while the next ones are read; good until the next."""
+        """Yield X (m, p) and y (m,) of each block in order, valid until the next one, while the next ones are read."""
         rows, block = self.shape[0], self.block
         workers = 1 if self.source.ordered else min(_READERS, os.cpu_count() or 1)
-        kept = [self._empty(block) for _ in range(places(workers))]  # what a thread frees it pays for again
+        kept = [self._empty(block) for _ in range(slots(workers))]  # freed memory is faulted in again
         with self.source.opened() as reader:
 
-            def load(k: int, place: int) -> tuple[Array, Array]:
+            def load(k: int, slot: int) -> tuple[Array, Array]:
                 pieces, stored = reader.read(k * block, min((k + 1) * block, rows))
-                y = self._coded(stored)  # first: it may be one of the features, which are scaled in place
-                return self._filled(kept[place][: y.shape[0]], pieces), y
+                y = self._coded(stored)  # before the features, which may include y and are scaled in slot
+                return self._filled(kept[slot][: y.shape[0]], pieces), y
 
-            with closing(ahead(load, -(-rows // block), workers)) as blocks:
+            with closing(prefetched(load, -(-rows // block), workers)) as blocks:
                 yield from blocks
 
     def __getitem__(self, rows: Array) -> Array:
-        """Return X of the rows of those numbers, (m, p), in NumPy."""
+        """Return X of the rows with these indices, (m, p), in NumPy."""
         pieces, y = self.source.take(np.asarray(rows))
         return self._filled(self._empty(y.shape[0]), pieces)
 
     def taken(self, rows: Array) -> Array:
-        """Return y of the rows of those numbers, (m,), in NumPy."""
+        """Return y of the rows with these indices, (m,), in NumPy."""
         return self._coded(self.source.target_only().take(np.asarray(rows))[1])
 
     def _empty(self, rows: int) -> Array:
@@ -155,16 +155,16 @@ class Rows:
         return out
 
     def _filled(self, out: Array, pieces: Sequence[Array]) -> Array:
-        """Scale what was read into `out`, to the same bits as `Scaling.apply` and one rounding would."""
+        """Scale the rows into `out`, to the same bits as `Scaling.apply` with one rounding."""
         j = 0
-        with np.errstate(all="ignore"):  # what exceeds the range has been refused, or will be by its place
+        with np.errstate(all="ignore"):  # numbers out of range are refused elsewhere
             for raw in pieces:
                 part, own = out[:, j : j + raw.shape[1]], slice(j, j + raw.shape[1])
                 j = own.stop
                 if self.scaling is None:
                     part[...] = raw if self.dtype == "float64" else raw.astype(np.float64)
                     continue
-                work = raw if raw.dtype == np.float64 and raw.flags.writeable else None  # false of swapped bytes
+                work = raw if raw.dtype == np.float64 and raw.flags.writeable else None  # false for swapped byte order
                 work = np.subtract(raw, self.scaling.center[own], out=work, dtype=np.float64, casting="same_kind")
                 if self.dtype == "float64":
                     np.divide(work, self.scaling.spread[own], out=part)
@@ -194,12 +194,12 @@ class Targets:
         return self.rows.shape[0]
 
     def __getitem__(self, rows: Array) -> Array:
-        """Return y of the rows of those numbers, (m,), in NumPy."""
+        """Return y of the rows with these indices, (m,), in NumPy."""
         return self.rows.taken(rows)
 
 
 def over_rows(evaluate: Callable[[Array, Array], Parts], X: Any, y: Any) -> Parts:
-    """Return evaluate(X, y), whose parts are means over rows: of arrays in one go, of Rows block by block."""
+    """Return evaluate(X, y), whose parts are means over rows; for Rows, block by block."""
     if not isinstance(X, Rows):
         return evaluate(X, y)
     with closing(X.blocks()) as blocks:
@@ -208,12 +208,12 @@ def over_rows(evaluate: Callable[[Array, Array], Parts], X: Any, y: Any) -> Part
             return evaluate(*next(blocks))
 
         mean = over_blocks(part, X.shape[0], X.block, add_up)
-        next(blocks, None)  # ends the reading, where files that have changed are refused
+        next(blocks, None)  # ends the reading, and refuses files that have changed
         return mean
 
 
 def row_blocks(X: Any, y: Any) -> Generator[tuple[Array, Array]]:
-    """Yield all of two arrays, or Rows block by block."""
+    """Yield two arrays at once, or Rows block by block."""
     if isinstance(X, Rows):
         yield from X.blocks()
     else:

@@ -1,4 +1,4 @@
-"""What a descent must know of all rows before it starts, block by block: extremes, means, quantiles, labels."""
+"""Statistics of all rows that a descent needs before it starts, block by block: extremes, means, quantiles, labels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from gdbackends.scaling import Scaling, scaling_of
 from gdbackends.streaming.rows import Rows, over_rows, row_blocks
 
 _DIGIT = 16
-"""Bits of a number that one pass of a quantile settles."""
+"""Bits of a number that one pass of a quantile determines."""
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Extremes and means of finite numbers, float64.
+    """Extremes and means, float64.
 
     Attributes:
-        low, high, mean: (d + 1,), of the features and, last, of the target.
+        low: (d + 1,), the minima of the features and, last, of the target.
+        high: (d + 1,), the maxima.
+        mean: (d + 1,), the means.
     """
 
     low: Array
@@ -28,7 +30,7 @@ class Summary:
     mean: Array
 
     def standardization(self, rows: Rows) -> Scaling:
-        """Return the scaling to mean 0 and standard deviation 1, in another pass over the rows they are of."""
+        """Return the scaling to mean 0 and standard deviation 1, by another pass over the rows."""
 
         def squares(center: Array, largest: Array) -> Array:
             def part(X: Array, y: Array) -> tuple[Array, ...]:
@@ -43,7 +45,7 @@ def summarised(rows: Rows) -> Summary:
     """Return the summary of rows without scaling and ones.
 
     Raises:
-        InputError: numbers that are not finite; how many, and where the first is.
+        InputError: there are non-finite numbers; the message says how many, and where the first is.
     """
     ends: list[tuple[Array, Array]] = []
 
@@ -62,7 +64,7 @@ def summarised(rows: Rows) -> Summary:
 
 
 def _refuse(rows: Rows) -> None:
-    """Count what is not finite, and raise; of arrays X alone, if there is any in X, as in memory."""
+    """Count the non-finite numbers and raise; for arrays only those of X, if there are any, as for arrays in memory."""
     apart, count, start = not getattr(rows.source, "names", ()), [0, 0], 0
     first: list[Any] = [None, None]
     for X, y in row_blocks(rows, rows.targets):
@@ -79,7 +81,7 @@ def _refuse(rows: Rows) -> None:
 
 
 def labels_of(rows: Rows) -> Array:
-    """Return the different values of the target, in order; of more than two, three of them."""
+    """Return the distinct values of the target, sorted; at most three."""
     rows, found = replace(rows, source=rows.source.target_only()), np.zeros(0)
     for _, y in row_blocks(rows, rows.targets):
         found = np.union1d(found, y)
@@ -89,10 +91,10 @@ def labels_of(rows: Rows) -> Array:
 
 
 def quantile_of(rows: Rows, q: float) -> float:
-    """Return the quantile q of the target, as np.quantile does, without holding or sorting it.
+    """Return the quantile q of the target like np.quantile, without holding or sorting it.
 
-    Numbers of one sign are in the order of their bits, so each pass counts the next 16 bits of those that agree with
-    the number sought so far (radix selection).
+    Numbers of one sign are ordered by their bits, so each pass counts the next 16 bits of those numbers that share the
+    bits found so far (radix selection).
     """
     rows = replace(rows, source=rows.source.target_only())
     place = q * (rows.shape[0] - 1)
@@ -115,10 +117,10 @@ def quantile_of(rows: Rows, q: float) -> float:
 
 
 def _ordered(y: Array) -> Array:
-    """Return float64 as integers without sign in the same order, -0.0 as 0.0."""
+    """Return float64 as unsigned integers in the same order, with -0.0 as 0.0."""
     bits: Array = (y + 0.0).view(np.uint64)
     top = np.uint64(1 << 63)
-    return bits ^ (-(bits >> np.uint64(63)) | top)  # all bits of a negative number turned, else the first
+    return bits ^ (-(bits >> np.uint64(63)) | top)  # flip all bits of a negative number, else only the sign
 
 
 def _unordered(key: int) -> Any:

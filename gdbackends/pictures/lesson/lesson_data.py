@@ -101,7 +101,7 @@ def subject(data: Dataset, feature: str | None = None) -> LessonData:
         raise InputError(f"{feature!r} has one value in all rows, so no best_line has a slope; choose another feature")
     if not moving:
         raise InputError(
-            f"a best_line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
+            f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
         )
     shown = cast(Array, np.arange(data.y.size))
     if data.y.size > SHOWN:
