@@ -1,72 +1,76 @@
-# Everything runs in a virtual environment of the project's own, made at the first use.
+# Everything runs in a virtual environment of the project, which is created at the first use.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 AXE = 4.14.1
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test browser pictures timing check bench alternatives tuning same results ratios bounds corpus checkers
-.PHONY: reading fuzz clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test browser pictures timing check bench alternatives tuning same results ratios bounds corpus
+.PHONY: checkers reading fuzz clean
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundled data
 	$(BIN)/gdbackends compare
 
-test: $(VENV)/dev.stamp $(VENV)/axe.min.js  ## set up, and pass the tests; those of pages need Chromium: make browser
+test: $(VENV)/dev.stamp $(VENV)/axe.min.js  ## set up, and run the tests; those of pages need Chromium (make browser)
 	$(BIN)/python -m pytest --require-backends=numpy,jax,torch
 
-browser: $(VENV)/axe.min.js  ## Chromium and its driver, of Debian's packages (as root), and axe-core
+browser: $(VENV)/axe.min.js  ## install Chromium and its driver from Debian packages (as root), and axe-core
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver; }
 
-pictures: $(VENV)/dev.stamp  ## screenshots of the pages, into docs/pictures, in Chromium
+pictures: $(VENV)/dev.stamp  ## take screenshots of the pages into docs/pictures, with Chromium
 	$(BIN)/python docs/screenshots.py
 	$(BIN)/python docs/page_screenshots.py
 
-timing: $(VENV)/dev.stamp  ## the tests that keep the timer honest, with nothing beside them
+timing: $(VENV)/dev.stamp  ## run the tests of the clock, with nothing else running
 	$(BIN)/python -m pytest -m timing tests/test_timing.py --require-backends=numpy,jax,torch
 
-check: $(VENV)/dev.stamp  ## lint, format and types
+check: $(VENV)/dev.stamp  ## lint, check format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/dev.stamp  ## the pytest-benchmark suite, quick: saved, and held against the last saved
-	$(BIN)/python benchmarks/suite.py
+bench: $(VENV)/dev.stamp  ## run the quick pytest-benchmark suite, save it, and compare it with the last one saved
+	$(BIN)/python benchmarks/speed/suite.py
 
-alternatives: $(VENV)/dev.stamp  ## a step and a fit beside what one would take instead: optax, torch.optim, scikit-learn, SciPy
-	$(BIN)/python benchmarks/alternatives.py
+alternatives: $(VENV)/dev.stamp  ## time a step and a fit beside optax, torch.optim, scikit-learn and SciPy
+	$(BIN)/python benchmarks/speed/alternatives.py
 
-tuning: $(VENV)/dev.stamp  ## each backend at its best beside itself as people usually write it; --grid for every size
-	$(BIN)/python benchmarks/tuning.py $(ARGS)
+tuning: $(VENV)/dev.stamp  ## time each backend beside its idiomatic variant; ARGS=--grid for every size
+	$(BIN)/python benchmarks/speed/tuning.py $(ARGS)
 
-same: $(VENV)/dev.stamp  ## every backend against itself under another name, 204 comparisons
-	$(BIN)/python benchmarks/same.py
+same: $(VENV)/dev.stamp  ## compare every backend with itself under another name, 204 times
+	$(BIN)/python benchmarks/evidence/same.py
 
-results: $(VENV)/dev.stamp  ## the quick suite on this machine, and README's table of it
+results: $(VENV)/dev.stamp  ## run the quick suite on this machine, and update the table in the README
 	rm -f benchmarks/results/quick.jsonl
 	$(BIN)/gdbackends bench --out benchmarks/results/quick.jsonl
-	$(BIN)/python benchmarks/readme_table.py benchmarks/results/quick.jsonl
+	$(BIN)/python benchmarks/speed/readme_table.py benchmarks/results/quick.jsonl
 
-ratios: $(VENV)/dev.stamp  ## the driver against hand-written loops
-	$(BIN)/python benchmarks/alternatives.py --work step
+ratios: $(VENV)/dev.stamp  ## time the driver beside hand-written loops
+	$(BIN)/python benchmarks/speed/alternatives.py --work step
 
-bounds: $(VENV)/dev.stamp  ## 10,000 random cases in each precision against the rounding bounds
-	$(BIN)/python benchmarks/bounds.py
+bounds: $(VENV)/dev.stamp  ## check the rounding bounds on 10,000 random cases in each precision
+	$(BIN)/python benchmarks/evidence/bounds.py
 
-corpus: $(VENV)/dev.stamp  ## 5,000 mistakes and 20,000 right gradients against check_gradient; writes docs/corpus.md
-	$(BIN)/python benchmarks/corpus.py --faults 5000 --correct 20000 --out docs/corpus.md
+corpus: $(VENV)/dev.stamp  ## judge check_gradient by 5,000 mistakes and 20,000 right gradients; writes docs/corpus.md
+	$(BIN)/python benchmarks/evidence/corpus.py --faults 5000 --correct 20000 --out docs/corpus.md
 
-checkers: $(VENV)/dev.stamp  ## check_gradient beside other gradient checkers
-	$(BIN)/python benchmarks/checkers.py
+checkers: $(VENV)/dev.stamp  ## compare check_gradient with other gradient checkers
+	$(BIN)/python benchmarks/evidence/checkers.py
 
-reading: $(VENV)/dev.stamp  ## reading a large CSV file against polars
-	$(BIN)/python benchmarks/reading.py
+reading: $(VENV)/dev.stamp  ## time reading a large CSV file beside polars
+	$(BIN)/python benchmarks/speed/reading.py
 
-fuzz: $(VENV)/dev.stamp  ## ten minutes of mutated files
+fuzz: $(VENV)/dev.stamp  ## read mutated files for ten minutes
 	$(PIP) atheris
-	$(BIN)/python benchmarks/fuzz_reading.py -max_total_time=600
+	$(BIN)/python benchmarks/evidence/fuzz_reading.py -max_total_time=600
 
-clean:
+clean:  ## remove the virtual environment
 	rm -rf $(VENV)
 
 $(VENV)/bin/python:

@@ -71,7 +71,7 @@ def _rates(comparison: Comparison) -> str:
         return ""
     best = f"best {format_number(ends.best_rate)}, " if comparison.exact is not None else ""
     text = f"{best}stable up to {format_number(ends.largest_stable_rate)}"
-    return f" ({text})" if comparison.settings.batch_size is None else f" (for all count_of_rows: {text})"
+    return f" ({text})" if comparison.settings.batch_size is None else f" (for all rows: {text})"
 
 
 def _table(comparison: Comparison) -> Table:

@@ -1,4 +1,4 @@
-"""The entry point: finds the command, and turns a user's mistake into one line on stderr and exit code 2."""
+"""Find the command, and turn a mistake of the user into one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Commands that are imported when they are run."""
+    """Commands that are imported only when they are run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return their names."""
+        """Return the names of the commands."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one."""
+        """Import the command and return it."""
         return import_module(_COMMANDS[cmd_name][0]).command if cmd_name in _COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List them without importing them."""
+        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
@@ -49,10 +49,10 @@ def group() -> None:
     """One linear regression by hand-derived NumPy gradients, by JAX and by PyTorch: do they agree, and how fast?"""
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line and exit: 0 fine, 1 the answer is bad, 2 bad use or input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a name shows its escape
+        if isinstance(stream, TextIOWrapper):  # show characters that the terminal cannot encode as escapes
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(group.main(prog_name="gdbackends", standalone_mode=False))
@@ -65,7 +65,7 @@ def main() -> None:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has seen enough; keep Python from flushing into it at exit
+    except BrokenPipeError:  # `| head` has closed it; keep Python from flushing into it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _fail(text: str) -> None:
-    """Print one line: names and cells of a file may hold anything, so what does not print is escaped."""
+    """Print one line; unprintable characters, which names and cells of a file may hold, are escaped."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split("\n")))
     click.echo(f"gdbackends: {line}", err=True)
     sys.exit(2)

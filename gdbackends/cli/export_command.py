@@ -56,7 +56,7 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
 def markdown(table: Sequence[Row]) -> str:
     """Return a line a problem, a column a config: the time, and its ratio to NumPy with the 99 % interval."""
     configs = list(dict.fromkeys(row.case.config for row in sorted(table, key=lambda row: row.case.config.label)))
-    lines = ["| work | result_rows x features | dtype | " + " | ".join(config.label for config in configs) + " |"]
+    lines = ["| work | rows x features | dtype | " + " | ".join(config.label for config in configs) + " |"]
     lines.append("|---|--:|---|" + "--:|" * len(configs))
     others = by_case(table)
     problems = dict.fromkeys((row.case.work, row.case.spec) for row in table)

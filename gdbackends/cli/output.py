@@ -1,4 +1,4 @@
-"""Files that the commands write: whole or not at all, and never over what was read."""
+"""Output files of the commands: written completely or not at all, and never over an input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gdbackends.objectives import Array
 
 
 def check_output(option: str, path: str, *inputs: str | None) -> None:
-    """Refuse, before any work is done, a file that was given to be read, or one in no folder."""
+    """Refuse, before any work is done, an output that is an input, a folder, or in no folder."""
     target = Path(path)
     for given in inputs:
         source = Path("/dev/stdin" if given == "-" else given or "")
@@ -26,13 +26,13 @@ def check_output(option: str, path: str, *inputs: str | None) -> None:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a text file in one: who reads it sees the old content or the new one, and a full disk leaves the old."""
-    if path == "/dev/stdout":  # which may be a file, where two writers would overwrite each other
+    """Write atomically: readers see the old or the new content, and a full disk keeps the old."""
+    if path == "/dev/stdout":  # may be a file, in which two writers would overwrite each other
         click.echo(text, nl=False)
         return
     target = Path(path)
     device = str(target.absolute()).startswith(("/dev/", "/proc/"))
-    target = target if device or not target.is_symlink() else target.resolve()  # a link stays one
+    target = target if device or not target.is_symlink() else target.resolve()  # keep a symbolic link
     whole = not device and (not target.exists() or target.is_file())  # a pipe cannot be replaced
     written = target.with_name(f".gdbackends-{os.getpid()}.part") if whole else target
     try:
@@ -50,7 +50,7 @@ def write_whole(path: str, text: str) -> None:
 
 
 def predictions_csv(fitted: Fit, X: Array) -> str:
-    """Return the predictions as CSV: a column `prediction`, and for two labels the likelier `label`."""
+    """Return the predictions as CSV: a column `prediction`, and for two labels the more probable `label`."""
     predicted, stream = fitted.predict(X), io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     labels = None if fitted.labels is None else tuple(csv_cell(label) for label in fitted.labels)
@@ -61,7 +61,7 @@ def predictions_csv(fitted: Fit, X: Array) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Return text so that no spreadsheet runs it: what would begin a formula gets an apostrophe, unless a number."""
+    """Return text that no spreadsheet runs: the beginning of a formula gets an apostrophe, unless it is a number."""
     try:
         float(text)
     except ValueError:

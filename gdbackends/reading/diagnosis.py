@@ -65,4 +65,4 @@ def _of_text(layout: Dialect, text: dict[str, Place], numeric: set[str], usable:
         name = min(whole, key=layout.names.index)
         line, cell = whole[name]
         return no_numbers(name, f"line {line}: {shown(cell)}", usable, target)
-    return InputError(f"{place}: {shown(cell)} is not a parse_number; mend it or leave the column out")
+    return InputError(f"{place}: {shown(cell)} is not a number; mend it or leave the column out")

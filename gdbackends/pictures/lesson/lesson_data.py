@@ -98,7 +98,7 @@ def subject(data: Dataset, feature: str | None = None) -> LessonData:
     if feature is not None and feature not in data.names:
         raise InputError(f"there is no feature {feature!r}; there are {_some(data.names)}")
     if feature is not None and data.names.index(feature) not in moving:
-        raise InputError(f"{feature!r} has one value in all rows, so no best_line has a slope; choose another feature")
+        raise InputError(f"{feature!r} has one value in all rows, so no line has a slope; choose another feature")
     if not moving:
         raise InputError(
             f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"

@@ -19,7 +19,7 @@ _OTHERS = (("ink", "diamond"), ("good", "cross"), ("low", "triangle-down"), ("hi
 _DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [1, 5])
 _FILLS = (1.0, 0.0, 0.45, 0.25, 0.7)
 _LEAST = 6.0
-"""The ends of a log_encoding axis over each other, so that it has a tick."""
+"""The ends of a logarithmic axis over each other, so that it has a tick."""
 USUAL = "best"
 """The variant of a config that has nothing unusual."""
 
@@ -100,14 +100,14 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
 
 
 def about_rows(sizes: Sequence[int]) -> dict[str, Any]:
-    """Return the axis of rows: log_encoding, ticks where something was timed."""
+    """Return the axis of rows: logarithmic, ticks where something was timed."""
     return log_encoding("c0", sizes, "rows", "format(datum.value, '~s')", sorted(set(sizes)))
 
 
 def log_encoding(
     field: str, values: Iterable[float | None], title: str, label: str, ticks: Sequence[float] | None = None
 ) -> dict[str, Any]:
-    """Return a log_encoding axis around the values, its ticks at powers of ten, or of 1, 2, 5 where it is rounded."""
+    """Return a logarithmic axis around the values, its ticks at powers of ten, or of 1, 2, 5 where it is rounded."""
     found = [value for value in values if value is not None and value > 0] or [1.0]
     wider = max(1.3, (_LEAST * min(found) / max(found)) ** 0.5)
     low, high = min(found) / wider, max(found) * wider

@@ -15,7 +15,7 @@ from gdbackends.pictures.results.table_rows import inline
 from gdbackends.pictures.results.theme import alone
 
 _LEAST = 1e-4
-"""Where a ratio of 0, which no log_encoding axis has, is drawn."""
+"""Where a ratio of 0, which no logarithmic axis has, is drawn."""
 
 
 def votes(report: GradientReport) -> Any:
