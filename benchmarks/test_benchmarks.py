@@ -14,7 +14,7 @@ from gdbackends import get_backend
 from gdbackends.backends import DTYPES
 from gdbackends.benchmarking.case import WORKS, Task
 from gdbackends.benchmarking.workloads import work
-from gdbackends.comparison.referee import agreement
+from gdbackends.comparison.referee import formula_ratio
 from gdbackends.descent import Fit, Problem, prepare
 from gdbackends.measurement.environment import environment
 
@@ -28,7 +28,7 @@ def judged(backend_name: str, task: Task) -> tuple[Problem, float, str]:
     problem = prepare(
         data.X, data.y, get_backend(backend_name, dtype=task.dtype), objective=task.model, standardize=False
     )
-    return problem, *agreement(problem, get_backend(backend_name))
+    return problem, *formula_ratio(problem, get_backend(backend_name))
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # where the backend disagrees

@@ -21,7 +21,7 @@ from gdbackends.benchmarking.rows import beside, by_case, paid_after, ratio, rec
 from gdbackends.benchmarking.worker_tasks import _hidden
 from gdbackends.benchmarking.workers import outcome
 from gdbackends.benchmarking.workloads import Unsupported, work
-from gdbackends.comparison.referee import agreement
+from gdbackends.comparison.referee import formula_ratio
 from gdbackends.descent import prepare
 from gdbackends.errors import InputError
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut
@@ -86,7 +86,7 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
     task = Task(objective, rows, 3, backend.dtype)
     data = task.table()
     problem = prepare(data.X, data.y, backend, task.model, standardize=False)
-    ratio, _ = agreement(problem, get_backend(backend.name))
+    ratio, _ = formula_ratio(problem, get_backend(backend.name))
     assert ratio <= 1
     value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(problem.theta0), *problem.data)
     works = {name: work(name, problem) for name in WORKS}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gdbackends import Dataset, LinearRegression, compare
-from gdbackends.comparison import backend_run, comparing, judging
-from gdbackends.comparison.backend_run import Observation, observe
+from gdbackends.comparison import backend_run, comparing, reference
+from gdbackends.comparison.backend_run import BackendRun, run_backend
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import row_loss
 
@@ -53,11 +53,11 @@ def test_a_lone_backend_is_held_against_exact_arithmetic(monkeypatch: pytest.Mon
     result = compare(backends=["numpy"])
     assert "agrees with exact arithmetic" in result.sentence
     assert result.rows[0].trajectory_ratio is None
-    monkeypatch.setattr(judging, "EXACT_LIMIT", 10)
+    monkeypatch.setattr(reference, "EXACT_LIMIT", 10)
     assert compare(backends=["numpy"]).verdict == "inconclusive"
 
 
-def tampered(o: Observation, how: str) -> Observation:
+def tampered(o: BackendRun, how: str) -> BackendRun:
     if how == "gradient":
         wrong = o.values.gradients * ([1 + 1e-9] + [1] * (o.values.gradients.shape[1] - 1))
         return dataclasses.replace(o, values_in_float64=dataclasses.replace(o.values, gradients=wrong))
@@ -65,7 +65,7 @@ def tampered(o: Observation, how: str) -> Observation:
         return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * 1.001))
     if how == "nan":
         return dataclasses.replace(o, values=dataclasses.replace(o.values, losses=o.values.losses * np.nan))
-    return dataclasses.replace(o, run=dataclasses.replace(o.run, path=o.run.path * (1 + 1e-9)))
+    return dataclasses.replace(o, trajectory=dataclasses.replace(o.trajectory, path=o.trajectory.path * (1 + 1e-9)))
 
 
 @pytest.mark.parametrize("how", ["gradient", "loss", "nan", "trajectory"])
@@ -75,10 +75,10 @@ def test_the_one_that_errs_is_named_and_gets_no_time(how: str, monkeypatch: pyte
         require(name)
 
     def observed(name: str, *arguments):
-        o = observe(name, *arguments)
+        o = run_backend(name, *arguments)
         return tampered(o, how) if name == "torch" else o
 
-    monkeypatch.setattr(comparing, "observe", observed)
+    monkeypatch.setattr(comparing, "run_backend", observed)
     result = compare(backends=["numpy", "jax", "torch"])
     assert result.verdict == "disagree"
     assert result.sentence.startswith("torch disagrees: ")
@@ -93,10 +93,10 @@ def test_two_that_differ_are_both_named(monkeypatch: pytest.MonkeyPatch, require
     require("torch")
 
     def observed(name: str, *arguments):
-        o = observe(name, *arguments)
+        o = run_backend(name, *arguments)
         return tampered(o, "gradient") if name == "torch" else o
 
-    monkeypatch.setattr(comparing, "observe", observed)
+    monkeypatch.setattr(comparing, "run_backend", observed)
     result = compare(backends=["numpy", "torch"])
     assert result.sentence.startswith("numpy and torch disagree: ")
     assert all(row.step_s is None for row in result.rows)
@@ -107,7 +107,7 @@ def kill(*_) -> None:
 
 
 def test_a_backend_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "observe", kill)
+    monkeypatch.setattr(comparing, "run_backend", kill)
     result = compare(backends=["numpy"], isolate=True)
     assert result.verdict == "inconclusive"
     assert result.rows[0].status == "crashed"
@@ -324,10 +324,10 @@ def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pyte
     for how in ("gradient", "loss", "nan", "trajectory"):
 
         def observed(name: str, *arguments, how=how):
-            right[name] = right[name] if name in right else observe(name, *arguments)
+            right[name] = right[name] if name in right else run_backend(name, *arguments)
             return tampered(right[name], how) if name == "torch" else right[name]
 
-        monkeypatch.setattr(comparing, "observe", observed)
+        monkeypatch.setattr(comparing, "run_backend", observed)
         result = compare(data, backends=["numpy", "jax", "torch"], objective=objective, steps=50)
         assert result.verdict == "disagree", how
         assert result.sentence.startswith("torch disagrees: ")

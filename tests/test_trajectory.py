@@ -10,9 +10,8 @@ import pytest
 
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends import names
-from gdbackends.comparison.probes import exact_values, probe_points, values, yardstick
-from gdbackends.comparison.trajectory import trajectory
-from gdbackends.comparison.trajectory_check import proof_run
+from gdbackends.comparison.referee import error_bound, exact_values, probe_points, values
+from gdbackends.comparison.trajectory import run_trajectory, trajectory_check
 from gdbackends.descent import prepare
 from gdbackends.descent.spectrum import spectrum
 from gdbackends.errors import InputError, InputTypeError
@@ -58,20 +57,20 @@ def case(dtype: str, n: int = 60, d: int = 3):
 def test_correct_backends_agree_with_each_other_and_with_the_truth(dtype: str, require) -> None:
     for n, d in ((1, 1), (60, 3), (500, 8)):
         problem, _, points = case(dtype, n, d)
-        ruler, exact = yardstick(problem, points, dtype), exact_values(problem, points)
+        ruler, exact = error_bound(problem, points, dtype), exact_values(problem, points)
         computed = []
         for name in names():
             require(name)
             computed.append(values(get_backend(name, dtype=dtype), problem, points))
         for a in computed:
-            assert ruler.ratio(a, exact, voters=1) <= 1
+            assert ruler.ratio(a, exact, rounded=1) <= 1
             assert all(ruler.ratio(a, b) <= 1 for b in computed)
 
 
 @pytest.mark.parametrize("wrong", ["component", "loss", "nan", "inf", "sign"])
 def test_a_wrong_value_is_seen(wrong: str) -> None:
     problem, _, points = case("float64")
-    ruler, right = yardstick(problem, points, "float64"), exact_values(problem, points)
+    ruler, right = error_bound(problem, points, "float64"), exact_values(problem, points)
     assert ruler.ratio(right, right) == 0
     losses, gradients = right.losses.copy(), right.gradients.copy()
     if wrong == "component":
@@ -89,7 +88,7 @@ def test_a_wrong_value_is_seen(wrong: str) -> None:
 def test_sensitivity_is_what_is_seen() -> None:
     """An error a little above it is seen in every component; one far below passes in some."""
     problem, _, points = case("float64")
-    ruler, right = yardstick(problem, points, "float64"), exact_values(problem, points)
+    ruler, right = error_bound(problem, points, "float64"), exact_values(problem, points)
     s = ruler.sensitivity()
     for j in range(4):
         gradients = right.gradients.copy()
@@ -104,18 +103,18 @@ def test_a_column_of_zeros_hides_nothing() -> None:
     X = np.c_[np.full(20, 4.0), np.arange(20.0)]
     problem = prepare(X, np.arange(20.0) ** 2, get_backend("numpy"))
     points = probe_points(problem, np.ones(3))
-    assert yardstick(problem, points, "float64").sensitivity() < 1e-9
+    assert error_bound(problem, points, "float64").sensitivity() < 1e-9
 
 
 def test_float32_with_too_many_rows_is_blind() -> None:
     problem = prepare(np.arange(8.0)[:, None], np.arange(8.0), get_backend("numpy"))
     big = dataclasses.replace(problem, y=np.broadcast_to(0.0, (2_000_000,)))
-    assert yardstick(problem, problem.theta0[None], "float32").blind is False
+    assert error_bound(problem, problem.theta0[None], "float32").uninformative is False
     with pytest.raises(ValueError, match="as many rows"):
-        yardstick(big, problem.theta0[None], "float32")
+        error_bound(big, problem.theta0[None], "float32")
     X = np.broadcast_to(np.ones((1, 2)), (1_800_000, 2))
     wide = dataclasses.replace(problem, X=X, y=np.zeros(1_800_000))
-    assert yardstick(wide, problem.theta0[None], "float32").blind
+    assert error_bound(wide, problem.theta0[None], "float32").uninformative
 
 
 @pytest.mark.parametrize("batch_size", [None, 7, 1])
@@ -124,30 +123,30 @@ def test_trajectories_agree_and_a_wrong_one_is_seen(dtype: str, batch_size: int 
     problem, minimum, _ = case(dtype)
     problem = dataclasses.replace(problem, batch_size=batch_size)
     ends = spectrum(problem.objective, problem.X, 4)
-    proof = proof_run(problem, ends, minimum)
+    proof = trajectory_check(problem, ends, minimum)
     runs = []
     for name in names():
         require(name)
-        runs.append(trajectory(dataclasses.replace(problem, **placed(problem, name, dtype)), proof.rates))
+        runs.append(run_trajectory(dataclasses.replace(problem, **placed(problem, name, dtype)), proof.rates))
     assert all(run.path.shape == (1002, 4) for run in runs)
-    assert all(proof.ratio(a, b) <= 1 for a in runs for b in runs)
-    assert all(proof.losses_ratio(problem, run) <= 1 for run in runs)
-    assert proof.ratio(runs[0], runs[1]) < 0.1
+    assert all(proof.path_ratio(a, b) <= 1 for a in runs for b in runs)
+    assert all(proof.step_ratio(problem, run) <= 1 for run in runs)
+    assert proof.path_ratio(runs[0], runs[1]) < 0.1
     for value in (runs[0].path[-2, 0] + 2 * proof.bounds[-1], np.nan):
         wrong = runs[0].path.copy()
         wrong[-2, 0] = value
-        assert not proof.ratio(dataclasses.replace(runs[0], path=wrong), runs[1]) <= 1
-    assert not proof.ratio(dataclasses.replace(runs[0], path=runs[0].path[:-1]), runs[1]) <= 1
+        assert not proof.path_ratio(dataclasses.replace(runs[0], path=wrong), runs[1]) <= 1
+    assert not proof.path_ratio(dataclasses.replace(runs[0], path=runs[0].path[:-1]), runs[1]) <= 1
     for factor in (1.01, np.nan):
         for k in (0, 500, 999):
             for kind in (0, 1):
                 losses = runs[0].losses.copy()
                 losses[kind, k] *= factor
                 wrong = dataclasses.replace(runs[0], losses=losses)
-                assert not proof.losses_ratio(problem, wrong) <= 1
+                assert not proof.step_ratio(problem, wrong) <= 1
     other = dataclasses.replace(problem, y=problem.y * (1 + 1e-3))
     other = dataclasses.replace(other, data=(problem.data[0], problem.backend.asarray(other.y)))
-    assert not proof.ratio(trajectory(other, proof.rates), runs[0]) <= 1
+    assert not proof.path_ratio(run_trajectory(other, proof.rates), runs[0]) <= 1
 
 
 def placed(problem, name: str, dtype: str) -> dict:
@@ -171,13 +170,13 @@ def test_the_trajectory_bound_holds_against_a_more_precise_run(kind: str, dtype:
     problem = prepare(X, y, get_backend("numpy", dtype=dtype), objective)
     size = X.shape[1] + 1
     minimum = problem.objective.minimum(problem.X, problem.y.astype(float), np.zeros(size))
-    proof = proof_run(problem, spectrum(problem.objective, problem.X, size), minimum)
-    path = trajectory(problem, proof.rates).path
+    proof = trajectory_check(problem, spectrum(problem.objective, problem.X, size), minimum)
+    path = run_trajectory(problem, proof.rates).path
     wide, target = problem.X.astype(np.longdouble), problem.y.astype(np.longdouble)
     theta = np.zeros(size, np.longdouble)
     penalty = np.append(np.full(size - 1, 2 * np.longdouble(objective.l2)), 0)
     for k, rate in enumerate([*proof.rates.astype(np.longdouble), 0]):
-        assert np.linalg.norm((path[k] - theta).astype(float)) <= proof.bounds[k] / 2  # one of the two voters
+        assert np.linalg.norm((path[k] - theta).astype(float)) <= proof.bounds[k] / 2  # one of the two descents
         gradient = 2 * wide.T @ (wide @ theta - target) / np.longdouble(problem.objective.divisor(len(y)))
         theta = theta - rate * (gradient + penalty * theta)
 
@@ -187,11 +186,11 @@ def test_data_out_of_range_are_refused_and_infinities_are_no_disagreement(dtype:
     large = 1e200 if dtype == "float64" else 1e30
     problem = prepare(np.arange(5.0)[:, None], np.arange(5.0) * large, get_backend("numpy", dtype=dtype))
     with pytest.raises(InputError, match=f"the cost of these data exceeds the range of {dtype}"):
-        yardstick(problem, problem.theta0[None], dtype)
+        error_bound(problem, problem.theta0[None], dtype)
     problem, _, points = case(dtype)
     right = exact_values(problem, points)
     infinite = Values(np.full_like(right.losses, np.inf), right.gradients)
-    ruler = yardstick(problem, points, dtype)
+    ruler = error_bound(problem, points, dtype)
     assert ruler.ratio(infinite, infinite) == 0
     assert ruler.ratio(infinite, right) == np.inf
 
@@ -205,7 +204,7 @@ def test_probes_fit_the_data_whatever_their_scale() -> None:
     points = probe_points(problem, minimum)
     assert np.abs(points[:, :2]).max() < 100
     assert np.abs(points).max() < 1e12  # the intercept makes up for a slope times 1e10
-    yardstick(problem, points, "float32")
+    error_bound(problem, points, "float32")
 
 
 def test_float32_bounds_wider_than_a_tenth_are_blind() -> None:
@@ -213,4 +212,4 @@ def test_float32_bounds_wider_than_a_tenth_are_blind() -> None:
     generator = np.random.default_rng(0)
     X = generator.normal(size=(1_000_000, 1))
     problem = prepare(X, X[:, 0], get_backend("numpy", dtype="float32"))
-    assert yardstick(problem, np.ones((1, 2), np.float32), "float32").blind
+    assert error_bound(problem, np.ones((1, 2), np.float32), "float32").uninformative

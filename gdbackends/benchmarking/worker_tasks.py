@@ -14,7 +14,7 @@ import numpy as np
 from gdbackends.backends import Backend, Surroundings, get_backend
 from gdbackends.benchmarking.case import Place, Task
 from gdbackends.benchmarking.workloads import Unsupported, work
-from gdbackends.comparison.referee import agreement
+from gdbackends.comparison.referee import formula_ratio
 from gdbackends.descent import Fit, Problem, prepare
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, forget_peak, last_cache, load, peak_memory
@@ -104,7 +104,7 @@ def open_task(place: Place, task: Task, judged: bool) -> Opening:
     if not judged:
         return Opening(transfer_s, problem.plan, None, None)
     wide = backend if task.dtype == "float64" else _backend(place, "float64")
-    return Opening(transfer_s, problem.plan, *agreement(problem, wide))
+    return Opening(transfer_s, problem.plan, *formula_ratio(problem, wide))
 
 
 def time_work(name: str, budget: float) -> Sample:

@@ -12,7 +12,7 @@ from rich.text import Text
 from gdbackends.cli.console import console, environment_line, labels_line, number, print_json, printable, rows
 from gdbackends.cli.options import fit_options, fit_settings
 from gdbackends.cli.source import dataset, source_options, split
-from gdbackends.comparison import Comparison, Row, compare
+from gdbackends.comparison import BackendResult, Comparison, compare
 from gdbackends.descent import Fit
 from gdbackends.measurement.formatting import duration
 
@@ -77,10 +77,10 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[Row], str], str]]:
+def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResult], str], str]]:
     """Yield for each line its name, what it shows of a backend, and of the exact answer."""
 
-    def fitted(show: Callable[[Fit], str]) -> Callable[[Row], str]:
+    def fitted(show: Callable[[Fit], str]) -> Callable[[BackendResult], str]:
         return lambda row: show(row.fit) if row.fit else "-"
 
     features = comparison.dataset["features"]
@@ -107,7 +107,7 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[Row], str], 
     yield "speed", lambda row: _speed(row, numpy_step), ""
 
 
-def _judged(row: Row, ratio: float | None) -> str:
+def _judged(row: BackendResult, ratio: float | None) -> str:
     """Say whether it agrees with all others; one that most agree with does not itself disagree."""
     if ratio is None:
         return "-"
@@ -115,5 +115,5 @@ def _judged(row: Row, ratio: float | None) -> str:
     return f"{word} {ratio:.1g}"
 
 
-def _speed(row: Row, numpy_step: float | None) -> str:
+def _speed(row: BackendResult, numpy_step: float | None) -> str:
     return f"{numpy_step / row.step_s:.2g} x NumPy" if row.step_s and numpy_step else "-"

@@ -1,6 +1,6 @@
-"""The same fit on every backend: what each computed, whether they agree, and the time that each took."""
+"""Compare the same fit on every backend: what each computed, whether they agree, and how long each took."""
 
 from gdbackends.comparison.comparing import compare
-from gdbackends.comparison.result import Comparison, Row, Settings
+from gdbackends.comparison.comparison_result import BackendResult, Comparison, Settings
 
-__all__ = ["Comparison", "Row", "Settings", "compare"]
+__all__ = ["BackendResult", "Comparison", "Settings", "compare"]

@@ -1,4 +1,4 @@
-"""compare(): observes every backend, has them judged, and gathers what is to be shown."""
+"""compare(): run every backend, judge the runs, and gather the results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import check_installed, installed, names
-from gdbackends.comparison.backend_run import Observation, observe
-from gdbackends.comparison.judging import Case, judge, lay_out, verdict
-from gdbackends.comparison.result import Comparison, Settings
+from gdbackends.comparison.backend_run import BackendRun, run_backend
+from gdbackends.comparison.comparison_result import Comparison, Settings
+from gdbackends.comparison.reference import Reference, build_reference, conclusion, judge
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.measurement.environment import environment
@@ -23,13 +23,13 @@ from gdbackends.rounding import has_bound
 def compare(
     data: Dataset | None = None, *, backends: Sequence[str] | None = None, isolate: bool = False, **settings: Any
 ) -> Comparison:
-    """Fit the same data on several backends, prove that they agree, and time them.
+    """Fit the same data on several backends, check that they agree, and time them.
 
     Args:
-        data: the table; None means the bundled heights and weights.
-        backends: names of backends; None means every one installed.
-        isolate: run each backend in a process of its own, as the command line does. In one process they slow each
-            other down, and the times compare less well.
+        data: the table, or None for the bundled heights and weights.
+        backends: names of backends, or None for all installed ones.
+        isolate: run each backend in its own process, as the command line does. In one process they slow each other
+            down, which makes their times less comparable.
         **settings: the fields of `Settings`: the arguments of `fit`, and `device` and `dtype`.
 
     Raises:
@@ -43,35 +43,35 @@ def compare(
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):
-        case = lay_out(data, chosen)
-    run = partial(in_fresh_process, observe) if isolate else observe
-    observed: dict[str, Observation | None] = {}
+        reference = build_reference(data, chosen)
+    run = partial(in_fresh_process, run_backend) if isolate else run_backend
+    runs: dict[str, BackendRun | None] = {}
     for name in wanted:
         try:
-            observed[name] = run(name, data.X, data.y, chosen, case.points, case.proof)
+            runs[name] = run(name, data.X, data.y, chosen, reference.points, reference.check)
         except Crashed:
-            observed[name] = None
+            runs[name] = None
     with np.errstate(all="ignore"):
-        rows = judge(case, observed)
-        word, sentence = verdict(case, rows)
+        rows = judge(reference, runs)
+        verdict, sentence = conclusion(reference, rows)
     return Comparison(
-        verdict=word,
+        verdict=verdict,
         sentence=sentence,
         rows=rows,
-        exact=case.exact,
-        exact_loss=case.exact_loss,
-        spectrum=case.ends,
-        sensitivity=case.wide.sensitivity(min(len(rows), 2)),
-        trajectory_sensitivity=case.proof.sensitivity if len(rows) > 1 else None,
-        proof_steps=len(case.proof.rates),
+        exact=reference.exact,
+        exact_loss=reference.exact_loss,
+        spectrum=reference.spectrum,
+        sensitivity=reference.bound_in_float64.sensitivity(min(len(rows), 2)),
+        trajectory_sensitivity=reference.check.sensitivity if len(rows) > 1 else None,
+        proof_steps=len(reference.check.rates),
         dataset={"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target},
         settings=chosen,
         environment=environment(),
         isolated=isolate,
-        labels=data.labels or case.problem.labels,
+        labels=data.labels or reference.problem.labels,
         notes=(
             *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
-            *_notes(case, chosen, wanted, isolate, insisted=backends is not None),
+            *_notes(reference, chosen, wanted, isolate, explicit=backends is not None),
         ),
     )
 
@@ -94,19 +94,21 @@ def _names(backends: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(backends))
 
 
-def _notes(case: Case, settings: Settings, wanted: tuple[str, ...], isolate: bool, insisted: bool) -> list[str]:
+def _notes(
+    reference: Reference, settings: Settings, wanted: tuple[str, ...], isolate: bool, explicit: bool
+) -> list[str]:
     notes: list[str] = []
-    for name in () if insisted else names():
+    for name in () if explicit else names():
         try:
             check_installed(name)
         except MissingBackendError as error:
             notes.append(f"{name} is left out: {error}.")
     if settings.device not in (None, "cpu") and "numpy" in wanted:
         notes.append("numpy stays on the CPU.")
-    if not case.unique:
+    if not reference.unique:
         notes.append(
             "There is no single answer (collinear or constant features, or more features than rows)"
-            + ("." if case.exact is None else "; the exact one shown is the nearest to the start.")
+            + ("." if reference.exact is None else "; the exact one shown is the nearest to the start.")
         )
     if not isolate and len(wanted) > 1:
         notes.append("All backends ran in one process, where they slow each other down.")

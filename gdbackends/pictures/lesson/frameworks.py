@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from gdbackends.backends import check_installed, get_backend, installed, names
-from gdbackends.comparison.probes import values, yardstick
+from gdbackends.comparison.referee import error_bound, gradient_ratio, values
 from gdbackends.descent import Fit, fit_prepared, prepare
 from gdbackends.errors import MissingBackendError
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
@@ -99,7 +99,7 @@ def frameworks(subject: Subject) -> Frameworks:
     notes += [f"{name} gave no answer: its process ended." for name, answer in answers.items() if answer is None]
     found = {name: answer for name, answer in answers.items() if answer is not None}
     exact, known = _exact(subject, point, found)
-    allowed = yardstick(view.problem, point[None], "float64").evaluations[0].gradient_bound
+    allowed = error_bound(view.problem, point[None], "float64").evaluations[0].gradient_bound
     return Frameworks(point, _judged(found, exact, allowed), allowed, known, rate, tuple(notes))
 
 
@@ -116,9 +116,7 @@ def _judged(found: dict[str, tuple[Array, Fit]], exact: tuple[Fraction, ...], al
     seen: list[Seen] = []
     for (name, (gradient, fitted)), row in zip(found.items(), texts, strict=True):
         apart = [float(Fraction(float(g)) - true) for g, true in zip(gradient, exact, strict=True)]
-        with np.errstate(all="ignore"):
-            shares = [np.abs(gradient - other) / (2 * allowed) for other, _ in found.values()]
-        share = float(np.max(np.where(np.isnan(shares), np.where(allowed == 0, 0.0, np.inf), shares)))
+        share = max(gradient_ratio(gradient, other, allowed) for other, _ in found.values())
         digits = tuple((text[:k], text[k:]) for text, k in zip(row, same, strict=True))
         seen.append(Seen(name, gradient, fitted, digits, np.array(apart), share))
     return tuple(seen)

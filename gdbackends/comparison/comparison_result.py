@@ -1,4 +1,4 @@
-"""What compare() gives back: Comparison."""
+"""Comparison, the result of compare(), with its settings and the result of each backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Status: TypeAlias = Literal["ok", "disagrees", "diverged", "crashed"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How every backend is to fit, as the arguments of `fit`; `device` is for those that can leave the CPU."""
+    """How every backend fits: the arguments of `fit`, with `device` for the backends that can leave the CPU."""
 
     device: str | None = None
     dtype: str = "float64"
@@ -33,18 +33,18 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """One backend.
+class BackendResult:
+    """The result of one backend.
 
     Attributes:
-        backend: its name.
-        device: where it ran.
+        backend: the name of the backend.
+        device: the device it ran on.
         status: "ok"; "disagrees" with most of the others; "diverged"; "crashed".
-        fit: what it fitted; None if it crashed.
-        gradient_ratio: the largest difference of its gradients (and losses) from any other backend's over what
-            rounding allows: at most 1 is agreement.
-        trajectory_ratio: the same of its proof run; None with no other backend.
-        first_call_s: seconds of the first descent of one step, compiling included; None unless the status is ok.
+        fit: the fit, or None if the backend crashed.
+        gradient_ratio: the largest difference of its gradients and losses from any other backend's over what
+            rounding allows; at most 1 means agreement.
+        trajectory_ratio: the same ratio for the descents; None if there is no other backend.
+        first_call_s: seconds of the first descent of one step, compilation included; None unless the status is ok.
         step_s: seconds that one more step takes; None unless the status is ok.
     """
 
@@ -58,7 +58,7 @@ class Row:
     step_s: float | None = None
 
     def to_dict(self, features: Sequence[str], dtype: str) -> dict[str, Any]:
-        """Return the row as it stands in JSON."""
+        """Return the entry of this backend in the JSON document."""
         return {
             "backend": self.backend,
             "device": self.device,
@@ -79,26 +79,25 @@ class Comparison:
     Attributes:
         verdict: "agree", "disagree", "inconclusive" or "diverged".
         sentence: the verdict in words, with its figures.
-        rows: one a backend.
-        exact: theta (d + 1,) of the least squares, computed without descending, in the data's own units; None for
-            other losses.
-        exact_loss: the cost there.
-        spectrum: of the Hessian that was descended: the best and the largest stable rate; for losses other than the
-            squared one of a bound on it; None where there is none.
-        sensitivity: the smallest relative error of a gradient's component that would have been seen, in float64.
-        trajectory_sensitivity: the smallest relative difference of a parameter that would have been seen.
-        proof_steps: the steps of the proof run.
+        rows: one result for each backend.
+        exact: (d + 1,), the least-squares solution in the data's units, computed directly; None for other losses.
+        exact_loss: the loss at the exact solution.
+        spectrum: the spectrum of the Hessian, which gives the best and the largest stable rate; for losses other than
+            the squared one, of a bound on the Hessian; None if there is none.
+        sensitivity: the smallest relative error of a gradient component that would have shown in float64.
+        trajectory_sensitivity: the smallest relative error of a parameter that would have shown in the descents.
+        proof_steps: the number of fixed steps in the trajectory check.
         dataset: the data's name, target, features and number of rows.
-        settings: as given.
-        environment: versions, processor, cores.
-        isolated: every backend ran in a process of its own; in one process they slow each other down.
-        labels: what 0 and 1 of the target stand for, where it holds two labels.
-        notes: what else should be said.
+        settings: the settings of the comparison.
+        environment: the versions, the processor and the number of cores.
+        isolated: True if every backend ran in its own process; in one process they slow each other down.
+        labels: the labels that 0 and 1 of the target stand for, if it holds two labels.
+        notes: further remarks.
     """
 
     verdict: Verdict
     sentence: str
-    rows: tuple[Row, ...]
+    rows: tuple[BackendResult, ...]
     exact: Array | None
     exact_loss: float | None
     spectrum: Spectrum | None
@@ -117,7 +116,7 @@ class Comparison:
         return " ".join((self.sentence, *self.notes))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `gdbackends compare --json` prints: schema 1; a number that is not finite is None."""
+        """Return the document that `gdbackends compare --json` prints (schema 1), with None for NaN and infinity."""
         features, ends = self.dataset["features"], self.spectrum
         used = next((row.fit.learning_rate for row in self.rows if row.fit), None)
         document = {
