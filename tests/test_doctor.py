@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from gdbackends.backends import installed, names
 from gdbackends.backends.numpy_backend import NumpyBackend
 from gdbackends.cli import doctor_command
-from gdbackends.doctor import Checkup, Device, Package, Trial, check_up, checkup
+from gdbackends.doctor import Device, Diagnostics, Package, Trial, check_up, checkup
 from gdbackends.doctor.trial import examine
 from gdbackends.measurement.environment import machine
 
@@ -175,7 +175,9 @@ def test_how_versions_and_devices_are_shown(monkeypatch) -> None:
     for other in ("2.13.1", "2.13", "2.130.0", "unknown", None):
         assert not replace(torch, version=other).as_tested
     gpu = Device("cuda:0", "A \x1b[31mGPU", 150_000_000_000, float32=True, coefficients=(None, 2.0), problem="no")
-    shown = Checkup((replace(torch, version="2.12.0"),), (Trial("torch", (gpu,), 8),), machine() | {"cpu_quota": 1.5})
+    shown = Diagnostics(
+        (replace(torch, version="2.12.0"),), (Trial("torch", (gpu,), 8),), machine() | {"cpu_quota": 1.5}
+    )
     monkeypatch.setattr(doctor_command, "check_up", lambda: shown)
     result = CliRunner().invoke(doctor_command.command)
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -200,7 +202,7 @@ def test_a_backend_that_hangs_is_a_line(monkeypatch) -> None:
 def test_a_switch_that_hides_the_processor_from_jax_is_named() -> None:
     for platforms, run in (("cuda", "unset JAX_PLATFORMS"), ("cuda,cpu", "pip install --force-reinstall jax==1")):
         packages = (Package("jax", "1", "jax", "1"),)
-        found = Checkup(packages, (Trial("jax", problem="no"),), {"variables": {"JAX_PLATFORMS": platforms}})
+        found = Diagnostics(packages, (Trial("jax", problem="no"),), {"variables": {"JAX_PLATFORMS": platforms}})
         assert [problem.run for problem in found.problems] == [run]
 
 

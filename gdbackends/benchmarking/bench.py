@@ -12,13 +12,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from random import Random
 
-from gdbackends import __version__
 from gdbackends.benchmarking.case import Case, Place, Task
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
 from gdbackends.benchmarking.rows import rows, spread
-from gdbackends.benchmarking.worker_tasks import Opening, Sample, bandwidth
-from gdbackends.benchmarking.workers import Crew, Unsynchronised, outcome
-from gdbackends.measurement.environment import affinity, commit, environment, machine
+from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, bandwidth
+from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
+from gdbackends.measurement.environment import affinity, commit, environment, machine, version_of
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
 
@@ -56,7 +55,8 @@ def begin(file: ResultsFile, plan: Plan) -> str:
         InputError: what is there already was measured with something else.
     """
     name = f"{now()} {os.getpid()}"
-    made_with = {"gdbackends": __version__, "commit": commit(), "environment": environment(), "machine": machine()}
+    versions = {"gdbackends": version_of("gdbackends"), "commit": commit()}
+    made_with = {**versions, "environment": environment(), "machine": machine()}
     for run in file.results.runs.values():
         check_same(f"{file.results.path} was measured", run, made_with, "give another --out")
     record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
@@ -96,14 +96,14 @@ class _Study:
         """Make a launch of each case that has no end yet, as far as time allows."""
         known = self.file.results
         wanted = [c for c in self.cases if c not in known.ends and number not in known.of(c)]
-        with Crew(self.plan.timeout_s) as crew:
+        with WorkerPool(self.plan.timeout_s) as pool:
             for threads in sorted({case.place.threads for case in wanted}):
                 if (self.run, number, threads) not in known.bandwidths:
                     self._bandwidth(number, threads)
             for place, task, works in _groups(wanted, Random(f"{self.plan.seed} {number}")):
                 if deadline.passed:
                     return
-                self._task(crew, place, task, works, number)
+                self._task(pool, place, task, works, number)
 
     def _bandwidth(self, number: int, threads: int) -> None:
         """Measure it in a process set up as those of the backends are."""
@@ -115,37 +115,37 @@ class _Study:
         record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}
         self.file.write({**record, "bytes_per_s": speed})
 
-    def _task(self, crew: Crew, place: Place, task: Task, works: list[str], number: int) -> None:
+    def _task(self, pool: WorkerPool, place: Place, task: Task, works: list[str], number: int) -> None:
         """Put a task to a backend, and time the works one by one."""
         judged = not all(self._agreement(Case(place, task, work)) for work in works)
         for done, work in enumerate(works):
             case = Case(place, task, work)
             self._tell(case, number)
             try:
-                opening = crew.open(place, task, judged)
+                setup = pool.open(place, task, judged)
             except Exception as error:  # every ending has a name, and it is that of all works of the task
                 for rest in works[done:]:
                     self._fail(Case(place, task, rest), error)
                 break
             try:
-                sample = crew.time(place, work, self.plan.slice_s)
-                if sample.hidden_s:
-                    raise Unsynchronised(f"its synchronize came {sample.hidden_s:.3g} s before the answer was there")
+                times = pool.time(place, work, self.plan.slice_s)
+                if times.hidden_s:
+                    raise Unsynchronised(f"its synchronize came {times.hidden_s:.3g} s before the answer was there")
             except Exception as error:
                 self._fail(case, error)
             else:
-                self._keep(crew, case, number, opening, sample)
+                self._keep(pool, case, number, setup, times)
         with suppress(Exception):  # a process that ends now is replaced for the next task
-            crew.close_task(place)
+            pool.close_task(place)
 
     def _agreement(self, case: Case) -> bool:
         return any(record["agreement"] is not None for record in self.file.results.of(case).values())
 
-    def _keep(self, crew: Crew, case: Case, number: int, opening: Opening, sample: Sample) -> None:
-        found = asdict(sample)
+    def _keep(self, pool: WorkerPool, case: Case, number: int, setup: TaskSetup, times: LaunchTimes) -> None:
+        found = asdict(times)
         record = {"record": "launch", "run": self.run, "case": case.to_dict(), "launch": number}
-        arrival = asdict(crew.arrival(case.place))
-        self.file.write({**record, **arrival, **asdict(opening), "batches_s": found.pop("batches"), **found})
+        info = asdict(pool.worker_info(case.place))
+        self.file.write({**record, **info, **asdict(setup), "batches_s": found.pop("batches"), **found})
 
     def _fail(self, case: Case, error: Exception) -> None:
         status, reason = outcome(error)

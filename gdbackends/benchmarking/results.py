@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gdbackends.benchmarking.case import Case
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, file_error
 
 SCHEMA = 1
 _FIRST = b'{"record": "run"'
@@ -106,7 +106,7 @@ def read_results(path: str) -> Results:
     except FileNotFoundError:
         raise InputError(f"{path} is not there; gdbackends bench --out {path} makes one") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise file_error(path, "read", error) from None
     if content and not content.startswith(_FIRST[: len(content)]):
         raise InputError(f"{path} does not begin as results do; give a file of gdbackends bench")
     for number, record in _records(path, content[: content.rfind(b"\n") + 1]):
@@ -144,7 +144,7 @@ class ResultsFile:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+            raise file_error(path, "written", error) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._descriptor).st_size and not resume:
@@ -172,8 +172,7 @@ class ResultsFile:
                 os.write(self._descriptor, line[written:])
         except OSError as error:
             os.ftruncate(self._descriptor, end)
-            text = (error.strerror or str(error)).lower()
-            raise InputError(f"{self.results.path}: cannot be written: {text}; what is there can be resumed") from None
+            raise file_error(self.results.path, "written", error, "what is there can be resumed") from None
         self.results.add(record)
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ from gdbackends.measurement.timing import batches, marginal_steps, seconds
 
 
 @dataclass(frozen=True)
-class Arrival:
+class WorkerInfo:
     """What the process found.
 
     Attributes:
@@ -43,7 +43,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Opening:
+class TaskSetup:
     """A task made ready: seconds to place X and y once, how it is gone about, how far it agrees (None: not asked)."""
 
     transfer_s: float
@@ -53,7 +53,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Sample:
+class LaunchTimes:
     """What a work took in one launch.
 
     Attributes:
@@ -79,16 +79,16 @@ _open: list[Problem] = []
 """The task at hand; a list, since there may be none."""
 
 
-def arrive(place: Place) -> Arrival:
+def start_worker(place: Place) -> WorkerInfo:
     """Import the backend's framework."""
     loaded: list[Backend] = []
     import_s = seconds(lambda: loaded.append(_backend(place, "float64")))
     seen: Surroundings = getattr(loaded[0], "surroundings", Surroundings)()
     kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
-    return Arrival(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
+    return WorkerInfo(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
 
 
-def open_task(place: Place, task: Task, judged: bool) -> Opening:
+def open_task(place: Place, task: Task, judged: bool) -> TaskSetup:
     """Make and place the data, and say whether the backend agrees if it is to be judged."""
     _open.clear()  # before the next is made: both might not fit
     backend, data = _backend(place, task.dtype), task.table()
@@ -102,12 +102,12 @@ def open_task(place: Place, task: Task, judged: bool) -> Opening:
     transfer_s = seconds(transfer)
     _open.append(problem)
     if not judged:
-        return Opening(transfer_s, problem.plan, None, None)
+        return TaskSetup(transfer_s, problem.plan, None, None)
     wide = backend if task.dtype == "float64" else _backend(place, "float64")
-    return Opening(transfer_s, problem.plan, *formula_ratio(problem, wide))
+    return TaskSetup(transfer_s, problem.plan, *formula_ratio(problem, wide))
 
 
-def time_work(name: str, budget: float) -> Sample:
+def time_work(name: str, budget: float) -> LaunchTimes:
     """Time a work of the open task, in about so many seconds."""
     (problem,) = _open
     backend: Any = problem.backend
@@ -121,7 +121,7 @@ def time_work(name: str, budget: float) -> Sample:
         taken, calls = marginal_steps(chosen.run, least=budget / 8, rounds=4)
     else:
         taken, calls = batches(chosen.run, budget)
-    return Sample(
+    return LaunchTimes(
         first_call_s=first_call,
         batches=taken,
         calls=calls,

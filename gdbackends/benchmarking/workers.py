@@ -1,4 +1,4 @@
-"""The crew of a round: a fresh process for each place, replaced when it ends; and the names of endings."""
+"""The pool of a round: a fresh process for each place, replaced when it ends; and the names of endings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from gdbackends.benchmarking.case import Place, Task
-from gdbackends.benchmarking.worker_tasks import Arrival, Opening, Sample, arrive, close_task, open_task, time_work
+from gdbackends.benchmarking.worker_tasks import (
+    LaunchTimes,
+    TaskSetup,
+    WorkerInfo,
+    close_task,
+    open_task,
+    start_worker,
+    time_work,
+)
 from gdbackends.benchmarking.workloads import Unsupported
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, machine
@@ -42,15 +50,15 @@ def outcome(error: Exception) -> tuple[str, str]:
     return status, text if plain else f"{type(error).__name__}: {text}"
 
 
-class Crew:
+class WorkerPool:
     """The processes of a round. A context manager, which ends them."""
 
     def __init__(self, timeout_s: float) -> None:
         """Begin with none."""
         self._timeout = timeout_s
         self._workers: dict[Place, Worker] = {}
-        self._arrivals: dict[Place, Arrival] = {}
-        self._open: dict[Place, tuple[Task, Opening]] = {}
+        self._infos: dict[Place, WorkerInfo] = {}
+        self._open: dict[Place, tuple[Task, TaskSetup]] = {}
 
     def _ask(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
         """Ask the process of a place, which is started if there is none."""
@@ -58,8 +66,8 @@ class Crew:
             self._open.pop(place, None)
             worker = self._workers[place] = Worker(affinity()[: place.threads or None], quiet=True)
             try:
-                self._arrivals[place] = worker.ask(arrive, place, timeout=self._timeout)
-            except Exception:  # one that did not arrive is not asked again
+                self._infos[place] = worker.ask(start_worker, place, timeout=self._timeout)
+            except Exception:  # one that did not start_worker is not asked again
                 worker.close()
                 raise
         return self._workers[place].ask(function, *args, timeout=self._timeout)
@@ -67,7 +75,7 @@ class Crew:
     def _alive(self, place: Place) -> bool:
         return place in self._workers and self._workers[place].alive
 
-    def open(self, place: Place, task: Task, judged: bool) -> Opening:
+    def open(self, place: Place, task: Task, judged: bool) -> TaskSetup:
         """Have a task made ready, unless it is.
 
         Raises:
@@ -79,18 +87,18 @@ class Crew:
             needed, free = _COPIES * 8 * task.rows * task.features, machine()["memory_available_bytes"]
             if free is not None and needed > free:
                 raise MemoryError(f"it needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; not tried")
-            opening: Opening = self._ask(place, open_task, place, task, judged)
-            if opening.agreement is not None and not opening.agreement <= 1:
-                text = f"its {opening.worst} is {opening.agreement:.3g} times what rounding allows from the truth"
-                raise Disagrees(text, opening.agreement)
-            opened = self._open[place] = task, opening
+            setup: TaskSetup = self._ask(place, open_task, place, task, judged)
+            if setup.agreement is not None and not setup.agreement <= 1:
+                text = f"its {setup.worst} is {setup.agreement:.3g} times what rounding allows from the truth"
+                raise Disagrees(text, setup.agreement)
+            opened = self._open[place] = task, setup
         return opened[1]
 
-    def arrival(self, place: Place) -> Arrival:
+    def worker_info(self, place: Place) -> WorkerInfo:
         """Return what the process found."""
-        return self._arrivals[place]
+        return self._infos[place]
 
-    def time(self, place: Place, work: str, slice_s: float) -> Sample:
+    def time(self, place: Place, work: str, slice_s: float) -> LaunchTimes:
         """Time a work of the open task."""
         return self._ask(place, time_work, work, slice_s)
 

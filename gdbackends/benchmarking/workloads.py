@@ -23,7 +23,7 @@ class Unsupported(InputError):
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A work made ready.
 
     Attributes:
@@ -35,12 +35,12 @@ class Work:
     read: Callable[[Any], Any] | None = None
 
 
-def work(name: str, problem: Problem) -> Work:
+def work(name: str, problem: Problem) -> Workload:
     """Return the work of that name, on the problem as it is placed; nothing has been run or compiled."""
     return {"loss": _loss, "gradient": _gradient, "step": _step, "fit": _fit}[name](problem)
 
 
-def _loss(problem: Problem) -> Work:
+def _loss(problem: Problem) -> Workload:
     """The loss alone; an optional capability of a backend, `value(objective)`."""
     backend = problem.backend
     value: Any = getattr(backend, "value", None)
@@ -49,13 +49,13 @@ def _loss(problem: Problem) -> Work:
     return _evaluated(problem, value(problem.objective))
 
 
-def _gradient(problem: Problem) -> Work:
+def _gradient(problem: Problem) -> Workload:
     """The loss and its gradient."""
     value_and_grad = problem.backend.value_and_grad(problem.objective)
     return _evaluated(problem, lambda *arguments: value_and_grad(*arguments)[1])
 
 
-def _evaluated(problem: Problem, function: Callable[..., Array]) -> Work:
+def _evaluated(problem: Problem, function: Callable[..., Array]) -> Workload:
     """Evaluate at the start and elsewhere in turn, so that no backend lives on what it remembers of the last call."""
     backend, start = problem.backend, problem.theta0
     away: Array = np.linspace(0.1, 0.2, start.size)
@@ -66,20 +66,20 @@ def _evaluated(problem: Problem, function: Callable[..., Array]) -> Work:
         backend.synchronize(result)
         return result
 
-    return Work(run, read=backend.to_numpy)
+    return Workload(run, read=backend.to_numpy)
 
 
-def _step(problem: Problem) -> Work:
+def _step(problem: Problem) -> Workload:
     """Steps of the driver, at a rate so low that none diverges."""
     rate = np.dtype(problem.backend.dtype).type(1e-3 / problem.X.shape[1])
 
     def run(steps: int) -> Fit:
         return descend(problem, np.broadcast_to(rate, (steps,)))
 
-    return Work(run)
+    return Workload(run)
 
 
-def _fit(problem: Problem) -> Work:
+def _fit(problem: Problem) -> Workload:
     """A descent to the default tolerance; the rates are found before, by NumPy on every backend."""
     rates = learning_rates(problem, "auto", STEPS)
-    return Work(lambda: descend(problem, rates, tolerance=None))
+    return Workload(lambda: descend(problem, rates, tolerance=None))

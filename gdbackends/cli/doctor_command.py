@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gdbackends.cli.console import console, number, print_json, printable
-from gdbackends.doctor import Checkup, Device, Package, Trial, check_up
+from gdbackends.doctor import Device, Diagnostics, Package, Trial, check_up
 
 
 @click.command("doctor")
@@ -28,7 +28,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(1 if checkup.problems else 0)
 
 
-def _show(checkup: Checkup) -> None:
+def _show(checkup: Diagnostics) -> None:
     terminal = console()
     terminal.print(_table(("package", "installed", "tested with", ""), map(_package, checkup.packages)))
     terminal.print()
@@ -71,7 +71,7 @@ def _did(device: Device) -> tuple[str, ...]:
     return *words, fitted if fitted and not device.problem else "FAILS", printable(device.kind) + memory
 
 
-def _machine(checkup: Checkup) -> list[tuple[str, str]]:
+def _machine(checkup: Diagnostics) -> list[tuple[str, str]]:
     """Return the lines about processor, threads and memory."""
     machine = checkup.machine
     quota = "" if machine["cpu_quota"] is None else f", {machine['cpu_quota']:g} by quota"

@@ -6,7 +6,7 @@ import platform
 from importlib import import_module
 from importlib.util import find_spec
 
-from gdbackends.doctor.result import Checkup, Package, Trial, in_one_line
+from gdbackends.doctor.diagnostics import Diagnostics, Package, Trial, in_one_line
 from gdbackends.measurement.environment import machine, version_of
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 
@@ -36,12 +36,12 @@ IMPORTED = ("narwhals", "polars", "pyarrow", "scikit-learn")
 """What neither a backend nor the command line has imported already."""
 
 
-def check_up() -> Checkup:
+def check_up() -> Diagnostics:
     """Return what is installed, what each backend did in a process of its own, and the machine's limits."""
     packages = tuple(_package(name) for name in TESTED)
     here = {package.name for package in packages if package.version}
     trials = tuple(_try(name) for name in BACKENDS if name in here)
-    return Checkup((Package("python", "3.11", None, platform.python_version()), *packages), trials, machine())
+    return Diagnostics((Package("python", "3.11", None, platform.python_version()), *packages), trials, machine())
 
 
 def _package(name: str) -> Package:

@@ -11,7 +11,7 @@ from gdbackends.backends import DTYPES, Surroundings, get_backend
 from gdbackends.comparison.referee import gradient_ratio
 from gdbackends.datasets import women
 from gdbackends.descent import fit
-from gdbackends.doctor.result import Device, Trial, in_one_line
+from gdbackends.doctor.diagnostics import Device, Trial, in_one_line
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate
 

@@ -1,4 +1,4 @@
-"""What check_up() gives back: Checkup. Nothing here needs NumPy."""
+"""What check_up() gives back: Diagnostics. Nothing here needs NumPy."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class Checkup:
+class Diagnostics:
     """What is here and whether it works.
 
     Attributes:
