@@ -1,4 +1,7 @@
-"""What is installed here, whether it works, and what to type for what is missing. NumPy itself may be broken."""
+"""Diagnose the installation: what is installed, whether it works, and how to install or repair the rest.
+
+Nothing here needs a working NumPy, except the trial of a backend, which runs in its own process.
+"""
 
 from gdbackends.doctor.checkup import check_up
 from gdbackends.doctor.diagnostics import Device, Diagnostics, Package, Problem, Trial

@@ -1,4 +1,4 @@
-"""check_up(): looks up what is installed, and has each backend tried in a process of its own."""
+"""check_up(): find out what is installed, and try each backend in its own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gdbackends.measurement.environment import machine, version_of
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 
 PATIENCE = 120.0
-"""Seconds that a backend may take; the slowest start seen takes a tenth of that."""
+"""Seconds a backend may take; the slowest start observed takes a tenth of that."""
 
 TESTED = {
     "numpy": ("2.4.6", "numpy", None),
@@ -26,21 +26,20 @@ TESTED = {
     "pyarrow": ("26.0.1", "pyarrow", "data"),
     "scikit-learn": ("1.9.1", "sklearn", "sklearn"),
 }
-"""Distribution: the version in constraints.txt, the module, and the extra that brings it."""
+"""For each distribution: its version in constraints.txt, its module, and the extra that installs it."""
 
 BACKENDS = ("numpy", "jax", "torch")
-"""As `gdbackends.backends.names()`, which is out of reach where NumPy is broken."""
-
+"""The names of `gdbackends.backends.names()`, which cannot be imported if NumPy is broken."""
 
 IMPORTED = ("narwhals", "polars", "pyarrow", "scikit-learn")
-"""What neither a backend nor the command line has imported already."""
+"""Packages that neither a backend nor the command line has already imported."""
 
 
 def check_up() -> Diagnostics:
-    """Return what is installed, what each backend did in a process of its own, and the machine's limits."""
+    """Return what is installed, the result of each backend's trial, and the limits of the machine."""
     packages = tuple(_package(name) for name in TESTED)
-    here = {package.name for package in packages if package.version}
-    trials = tuple(_try(name) for name in BACKENDS if name in here)
+    available = {package.name for package in packages if package.version}
+    trials = tuple(_try(name) for name in BACKENDS if name in available)
     return Diagnostics((Package("python", "3.11", None, platform.python_version()), *packages), trials, machine())
 
 
@@ -56,10 +55,10 @@ def _package(name: str) -> Package:
 
 
 def _import(module: str) -> str | None:
-    """Return what is wrong with it, or None."""
+    """Return the error that importing the module raises, or None."""
     try:
         import_module(module)
-    except (Exception, SystemExit) as error:  # whatever a broken installation may raise
+    except (Exception, SystemExit) as error:  # a broken installation may raise anything
         return in_one_line(error)
     return None
 
@@ -72,10 +71,10 @@ def _try(backend: str) -> Trial:
 
 
 def _examine(backend: str) -> Trial:
-    """Make the trial; an error goes back as text, for an exception's class may need the broken package to be read."""
+    """Run the trial. Return an error as text, since unpickling an exception may need the broken package."""
     try:
-        from gdbackends.doctor.trial import examine  # imports NumPy, which may be what is broken
+        from gdbackends.doctor.trial import examine  # imports NumPy, which may be broken
 
         return examine(backend)
-    except (Exception, SystemExit) as error:  # whatever a broken installation may raise
+    except (Exception, SystemExit) as error:  # a broken installation may raise anything
         return Trial(backend, problem=in_one_line(error))

@@ -1,4 +1,4 @@
-"""What check_up() gives back: Diagnostics. Nothing here needs NumPy."""
+"""Diagnostics, the result of check_up(). Nothing here needs NumPy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution that the package uses.
+    """A distribution that gdbackends uses.
 
     Attributes:
-        name: as pip knows it, or "python".
-        tested: the version that the project is tested with.
-        extra: the extra that brings it; None: always needed.
-        version: as installed, "unknown" if it does not say, None if it is not installed.
-        problem: why it cannot be imported, or None; of the backends' own their trials tell.
+        name: the name that pip uses, or "python".
+        tested: the version with which the project is tested.
+        extra: the extra that installs it, or None if it is always needed.
+        version: the installed version, "unknown" if it has none, or None if it is not installed.
+        problem: why it cannot be imported, or None; backends' packages are covered by their trials.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Package:
 
     @property
     def as_tested(self) -> bool:
-        """Whether it is the tested version, of whatever build: 2.13.0+cpu is 2.13.0."""
+        """Whether the tested version is installed, in any build: 2.13.0+cpu counts as 2.13.0."""
         return f"{self.version}.".replace("+", ".").startswith(f"{self.tested}.")
 
     @property
     def to_install(self) -> str:
-        """The line to type."""
+        """The command that installs it."""
         wanted = f"gdbackends[{self.extra}]" if self.extra else f"{self.name}=={self.tested}"
         return f"pip install '{wanted}'"
 
@@ -42,13 +42,13 @@ class Device:
     """What a backend did on one device.
 
     Attributes:
-        name: as `get_backend` takes it: "cpu", "cuda:0".
-        kind: the product's name; "" for the processor.
-        memory_bytes: its memory (JAX: the part it may take); None for the processor.
-        float64: a gradient in float64 had that dtype and was right to within the rounding of float64.
-        float32: the same of float32.
-        coefficients: fitted to the bundled data in float64, the intercept last; None for what is not finite.
-        problem: what was wrong, or None.
+        name: the name that `get_backend` accepts: "cpu", "cuda:0".
+        kind: the product name; "" for the CPU.
+        memory_bytes: its memory (for JAX, the part that JAX may use), or None for the CPU.
+        float64: True if a float64 gradient had that dtype and was correct within rounding.
+        float32: True if the same holds for float32.
+        coefficients: the fit to the bundled data in float64, intercept last; None replaces values that are not finite.
+        problem: what went wrong, or None.
     """
 
     name: str
@@ -62,14 +62,14 @@ class Device:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a backend did, in a process of its own.
+    """What a backend did in its own process.
 
     Attributes:
-        backend: its name.
-        devices: those it sees.
-        threads: that it uses on the processor; None: it does not say.
-        library: what multiplies its matrices, with the version; None: it does not say.
-        problem: why it was of no use at all, or None.
+        backend: the name of the backend.
+        devices: the devices available to it.
+        threads: CPU threads used, or None if unknown.
+        library: the BLAS library and its version, or None if unknown.
+        problem: why the backend cannot be used at all, or None.
     """
 
     backend: str
@@ -81,25 +81,25 @@ class Trial:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that does not work, and the line to type."""
+    """Something that does not work, and the command that repairs it."""
 
     text: str
     run: str
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return the error's class and text."""
+    """Return the class and text of the error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What is here and whether it works.
+    """What is installed and whether it works.
 
     Attributes:
-        packages: Python first.
-        trials: of the backends whose packages are installed.
-        machine: as `gdbackends.measurement.environment.machine` gives it.
+        packages: the distributions, Python first.
+        trials: the trials of the backends whose packages are installed.
+        machine: the result of `gdbackends.measurement.environment.machine`.
     """
 
     packages: tuple[Package, ...]
@@ -108,7 +108,7 @@ class Diagnostics:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong; that something optional is not installed is no problem."""
+        """Everything that does not work. A missing optional package is not a problem."""
         return tuple(self._problems())
 
     def _problems(self) -> Iterator[Problem]:
@@ -128,13 +128,13 @@ class Diagnostics:
 
     def _remedy(self, backend: str) -> str:
         platforms = self.machine["variables"].get("JAX_PLATFORMS")
-        if backend == "jax" and platforms and "cpu" not in platforms:  # it hides the CPU, where data are made ready
+        if backend == "jax" and platforms and "cpu" not in platforms:  # it hides the CPU, on which data are prepared
             return "unset JAX_PLATFORMS"
         wanted = " ".join(f"{p.name}=={p.tested}" for p in self.packages if backend in (p.name, p.extra))
         return f"pip install --force-reinstall {wanted}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as it stands in JSON."""
+        """Return the JSON document (schema 1)."""
         return {
             "schema": 1,
             "works": not self.problems,

@@ -1,4 +1,4 @@
-"""One backend put to the test on every device it sees; run in a process of its own."""
+"""Test one backend on every device available to it. This module runs in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gdbackends.rounding import evaluate
 
 
 def examine(name: str) -> Trial:
-    """Return what the backend of that name does on every device it sees."""
+    """Return the result of testing the named backend on every available device."""
     seen: Surroundings = getattr(get_backend(name), "surroundings", Surroundings)()
     devices = tuple(_on_device(name, Device(*device)) for device in seen.devices)
     return Trial(name, devices, seen.threads, seen.library)
@@ -28,10 +28,10 @@ def _on_device(name: str, device: Device) -> Device:
         right = {dtype: _gradient_is_right(name, device.name, dtype) for dtype in DTYPES}
         data = women()
         theta = fit(data.X, data.y, backend=get_backend(name, device.name), steps=10).theta
-    except Exception as error:  # whatever a framework raises: the other devices are still to be tried
+    except Exception as error:  # a framework may raise anything, and the other devices must still be tried
         return replace(device, problem=in_one_line(error))
     expected, problems = _closed_form(data.X[:, 0], data.y), []
-    if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would be 1e-7 off
+    if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would have an error of 1e-7
         problems = [f"wrong coefficients, {_text(theta)} where {_text(expected)} is right"]
     problems += [f"a wrong gradient in {dtype}" for dtype in DTYPES if not right[dtype]]
     coefficients = tuple(float(t) if np.isfinite(t) else None for t in theta)
@@ -39,7 +39,7 @@ def _on_device(name: str, device: Device) -> Device:
 
 
 def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
-    """Say whether a gradient comes in the dtype asked for and within its rounding, where theta is rounded in any."""
+    """Check that a gradient has the requested dtype and is correct within rounding, at a theta that is rounded."""
     backend, objective, data = get_backend(name, device, dtype), LinearModel(), women()
     theta = np.array([1 / 3, -0.1]).astype(dtype)
     _, gradient = backend.value_and_grad(objective)(*map(backend.asarray, (theta, data.X, data.y)))
@@ -48,7 +48,7 @@ def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
 
 
 def _closed_form(x: Array, y: Array) -> Array:
-    """Return slope and intercept of the least squares of whole numbers, in exact arithmetic."""
+    """Return the slope and intercept of the least-squares line through integer data, in exact arithmetic."""
     xs, ys = ([Fraction(int(v)) for v in column] for column in (x, y))
     n, sum_x, sum_y = len(xs), sum(xs), sum(ys)
     slope = (n * sum(a * b for a, b in zip(xs, ys, strict=True)) - sum_x * sum_y) / (

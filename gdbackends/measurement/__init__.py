@@ -1,4 +1,4 @@
-"""Honest timing: the only clock, its statistics, fresh processes, and what machine it was."""
+"""Measure time: the clock, its statistics, fresh processes, and the environment of a measurement."""
 
 from gdbackends.measurement.timing import Timing, measure
 

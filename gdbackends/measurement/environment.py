@@ -1,4 +1,4 @@
-"""What the figures were measured with: versions, processor, cores, memory. No framework is imported."""
+"""Describe the environment of a measurement: versions, CPU, cores, memory. No framework is imported."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ VARIABLES = (
     "JAX_PLATFORMS",
     "CUDA_VISIBLE_DEVICES",
 )
-"""The environment variables that change which device, or how many threads, a framework takes."""
+"""Environment variables that affect the device or the number of threads that a framework uses."""
 
 _PROCESS = Path("/proc/self")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def environment() -> dict[str, str | int | None]:
-    """Return versions (None: not installed), the processor's name and the number of cores this process may use."""
+    """Return versions (None if not installed), the CPU's name and the number of cores this process may use."""
     return {
         "python": platform.python_version(),
         **{package: version_of(package) for package in ("numpy", "jax", "torch")},
@@ -35,10 +35,10 @@ def environment() -> dict[str, str | int | None]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what limits a computation here; None where the system does not say.
+    """Return what limits a computation on this machine, with None for what the system does not report.
 
-    `cpu`, and `cores` that this process may use (affinity); `machine_cores`; `cpu_quota`, see there; `memory_bytes` of
-    the machine and `memory_available_bytes`; `variables`, those of VARIABLES that are set.
+    The keys are `cpu`; `cores`, the number of cores this process may use (affinity); `machine_cores`; `cpu_quota`;
+    `memory_bytes` and `memory_available_bytes`; and `variables`, the members of VARIABLES that are set.
     """
     memory = _memory()
     return {
@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return the commit of the package's own checkout, with "+" where files differ from it; None: it is in none."""
+    """Return the commit of the package's checkout, with "+" if files differ from it, or None outside a checkout."""
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return None
@@ -74,9 +74,9 @@ def version_of(package: str) -> str | None:
 
 
 def cpu_quota(own: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return how many cores' worth of time the process's control groups leave it; None: no limit that can be read.
+    """Return the CPU time, in cores, that control groups allow this process, or None if no limit can be read.
 
-    A quota is no affinity: every library still starts a thread for each core, and then all of them wait.
+    A quota differs from affinity: every library still starts a thread for each core, and the threads then wait.
     """
     try:
         groups = [line.split(":", 2)[1:] for line in own.read_text(encoding="utf8").splitlines()]
@@ -86,16 +86,18 @@ def cpu_quota(own: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs
     for controllers, path in groups:
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = mount / "cpu" if controllers else mount  # version 1 has a tree for each controller, version 2 one
+        root = (
+            mount / "cpu" if controllers else mount
+        )  # version 1 has one tree for each controller, version 2 a single tree
         leaf = root / path.lstrip("/")
-        for folder in (leaf, *leaf.parents):  # the tightest of all that enclose it holds
+        for folder in (leaf, *leaf.parents):  # the tightest limit of all enclosing groups applies
             if folder == root or root in folder.parents:
                 shares += _share(folder, ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",))
     return min(shares, default=None)
 
 
 def _share(folder: Path, files: tuple[str, ...]) -> list[float]:
-    """Return [quota / period], or [] where the group has none ("max" or -1)."""
+    """Return [quota / period], or [] if the group has no quota ("max" or -1)."""
     try:
         quota, period = " ".join((folder / file).read_text(encoding="utf8") for file in files).split()
         return [int(quota) / int(period)] if int(quota) > 0 else []
@@ -121,20 +123,20 @@ def _processor() -> str:
 
 
 def last_cache() -> int:
-    """Return the bytes of the largest cache; 64 MB where the system does not say."""
+    """Return the size of the largest cache in bytes, or 64 MB if the system does not report it."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     sizes = [path.read_text(encoding="utf8").strip() for path in _CACHES.glob("index*/size")]
     return max((int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units), default=64 << 20)
 
 
 def forget_peak() -> None:
-    """Begin the highest memory of this process anew, where the system can (Linux)."""
+    """Reset the peak memory of this process, if the system supports it (Linux)."""
     with suppress(OSError):
         _PROCESS.joinpath("clear_refs").write_text("5", encoding="utf8")
 
 
 def peak_memory() -> int | None:
-    """Return the most bytes of memory that this process has held, since `forget_peak` where that can be."""
+    """Return the peak memory of this process in bytes, since `forget_peak` if the system supports it."""
     try:
         lines = _PROCESS.joinpath("status").read_text(encoding="utf8").splitlines()
     except OSError:
@@ -143,7 +145,7 @@ def peak_memory() -> int | None:
 
 
 def load() -> float:
-    """Return how many processes wanted a core over the last minute; 0 where the system does not say."""
+    """Return the load average over the last minute, or 0 if the system does not report it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 

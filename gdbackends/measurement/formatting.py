@@ -1,4 +1,4 @@
-"""How results are written: durations in words, and trees that JSON can hold."""
+"""Format results: durations with units, and values as JSON can represent them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time with its unit and three digits.
+    """Return a duration with its unit and three significant digits.
 
     >>> duration(0.00012345), duration(None)
     ('123 us', '-')
@@ -21,7 +21,7 @@ def duration(seconds: float | None) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Return the same tree as JSON can hold it: None for a number that is not finite, the repr of a function."""
+    """Return the value for JSON, with None for numbers that are not finite and the repr of functions."""
     if isinstance(value, dict):
         return {key: jsonable(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):

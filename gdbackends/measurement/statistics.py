@@ -1,10 +1,10 @@
-"""Student's t in closed form, and what launches of a process say of a time, of a ratio and of a change.
+"""Estimate times, ratios and changes with confidence intervals from Student's t, which is computed in closed form.
 
-Processes differ more than the calls within one (layout of memory, the machine's mood), so the unit is the launch: its
-median call, on a logarithmic scale, since times are bounded below and noise is a factor. With five or ten launches an
-interval of Student's t on their mean keeps its promise, and needs no drawing of random numbers: of ratios also where
-one launch in ten is slowed, while of a time alone 93 % of such intervals hold, for ten launches. Kalibera and Jones,
-Rigorous Benchmarking in Reasonable Time, ISMM 2013.
+Processes differ more than the calls within one process (memory layout, load), so the unit is the launch: the median of
+its calls on a logarithmic scale, since times are bounded below and noise is multiplicative. With five or ten launches
+a t interval on their mean has its nominal coverage without resampling. This holds for ratios even if one launch in ten
+is slowed; for single times and ten launches the coverage is then 93 %. Kalibera and Jones, Rigorous Benchmarking in
+Reasonable Time, ISMM 2013.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Estimate:
-    """A positive quantity, the ends of its 99 % interval, and the probability of so far from 1 by chance alone."""
+    """A positive quantity with its 99 % interval, and the p-value of the hypothesis that it is 1."""
 
     value: float
     low: float
@@ -29,26 +29,26 @@ class Estimate:
 
     @property
     def spread(self) -> float:
-        """The half width of the interval, as a part of the value; infinite where there is none."""
+        """The half width of the interval relative to the value; infinite if there is no interval."""
         return sqrt(self.high / self.low) - 1 if self.low > 0 and self.high < inf else inf
 
     def differs(self, margin: float = 0.05) -> bool:
-        """Say whether the interval of a ratio lies outside [1 - margin, 1 + margin]."""
+        """Return whether the interval of a ratio is outside [1 - margin, 1 + margin]."""
         return self.high < 1 - margin or self.low > 1 + margin
 
 
 def estimate(logs: Sequence[float], error: float | None = None, freedom: int | None = None) -> Estimate:
-    """Return exp of the mean of logarithms, with its interval; of a single one the interval is everything.
+    """Return exp of the mean of logarithms, with its interval, which is unbounded for a single logarithm.
 
     Args:
-        logs: one a launch.
-        error: the standard error of their mean; None: from their variance.
-        freedom: its degrees of freedom; None: one less than there are logarithms.
+        logs: one logarithm for each launch.
+        error: the standard error of their mean, or None to compute it from their variance.
+        freedom: the degrees of freedom, or None for one less than the number of logarithms.
     """
     centre, freedom = fmean(logs), len(logs) - 1 if freedom is None else freedom
     if freedom < 1:
         return Estimate(exp(centre), 0.0, inf)
-    if error is None:  # statistics.variance is exact, by fractions, and takes thirty times as long
+    if error is None:  # statistics.variance uses fractions and takes thirty times as long
         error = sqrt(fsum((log - centre) ** 2 for log in logs) / freedom / len(logs))
     reach = quantile(CONFIDENCE, freedom) * error
     p = two_sided(abs(centre) / error, freedom) if error else float(centre == 0)
@@ -56,9 +56,9 @@ def estimate(logs: Sequence[float], error: float | None = None, freedom: int | N
 
 
 def middle(values: Sequence[float]) -> Estimate:
-    """Return the median of repeated times with its 99 % interval: between order statistics, whatever their scatter.
+    """Return the median of repeated times with its distribution-free 99 % interval between order statistics.
 
-    Of fewer than eight, among which no two lie so far apart, the interval is Student's on their logarithms.
+    Fewer than eight times have no such interval; they get a t interval on their logarithms.
     """
     ordered, count = sorted(values), len(values)
     if count < 8:
@@ -70,7 +70,7 @@ def middle(values: Sequence[float]) -> Estimate:
 
 
 def change(old: Sequence[float], new: Sequence[float]) -> Estimate:
-    """Return new / old of launches that were not made in turn (Welch; his degrees of freedom rounded down)."""
+    """Return new / old for unpaired launches, by Welch's method with the degrees of freedom rounded down."""
     parts = [variance(logs) / len(logs) if len(logs) > 1 else inf for logs in (old, new)]
     centre, total = fmean(new) - fmean(old), sum(parts)
     if not total < inf:
@@ -90,7 +90,7 @@ def two_sided(t: float, freedom: int) -> float:
     angle = atan2(t, sqrt(freedom))
     c, term, total = cos(angle) ** 2, 1.0, 1.0
     first = 1 if freedom % 2 else 0
-    for k in range(2 + first, freedom - 1, 2):  # each term of the series from the one before
+    for k in range(2 + first, freedom - 1, 2):  # each term of the series follows from the previous one
         term *= (k - 1) / k * c
         total += term
     if freedom == 1:
@@ -101,7 +101,7 @@ def two_sided(t: float, freedom: int) -> float:
 
 @cache
 def quantile(confidence: float, freedom: int) -> float:
-    """Return the t that |T| exceeds with probability 1 - confidence, by bisection.
+    """Return the t that |T| exceeds with probability 1 - confidence, computed by bisection.
 
     >>> round(quantile(0.99, 9), 3)
     3.25

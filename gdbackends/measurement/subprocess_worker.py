@@ -1,7 +1,7 @@
-"""Functions in a fresh process of its own, so that no framework slows another, and a crash is an outcome.
+"""Run functions in a fresh process, so that no framework slows another and a crash can be reported.
 
-The process is started by a command line of its own, not by multiprocessing: no script of the user's is run again, and
-cores and threads are set before anything is loaded.
+The process is started by its own command line, not by multiprocessing: the user's script is not run again, and cores
+and threads are set before anything is loaded.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ class Killed(Crashed):
 
 
 class TimedOut(Crashed):
-    """The process was ended, for it took too long."""
+    """The process was ended because it took too long."""
 
 
 def in_fresh_process(function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
-    """Return function(*args), run in a process of its own; arguments and errors are those of `Worker.ask`."""
+    """Return function(*args), run in a fresh process; arguments and errors are those of `Worker.ask`."""
     with Worker() as worker:
         return worker.ask(function, *args, timeout=timeout)
 
 
 class Worker:
-    """A process that answers requests one after the other. A context manager, which ends it.
+    """A process that answers requests one after the other, and a context manager that ends the process.
 
-    What it prints goes to stderr, so that stdout holds the command's own answer alone.
+    Its output goes to stderr, so that stdout contains only the output of the command.
     """
 
     def __init__(self, cores: Sequence[int] = (), *, quiet: bool = False) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            cores: the numbers of those it may use, each with a thread; none: all that the parent may.
-            quiet: keep what it prints; its last line is told if it crashes.
+            cores: the numbers of the cores to use, with one thread each; if empty, all cores of the parent.
+            quiet: capture its output; if it crashes, the error contains the last line.
         """
         ours, theirs = socket.socketpair()
         self._printed = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed with the process
-        variables = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}  # else JAX takes most of a GPU
+        variables = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}  # otherwise JAX reserves most of the GPU
         variables |= dict.fromkeys(THREADS, str(len(cores))) if cores else {}
         with theirs:
             self._process = subprocess.Popen(
@@ -71,20 +71,20 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process can answer."""
         return not self._pipe.closed and self._process.poll() is None
 
     def ask(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
         """Return function(*args).
 
         Args:
-            function: found by its name in its module.
-            *args: what can be pickled.
-            timeout: seconds, the start of the process included, after which it is ended; None waits for ever.
+            function: a function that can be imported by its module and name.
+            *args: arguments that can be pickled.
+            timeout: seconds, including the start of the process, after which it is ended; None for no limit.
 
         Raises:
-            Crashed: the process ended without an answer; TimedOut, Killed.
-            Exception: whatever the function raised; the process lives on.
+            Crashed: the process ended without an answer; TimedOut and Killed are subclasses.
+            Exception: the exception that the function raised; the process continues.
         """
         try:
             self._pipe.send((function, args))
@@ -100,7 +100,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, even if it is busy."""
         self._process.kill()
         self._process.wait()
         self._pipe.close()
@@ -119,25 +119,25 @@ class Worker:
         return Crashed(": ".join([f"its process ended {ending}, without an answer", *last]))
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the worker."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """End the process."""
         self.close()
 
 
 def _serve(descriptor: int, parent: int, cores: str) -> None:
-    """Answer until the other end is closed; end with the parent, however that ends."""
+    """Answer requests until the other end is closed, and end whenever the parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if cores:
         os.sched_setaffinity(0, map(int, cores.split(",")))
     if os.getppid() != parent:
         return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     with Connection(descriptor) as pipe:
         sys.path[:] = pipe.recv()
         while True:
@@ -152,14 +152,14 @@ def _answer(request: bytes) -> bytes:
     try:
         function, args = pickle.loads(request)
         return pickle.dumps((False, function(*args)))
-    except Exception as error:  # whatever a framework raises is the asker's to judge
+    except Exception as error:  # the caller handles whatever a framework raises
         text = pickle.dumps((True, Crashed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")))
         try:
-            whole = pickle.dumps((True, error))
-            pickle.loads(whole)
-        except Exception:  # an exception that cannot be sent
+            complete = pickle.dumps((True, error))
+            pickle.loads(complete)
+        except Exception:  # the exception cannot be pickled
             return text
-        return whole
+        return complete
 
 
 if __name__ == "__main__":

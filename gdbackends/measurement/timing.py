@@ -1,4 +1,4 @@
-"""The only clock of the package. What it times ends in the backend's `synchronize`."""
+"""Time functions. This is the only clock of the package; every timed function ends in `synchronize`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gdbackends.errors import InputError, InputTypeError
 from gdbackends.measurement.statistics import Estimate, estimate, middle
 
 _BATCH = 1e-3
-"""Seconds of a batch of calls at least: reading the clock, 0.1 us, and the loop, 0.05 us a call, vanish in it."""
+"""Minimum seconds for a batch of calls, so that the clock (0.1 us) and the loop (0.05 us per call) are negligible."""
 
 
 class Stopped(Enum):
-    """Why no more calls were timed; the value is the sentence."""
+    """Why timing stopped; the value is the message."""
 
     PRECISE = "The interval is as narrow as was asked for."
     BUDGET = "The time budget is spent."
@@ -26,12 +26,12 @@ class Stopped(Enum):
 
 @dataclass(frozen=True)
 class Timing:
-    """What a call takes.
+    """The time of a call.
 
     Attributes:
-        launches: for each process the seconds of a call, one number a batch of calls.
-        calls: calls timed, in all.
-        stopped: why no more were.
+        launches: for each process the seconds per call of each batch of calls.
+        calls: the total number of timed calls.
+        stopped: why timing stopped.
     """
 
     launches: Sequence[Sequence[float]]
@@ -40,17 +40,17 @@ class Timing:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """Seconds of a call with the 99 % interval over launches; of one launch over its batches, for that process."""
+        """Seconds per call with the 99 % interval over launches, or over the batches of a single launch."""
         return estimate(self.logs) if len(self.launches) > 1 else middle(self.launches[0])
 
     @property
     def median(self) -> float:
-        """Seconds: the median call of a launch, and of these the geometric mean."""
+        """Seconds per call: the geometric mean of the launches' medians."""
         return self.estimate.value
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Seconds: the ends of the 99 % interval."""
+        """The ends of the 99 % interval, in seconds."""
         return self.estimate.low, self.estimate.high
 
     @property
@@ -60,15 +60,15 @@ class Timing:
 
 
 def measure(closure: Callable[[], object], *, precision: float = 0.01, budget: float = 1.0) -> Timing:
-    """Time a function of no arguments in this process: first a call untimed, which compiles and warms.
+    """Time a function of no arguments in this process, after an untimed call that compiles and warms up.
 
-    Another process may differ by more than the interval, which is over this one's batches of calls alone; `gdbackends
-    bench` starts several.
+    Another process may differ by more than the interval, which covers only the batches of calls in this process;
+    `gdbackends bench` starts several processes.
 
     Args:
-        closure: waits for what it computes: ends in `backend.synchronize`.
-        precision: stop when the half width of the 99 % interval is at most this part of the time.
-        budget: or after so many seconds, and three batches.
+        closure: the function, which must wait for its result, for example by `backend.synchronize`.
+        precision: relative half width of the 99 % interval at which to stop.
+        budget: seconds after which to stop, once three batches have been timed.
 
     Raises:
         InputError: precision or budget is not positive.
@@ -92,16 +92,16 @@ def measure(closure: Callable[[], object], *, precision: float = 0.01, budget: f
 
 
 def batches(closure: Callable[[], object], budget: float) -> tuple[list[float], int]:
-    """Return the seconds of a call in each of the batches that the budget allows, three at least, and the calls."""
+    """Return the seconds per call of each batch that the budget allows (at least three), and the number of calls."""
     size, batch = _calibrated(closure, budget)
     count = max(3, min(200, int(budget / (size * batch()))))
     return [batch() for _ in range(count)], size * count
 
 
 def _calibrated(closure: Callable[[], object], budget: float) -> tuple[int, Callable[[], float]]:
-    """Return how many calls a batch has, and a function that runs one and returns the seconds of a call.
+    """Return the number of calls per batch, and a function that runs a batch and returns the seconds per call.
 
-    The call that compiles is not among those that decide.
+    The first call, which compiles, does not affect the size of a batch.
     """
     closure()
     size = 1
@@ -132,19 +132,19 @@ def marginal_step(run: Callable[[int], object], *, least: float = 0.04, rounds: 
 def marginal_steps(
     run: Callable[[int], object], least: float = 0.04, rounds: int = 5, *, most: int = 1 << 22
 ) -> tuple[list[float], int]:
-    """Return the seconds that one more step takes, (t(3k) - t(k)) / 2k in each round, and the steps made.
+    """Return the seconds that one more step takes, (t(3k) - t(k)) / 2k in each round, and the number of steps made.
 
-    What is paid once, compiling and placing included, is in both and falls out; its noise does not, so k is doubled
-    until the difference is large.
+    Fixed costs such as compilation and data transfer cancel. Their noise does not, so k is doubled until the difference
+    is large.
 
     Args:
-        run: makes that many steps and waits for the last.
-        least: seconds that 2k steps take at least.
-        rounds: pairs of runs, whose order alternates.
-        most: the most steps k.
+        run: a function that makes the given number of steps and waits for the last.
+        least: minimum seconds that 2k steps must take.
+        rounds: the number of pairs of runs, whose order alternates.
+        most: the largest k.
 
     Raises:
-        ArithmeticError: not even so many steps can be told from noise.
+        ArithmeticError: the time of a step cannot be distinguished from noise even for the largest k.
     """
 
     def timed(steps: int) -> float:
@@ -169,15 +169,15 @@ def _marginal(timed: Callable[[int], float], k: int, longer_first: bool = False)
 
 
 def now() -> str:
-    """Return the time of day in UTC, to the second."""
+    """Return the current date and time in UTC, to the second."""
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
 
 
 class Deadline:
-    """So many seconds from now; None is never."""
+    """A deadline some seconds from now, or none."""
 
     def __init__(self, budget: float | None) -> None:
-        """Start."""
+        """Start the clock; a budget of None means no deadline."""
         self._start, self._budget = perf_counter(), budget
 
     @property
@@ -187,5 +187,5 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether it is over."""
+        """Whether the deadline has passed."""
         return self._budget is not None and self.spent >= self._budget
