@@ -1,4 +1,4 @@
-"""The pool of a round: a fresh process for each place, replaced when it ends; and the names of endings."""
+"""Manage the worker processes of a round, one for each place, and classify their failures."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from gdbackends.measurement.environment import affinity, machine
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut, Worker
 
 _COPIES = 5
-"""How often X may be held in float64 while it is made and placed: 3 to 4 times were seen."""
+"""Assumed number of float64 copies of X during setup; 3 to 4 were observed."""
 
 
 class Disagrees(Exception):
-    """A backend computes something else; `ratio` is its largest difference over what rounding allows."""
+    """A backend computes wrong values; `ratio` is its largest error over what rounding allows."""
 
     def __init__(self, text: str, ratio: float) -> None:
-        """Keep the ratio; infinite and NaN ones as None, which JSON can hold."""
+        """Store the ratio, with None for infinity and NaN, which JSON cannot represent."""
         super().__init__(text)
         self.ratio = ratio if ratio < float("inf") else None
 
 
 class Unsynchronised(Exception):
-    """A backend's `synchronize` returned before the answer was there."""
+    """A backend's `synchronize` returned before the result was available."""
 
 
 def outcome(error: Exception) -> tuple[str, str]:
-    """Return the name of an ending, and why."""
+    """Return the status and the reason of a failure."""
     text = " ".join(str(error).split())[:300] or type(error).__name__
     names = {Unsupported: "unsupported", Disagrees: "disagrees", Unsynchronised: "unsynchronised"}
     names |= {TimedOut: "timed out", Killed: "out of memory", MemoryError: "out of memory"}
@@ -51,23 +51,23 @@ def outcome(error: Exception) -> tuple[str, str]:
 
 
 class WorkerPool:
-    """The processes of a round. A context manager, which ends them."""
+    """The worker processes of a round; a context manager that ends them."""
 
     def __init__(self, timeout_s: float) -> None:
-        """Begin with none."""
+        """Create a pool without processes."""
         self._timeout = timeout_s
         self._workers: dict[Place, Worker] = {}
         self._infos: dict[Place, WorkerInfo] = {}
         self._open: dict[Place, tuple[Task, TaskSetup]] = {}
 
     def _ask(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
-        """Ask the process of a place, which is started if there is none."""
+        """Call a function in the process of a place, starting the process if necessary."""
         if not self._alive(place):
             self._open.pop(place, None)
             worker = self._workers[place] = Worker(affinity()[: place.threads or None], quiet=True)
             try:
                 self._infos[place] = worker.ask(start_worker, place, timeout=self._timeout)
-            except Exception:  # one that did not start_worker is not asked again
+            except Exception:  # a process that failed to start is not used again
                 worker.close()
                 raise
         return self._workers[place].ask(function, *args, timeout=self._timeout)
@@ -76,11 +76,11 @@ class WorkerPool:
         return place in self._workers and self._workers[place].alive
 
     def open(self, place: Place, task: Task, judged: bool) -> TaskSetup:
-        """Have a task made ready, unless it is.
+        """Set up a task, unless it is already set up.
 
         Raises:
-            Disagrees: the backend computes something else.
-            MemoryError: there is not enough; nothing was tried.
+            Disagrees: the backend computes wrong values.
+            MemoryError: the task needs more memory than is available, and was not tried.
         """
         opened = self._open.get(place) if self._alive(place) else None
         if opened is None or opened[0] != task:
@@ -95,7 +95,7 @@ class WorkerPool:
         return opened[1]
 
     def worker_info(self, place: Place) -> WorkerInfo:
-        """Return what the process found."""
+        """Return the information about the process of a place."""
         return self._infos[place]
 
     def time(self, place: Place, work: str, slice_s: float) -> LaunchTimes:
@@ -103,13 +103,13 @@ class WorkerPool:
         return self._ask(place, time_work, work, slice_s)
 
     def close_task(self, place: Place) -> None:
-        """Have the data let go."""
+        """Release the data of the open task."""
         self._open.pop(place, None)
         if self._alive(place):
             self._ask(place, close_task)
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the pool."""
         return self
 
     def __exit__(
