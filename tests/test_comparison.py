@@ -336,7 +336,7 @@ def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pyte
 def test_a_lone_backend_of_another_loss_is_held_against_nothing() -> None:
     result = compare(backends=["numpy"], objective=LinearRegression(row_loss=row_loss("huber:1")), steps=5)
     assert result.verdict == "inconclusive"
-    assert "numpy was held against nothing: no other backend, and exact arithmetic takes squared errors" in str(result)
+    assert "numpy was compared with nothing: no other backend, and exact arithmetic takes squared errors" in str(result)
 
 
 @pytest.mark.usefixtures("untimed")

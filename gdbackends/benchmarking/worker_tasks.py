@@ -83,9 +83,9 @@ def start_worker(place: Place) -> WorkerInfo:
     """Import the backend's framework."""
     loaded: list[Backend] = []
     import_s = seconds(lambda: loaded.append(_backend(place, "float64")))
-    seen: Surroundings = getattr(loaded[0], "surroundings", Surroundings)()
-    kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
-    return WorkerInfo(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
+    reported: Surroundings = getattr(loaded[0], "surroundings", Surroundings)()
+    kind = next((kind for name, kind, _ in reported.devices if name == loaded[0].device), "")
+    return WorkerInfo(import_s, affinity(), reported.threads, kind or loaded[0].device, last_cache(), load())
 
 
 def open_task(place: Place, task: Task, judged: bool) -> TaskSetup:

@@ -199,7 +199,7 @@ def conclusion(reference: Reference, rows: tuple[BackendResult, ...]) -> tuple[V
         return "inconclusive", f"{_list(crashed)} gave no answer: the process ended. Run `gdbackends fit` to see why."
     if not ratios:
         limit = f"exact arithmetic takes squared errors and up to {EXACT_LIMIT:,} numbers"
-        return "inconclusive", f"{names} was held against nothing: no other backend, and {limit}. Install another."
+        return "inconclusive", f"{names} was compared with nothing: no other backend, and {limit}. Install another."
     diverged = [row for row in rows if row.status == "diverged"]
     if diverged:
         message = diverged[0].fit.message if diverged[0].fit else ""
@@ -213,7 +213,7 @@ def conclusion(reference: Reference, rows: tuple[BackendResult, ...]) -> tuple[V
     if len(rows) == 1:
         return (
             "agree",
-            f"{names} agrees with exact arithmetic, the one other witness, at five points: {differ}. {sensitivity}",
+            f"{names} agrees with exact arithmetic, the only other reference, at five points: {differ}. {sensitivity}",
         )
     largest, steps = max(row.trajectory_ratio or 0.0 for row in rows), f"over {len(reference.check.rates):,} steps"
     along = f"parameters {steps} by at most {largest:.1g} of it"

@@ -18,9 +18,9 @@ from gdbackends.rounding import evaluate
 
 def examine(name: str) -> Trial:
     """Return the result of testing the named backend on every available device."""
-    seen: Surroundings = getattr(get_backend(name), "surroundings", Surroundings)()
-    devices = tuple(_on_device(name, Device(*device)) for device in seen.devices)
-    return Trial(name, devices, seen.threads, seen.library)
+    info: Surroundings = getattr(get_backend(name), "surroundings", Surroundings)()
+    devices = tuple(_on_device(name, Device(*device)) for device in info.devices)
+    return Trial(name, devices, info.threads, info.library)
 
 
 def _on_device(name: str, device: Device) -> Device:
