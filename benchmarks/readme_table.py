@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from gdbackends.benchmarking.markdown import markdown
 from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import Results, read_results
-from gdbackends.cli.export_command import markdown
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"

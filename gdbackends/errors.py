@@ -35,3 +35,9 @@ def require_package(what: str, package: str, extra: str, module: str = "") -> No
         raise MissingPackageError(
             f"{what} needs the package {package}, which is not installed; run: pip install 'gdbackends[{extra}]'"
         )
+
+
+def file_error(path: object, action: str, error: OSError, advice: str = "") -> InputError:
+    """Return the error for a file that cannot be "read" or "written", with the system's reason and some advice."""
+    reason = (error.strerror or str(error)).lower()
+    return InputError(f"{path}: cannot be {action}: {reason}" + (f"; {advice}" if advice else ""))

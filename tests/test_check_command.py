@@ -148,7 +148,8 @@ BAD = [
     (["none.py:f"], "none.py: cannot be read: no such file or directory"),
     (
         ["cubic"],
-        "the loss must be one of squared, absolute, huber, quantile, logcosh, logistic, poisson, got 'cubic'; or name a",
+        "the loss must be one of squared, absolute, huber, quantile, logcosh, logistic, poisson, got 'cubic'; or "
+        "name a",
     ),
     (["ridge.py:f"], "ridge.py: no name 'f'; it defines loss, loss_gradient, penalises_intercept"),
     (["ridge.py:loss,f"], "ridge.py: no name 'f'; it defines loss"),

@@ -1,1 +1,1 @@
-"""The benchmark: which backend is fastest here, for which problem, and by how much; no time without agreement."""
+"""Benchmark the backends: which is fastest for which problem, and by how much. Wrong backends get no time."""

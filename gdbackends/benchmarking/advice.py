@@ -1,4 +1,4 @@
-"""What the rows come to in words: who is fastest up to which size, by how much, and when a compile is paid."""
+"""Summarise results in sentences: the fastest backend by size, its lead, and when compilation pays off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gdbackends.measurement.statistics import Estimate
 
 
 def findings(table: Sequence[Row]) -> list[str]:
-    """Return what the rows come to, a line each: who is fastest, when a compile is paid, and what an import takes."""
+    """Return the summary as lines: the fastest backends, when compilation pays off, and the times of imports."""
     return [*advices(series(table)), *payments(table), *imports(table)]
 
 
@@ -32,7 +32,7 @@ def advices(every: Sequence[Series]) -> list[str]:
 
 
 def payments(table: Sequence[Row]) -> list[str]:
-    """Return for each config after how many steps its first call has been paid for."""
+    """Return for each backend the number of steps after which its first call has paid off."""
     lines: list[str] = []
     for name, after in paid(table).items():
         ends = [f"{float(f'{steps:.2g}'):,.0f} steps ({size(row)})" for steps, row in sorted(after, key=_first)]
@@ -42,13 +42,13 @@ def payments(table: Sequence[Row]) -> list[str]:
 
 
 def imports(table: Sequence[Row]) -> list[str]:
-    """Return what importing each framework takes; no line where nothing was imported."""
+    """Return a line with the import time of each framework, or no line if nothing was imported."""
     taken = {row.case.config.label: row.import_s for row in table if row.import_s}
     return ["import: " + ", ".join(f"{name} {duration(seconds)}" for name, seconds in taken.items())] if taken else []
 
 
 def paid(table: Sequence[Row]) -> dict[str, list[tuple[float, Row]]]:
-    """Return by config after how many steps a slower first call than NumPy's has paid off, where steps are faster."""
+    """Return for each backend that is significantly faster than NumPy when its slower first call has paid off."""
     found: dict[str, list[tuple[float, Row]]] = {}
     others = by_case(table)
     for row in table:
@@ -60,14 +60,14 @@ def paid(table: Sequence[Row]) -> dict[str, list[tuple[float, Row]]]:
 
 
 def series_advice(found: Series) -> str:
-    """Return the advice in a sentence: who is fastest up to which size, by how much, and who never is."""
+    """Return the advice in a sentence: which backend is fastest up to which size, by how much, and which never is."""
     spans: list[list[Winner]] = []
     for at in found.winners:
         if spans and set(spans[-1][-1].first) == set(at.first) and spans[-1][-1].told == at.told:
             spans[-1].append(at)
         else:
             spans.append([at])
-    for k in range(len(spans) - 2, 0, -1):  # a size without a difference on the way is in the crossover's interval
+    for k in range(len(spans) - 2, 0, -1):  # a tie at a size between the two is part of the crossover's interval
         two = {spans[k - 1][-1].first, spans[k + 1][0].first}
         if _crossing(found, spans[k - 1], spans[k + 1]) and {(config,) for config in spans[k][0].first} == two:
             del spans[k]
@@ -85,7 +85,7 @@ def _loser(found: Series, config: BackendConfig) -> str:
 
 
 def _crossing(found: Series, before: Sequence[Winner], after: Sequence[Winner]) -> Crossover | None:
-    """Return where the one winner of a span gives way to the one of a later span, if that was found."""
+    """Return the crossover from the single winner of a span to that of a later span, if there is one."""
     (small, *equal), (large, *others) = before[-1].first, after[0].first
     if equal or others:
         return None
@@ -117,7 +117,7 @@ def _who(span: Sequence[Winner]) -> str:
 
 
 def _about(rows: float) -> str:
-    """Return two digits of a count."""
+    """Format a count with two significant digits."""
     return f"{float(f'{rows:.2g}'):,.0f}"
 
 

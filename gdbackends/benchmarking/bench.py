@@ -1,7 +1,7 @@
-"""bench(): launches in rounds, shuffled and interleaved, until every interval is narrow or the budget is spent.
+"""bench(): launch cases in shuffled, interleaved rounds until every interval is narrow or the budget is spent.
 
-In a round each backend gets a fresh process, and the specs go through in an order drawn anew; a spec is put to all
-backends in turn before the next, so that drift of the machine falls on all of them.
+In each round every backend gets a fresh process, and the specs run in a new random order. All backends run a spec in
+turn before the next spec, so that drift of the machine affects them equally.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from random import Random
 
-from gdbackends import __version__
 from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
 from gdbackends.benchmarking.result_rows import result_rows, spread
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
 from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, read_bandwidth
 from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
-from gdbackends.measurement.environment import affinity, commit, environment, machine
+from gdbackends.measurement.environment import affinity, commit, environment, machine, version_of
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
 
 Progress = Callable[[int, int, str], None]
-"""progress(done, in all, what comes next), in launches of cases; there may be more than `in all` in the end."""
+"""progress(done, total, next case), counted in launches of cases; the total may grow."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,13 @@ class Plan:
     """How long to time, and when to stop.
 
     Attributes:
-        launches: of each case at least.
-        most: launches at most.
-        precision: the half width of a 99 % interval, as a part of the time, that is narrow enough.
-        slice_s: seconds to time a case in a launch, about.
-        timeout_s: seconds after which a case is given up, and its process ended.
-        budget_s: seconds for all; the case under way is finished. None: no limit.
-        seed: of the order.
+        launches: minimum number of launches of each case.
+        most: maximum number of launches of each case.
+        precision: relative half width of a 99 % interval at which to stop.
+        slice_s: approximate seconds to time a case in a launch.
+        timeout_s: seconds after which a case is abandoned and its process ended.
+        budget_s: seconds for the whole run, or None for no limit; the current case is always finished.
+        seed: the seed of the random order.
     """
 
     launches: int = 5
@@ -50,13 +49,14 @@ class Plan:
 
 
 def begin(file: ResultsFile, plan: Plan) -> str:
-    """Write the record of a run: what it is made with. Return its name.
+    """Write the record of a run, with its versions and machine, and return the name of the run.
 
     Raises:
-        InputError: what is there already was measured with something else.
+        InputError: the file has results of other versions or of another machine.
     """
     name = f"{now()} {os.getpid()}"
-    made_with = {"gdbackends": __version__, "commit": commit(), "environment": environment(), "machine": machine()}
+    versions = {"gdbackends": version_of("gdbackends"), "commit": commit()}
+    made_with = {**versions, "environment": environment(), "machine": machine()}
     for run in file.results.runs.values():
         check_same(f"{file.results.path} was measured", run, made_with, "give another --out")
     record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
@@ -65,22 +65,22 @@ def begin(file: ResultsFile, plan: Plan) -> str:
 
 
 def bench(cases: Sequence[Case], file: ResultsFile, plan: Plan, run: str, progress: Progress | None = None) -> None:
-    """Time the cases, and append what comes to the file.
+    """Time the cases and append the results to the file.
 
     Args:
-        cases: what to time; those whose end the file has are left alone, and launches that it has are not repeated.
-        file: where to; it holds a record of the run.
-        plan: how long.
-        run: the name of that record.
-        progress: is told before every launch of a case.
+        cases: the cases to time; finished cases are skipped, and launches in the file are not repeated.
+        file: the file of results, which already contains the record of the run.
+        plan: how long to time.
+        run: the name of the run.
+        progress: a function called before every launch of a case.
     """
     study, deadline = _Study(tuple(cases), file, plan, run, progress), Deadline(plan.budget_s)
     for number in range(plan.most):
         study.round(number, deadline)
         if deadline.passed:
             break
-        if number == plan.launches - 1:  # the one look before the last: to stop at the first narrow interval of many
-            study.end(precise=True)  # would keep those that are narrow by chance
+        if number == plan.launches - 1:  # check only once: stopping at the first narrow interval of many
+            study.end(precise=True)  # would select intervals that are narrow by chance
     study.end(precise=False)
 
 
@@ -93,7 +93,7 @@ class _Study:
     progress: Progress | None
 
     def round(self, number: int, deadline: Deadline) -> None:
-        """Make a launch of each case that has no end yet, as far as time allows."""
+        """Launch each unfinished case once, as far as time allows."""
         known = self.file.results
         wanted = [c for c in self.cases if c not in known.ends and number not in known.of(c)]
         with WorkerPool(self.plan.timeout_s) as pool:
@@ -106,46 +106,46 @@ class _Study:
                 self._task(pool, config, spec, works, number)
 
     def _bandwidth(self, number: int, threads: int) -> None:
-        """Measure it in a process set up as those of the backends are."""
+        """Measure the memory bandwidth in a process set up like those of the backends."""
         try:
             with Worker(affinity()[: threads or None], quiet=True) as worker:
                 speed = worker.ask(read_bandwidth, self.plan.slice_s, timeout=self.plan.timeout_s)
-        except Exception:  # without it the shares are not known, and nothing else is lost
+        except Exception:  # only the shares of the bandwidth need it
             return
         record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}
         self.file.write({**record, "bytes_per_s": speed})
 
     def _task(self, pool: WorkerPool, config: BackendConfig, spec: ProblemSpec, works: list[str], number: int) -> None:
-        """Put a spec to a backend, and time the works one by one."""
+        """Set up a spec on a backend, and time its works one by one."""
         judged = not all(self._agreement(Case(config, spec, work)) for work in works)
         for done, work in enumerate(works):
             case = Case(config, spec, work)
             self._tell(case, number)
             try:
-                opening = pool.open(config, spec, judged)
-            except Exception as error:  # every ending has a name, and it is that of all works of the spec
+                setup = pool.open(config, spec, judged)
+            except Exception as error:  # the failure applies to all remaining works of the spec
                 for rest in works[done:]:
                     self._fail(Case(config, spec, rest), error)
                 break
             try:
-                sample = pool.time(config, work, self.plan.slice_s)
-                if sample.hidden_s:
-                    raise Unsynchronised(f"its synchronize came {sample.hidden_s:.3g} s before the answer was there")
+                times = pool.time(config, work, self.plan.slice_s)
+                if times.hidden_s:
+                    raise Unsynchronised(f"its synchronize came {times.hidden_s:.3g} s before the answer was there")
             except Exception as error:
                 self._fail(case, error)
             else:
-                self._keep(pool, case, number, opening, sample)
-        with suppress(Exception):  # a process that ends now is replaced for the next spec
+                self._keep(pool, case, number, setup, times)
+        with suppress(Exception):  # a process that ends here is replaced for the next spec
             pool.close_task(config)
 
     def _agreement(self, case: Case) -> bool:
         return any(record["agreement"] is not None for record in self.file.results.of(case).values())
 
-    def _keep(self, pool: WorkerPool, case: Case, number: int, opening: TaskSetup, sample: LaunchTimes) -> None:
-        found = asdict(sample)
+    def _keep(self, pool: WorkerPool, case: Case, number: int, setup: TaskSetup, times: LaunchTimes) -> None:
+        found = asdict(times)
         record = {"record": "launch", "run": self.run, "case": case.to_dict(), "launch": number}
-        info = asdict(pool.info(case.config))
-        self.file.write({**record, **info, **asdict(opening), "batches_s": found.pop("batches"), **found})
+        info = asdict(pool.worker_info(case.config))
+        self.file.write({**record, **info, **asdict(setup), "batches_s": found.pop("batches"), **found})
 
     def _fail(self, case: Case, error: Exception) -> None:
         status, reason = outcome(error)
@@ -154,7 +154,7 @@ class _Study:
         self.file.write({**record, "agreement": ratio})
 
     def end(self, precise: bool) -> None:
-        """Write the end of those cases whose interval is narrow; or else of all that have launches enough."""
+        """Finish the cases with a narrow interval if `precise`, otherwise all cases with enough launches."""
         for row in result_rows(self.file.results):
             if row.case not in self.cases or row.status != "unfinished" or row.timing is None:
                 continue
@@ -175,7 +175,7 @@ class _Study:
 
 
 def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[BackendConfig, ProblemSpec, list[str]]]:
-    """Yield the works of each spec and config: specs in an order drawn, and for each the configs in one drawn."""
+    """Yield the works of each spec and config, with specs and the configs of each spec in random order."""
     specs = list(dict.fromkeys(case.spec for case in cases))
     random.shuffle(specs)
     for spec in specs:

@@ -1,4 +1,4 @@
-"""What is timed: a Case is one work, of one backend, on one problem; and the suites of cases."""
+"""Define the cases to time: a Case is one work on one backend and one problem. Suites are sets of cases."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, parse_loss
 
 WORKS = ("loss", "gradient", "step", "fit")
-"""The loss alone; it and its gradient; one more step of a descent; a descent of at most STEPS steps."""
+"""The loss alone; the loss and its gradient; one more step of a descent; a descent of at most STEPS steps."""
 STEPS = 100
 
 
 @dataclass(frozen=True)
 class ProblemSpec:
-    """A problem, whoever solves it.
+    """A problem, independent of the backend.
 
     Attributes:
-        objective: spelled as in "squared", "huber:1".
-        rows: n.
-        features: d.
+        objective: the name of the row loss, such as "squared" or "huber:1".
+        rows: the number of rows, n.
+        features: the number of features, d.
         dtype: "float64" or "float32".
-        seed: of the random table.
+        seed: the seed of the random table.
     """
 
     objective: str = "squared"
@@ -39,7 +39,7 @@ class ProblemSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made."""
+        """Validate the fields."""
         parse_loss(self.objective)
         for name in ("rows", "features"):
             if getattr(self, name) < 1:
@@ -56,11 +56,11 @@ class ProblemSpec:
 
     @property
     def bytes(self) -> int:
-        """That must be read once: X, with its column of ones, and y."""
+        """The bytes of X, with its column of ones, and of y."""
         return self.rows * (self.features + 2) * np.dtype(self.dtype).itemsize
 
     def table(self) -> Dataset:
-        """Return random rows: features near normal, of mean 0 and variance 1; targets that suit the objective."""
+        """Return a random table with standard normal features and targets that suit the objective."""
         generator: Any = np.random.default_rng(self.seed)
         X = generator.standard_normal((self.rows, self.features))
         z = X @ (generator.standard_normal(self.features) / self.features**0.5)
@@ -75,13 +75,13 @@ class ProblemSpec:
 
 @dataclass(frozen=True)
 class BackendConfig:
-    """Where it is computed.
+    """The backend and its settings.
 
     Attributes:
-        backend: a name of `get_backend`, or "module:name" of what returns a Backend for a dtype (and a device).
-        device: in the framework's words.
-        threads: how many cores, and threads, it may use; 0: all that are at hand.
-        tuning: "best", "idiomatic" or, of PyTorch, "compiled".
+        backend: a name for `get_backend`, or "module:name" of a function that returns a Backend.
+        device: the framework's name of the device.
+        threads: the number of cores and threads to use; 0 means all available.
+        tuning: "best", "idiomatic" or, for PyTorch, "compiled".
     """
 
     backend: str
@@ -90,13 +90,13 @@ class BackendConfig:
     tuning: str = "best"
 
     def __post_init__(self) -> None:
-        """Refuse a tuning that is none."""
+        """Validate the tuning."""
         if self.tuning not in TUNINGS:
             raise InputError(f"tuning must be {', '.join(TUNINGS)}, got {self.tuning!r}; choose one")
 
     @property
     def label(self) -> str:
-        """What it is called: its backend, and what is not usual about it."""
+        """The display name: the backend and its settings other than the defaults."""
         name = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch"}.get(self.backend, self.backend)
         device = "" if self.device == "cpu" else f" on {self.device}"
         threads = f" with {self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else ""
@@ -105,34 +105,34 @@ class BackendConfig:
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the results."""
+    """One work on one problem and one backend."""
 
     config: BackendConfig
     spec: ProblemSpec = field(default_factory=ProblemSpec)
     work: str = "step"
 
     def __post_init__(self) -> None:
-        """Refuse a work that is none."""
+        """Validate the work."""
         if self.work not in WORKS:
             raise InputError(f"work must be one of {', '.join(WORKS)}, got {self.work!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the case is: names and values that JSON can hold."""
+        """Return the fields of the case as names and JSON values."""
         return {**vars(self.config), **vars(self.spec), "work": self.work}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Case:
         """Return the case of a record."""
-        record = {"tuning": "best"} | record  # which files lack that were made before there was a choice
+        record = {"tuning": "best"} | record  # older files have no tuning
         config, spec = ({f.name: record[f.name] for f in fields(kind)} for kind in (BackendConfig, ProblemSpec))
         return cls(BackendConfig(**config), ProblemSpec(**spec), record["work"])
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of these is a case, without doubles, at most `largest` bytes each.
+    """A grid of cases: every distinct combination of at most `largest` bytes.
 
-    But NumPy on the CPU alone, and "compiled" PyTorch alone.
+    NumPy runs on the CPU only, and the tuning "compiled" exists for PyTorch only.
     """
 
     backends: Sequence[str] = names()
@@ -148,7 +148,7 @@ class Grid:
     largest: float = inf
 
     def cases(self) -> list[Case]:
-        """Return them."""
+        """Return the cases of the grid."""
         sizes = product(self.objectives, self.rows, self.features, self.dtypes)
         specs = [ProblemSpec(objective, n, d, dtype, self.seed) for objective, n, d, dtype in sizes]
         configs = [
@@ -170,4 +170,4 @@ SUITES = {
         largest=1e9,
     ),
 }
-"""Quick has 12 cases a backend, full 152."""
+"""The quick suite has 12 cases for each backend, the full one 152."""

@@ -1,7 +1,7 @@
-"""What the rows say: who is fastest at each size, and where that changes.
+"""Find the fastest backend at each size, and the sizes at which it changes.
 
-"Faster" is said only when the 99 % interval of the ratio lies outside [0.95, 1.05]; else no difference was seen, or
-noise hides it.
+A backend counts as faster only if the 99 % interval of the ratio is outside [0.95, 1.05]. Otherwise there is no
+difference, or noise hides it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from gdbackends.benchmarking.result_rows import Row, ratio
 from gdbackends.measurement.statistics import Estimate
 
 UNSEEN = 0.25
-"""A difference that a size without a winner may hide."""
+"""The largest relative difference that may remain undetected between backends that count as equal."""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """Who is fastest at a size.
+    """The fastest backends at one size.
 
     Attributes:
-        rows: of the problem.
-        first: the configs that no other beats, the fastest first: more than one where no difference was seen.
-        ahead: by how much the first beats the next that it does beat; None: it beats none.
-        told: no difference between those of `first` may be larger than UNSEEN; else noise hides it, or too few
-            launches.
+        rows: the number of rows of the problem.
+        first: the fastest backends, in order of time; several if no difference between them was detected.
+        ahead: the ratio of the first slower backend to the fastest, or None if no backend is slower.
+        told: True if no two of `first` can differ by more than UNSEEN; False if noise or too few launches could
+            hide such a difference.
     """
 
     rows: int
@@ -39,14 +39,14 @@ class Winner:
 
 @dataclass(frozen=True)
 class Crossover:
-    """Where one config ceases to be the faster of two.
+    """The size at which the faster of two backends changes.
 
     Attributes:
-        small: the config that is faster below.
-        large: the config that is faster above.
-        rows: where the two take as long, times taken as linear in the rows between two sizes that were timed.
-        low: the least that the 99 % intervals allow.
-        high: the most.
+        small: the backend that is faster below.
+        large: the backend that is faster above.
+        rows: the number of rows at which both take equally long, by linear interpolation between two timed sizes.
+        low: the smallest number that the 99 % intervals allow.
+        high: the largest number that the 99 % intervals allow.
     """
 
     small: BackendConfig
@@ -58,15 +58,15 @@ class Crossover:
 
 @dataclass(frozen=True)
 class Series:
-    """All sizes of one work and number of features (objective, dtype), and what they show.
+    """The results over all sizes for one work, objective, dtype, tuning and number of features.
 
     Attributes:
-        work: of the cases.
-        tuning: of the configs: the best of each, or all as people usually write them.
-        spec: of the cases, its rows the least.
-        winners: one a size, in their order.
-        crossovers: between any two configs.
-        configs: of the rows, with the sizes at which each has a time.
+        work: the work of the cases.
+        tuning: the tuning of the backends.
+        spec: the spec with the fewest rows.
+        winners: the winner at each size, in increasing order.
+        crossovers: the crossovers between all pairs of backends.
+        configs: the backends, with the sizes at which each has a time.
     """
 
     work: str
@@ -78,7 +78,7 @@ class Series:
 
 
 def series(table: Sequence[Row]) -> list[Series]:
-    """Return what the rows show, by work, objective, dtype, features, tuning; rows without a time show nothing."""
+    """Return the series by work, objective, dtype, features and tuning, ignoring rows without a time."""
     timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.spec.rows)
     groups: dict[tuple[str, str, ProblemSpec], list[Row]] = {}
     for row in timed:
@@ -104,7 +104,7 @@ def _series(work: str, tuning: str, rows: list[Row]) -> Series:
 
 
 def winner(size: int, rows: Sequence[Row]) -> Winner:
-    """Return who is fastest among the rows of one size."""
+    """Return the fastest backends among the rows of one size."""
     ordered = sorted(rows, key=_seconds)
     fastest = ordered[0]
     against = {row.case.config: ratio(row, fastest) for row in ordered[1:]}
@@ -119,10 +119,10 @@ def _value(found: Estimate) -> float:
 
 
 def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
-    """Return where two configs change order for certain: between a size where one is faster and one where the other is.
+    """Return the crossovers of two backends, each between sizes at which one and the other is significantly faster.
 
-    With t = f + g n between two sizes, t_a - t_b is linear in n and 0 where the ends weigh it so. The interval is where
-    the ends of the ratios' intervals put it, and holds where a ratio that is a power of n puts it.
+    With t = f + g n between two sizes, t_a - t_b is linear in n, and the crossover is its root. The interval contains
+    the roots for both ends of the ratios' intervals, and the root for a ratio that is a power of n.
     """
     sizes = [n for n in sorted(a) if n in b]
     decided = [(n, r) for n in sizes if (r := ratio(a[n], b[n])) and r.differs()]
@@ -141,7 +141,7 @@ def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
 
 
 def _apart(a: Row, b: Row, end: str) -> float:
-    """Return by how much a takes longer than b, in seconds: as measured, or at an end of the ratio's interval."""
+    """Return how many seconds a takes longer than b, at the value or at an end of the ratio's interval."""
     r = ratio(a, b)
     assert r is not None
     middle = sqrt(_seconds(a) * _seconds(b))
@@ -150,7 +150,7 @@ def _apart(a: Row, b: Row, end: str) -> float:
 
 
 def _root(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Return the first size at which the line through the values crosses 0; the nearer end if it does not."""
+    """Return the first size at which the interpolated values cross 0, or the end nearer to 0 if they do not."""
     for n, m, u, v in zip(sizes, sizes[1:], values, values[1:], strict=False):
         if (u < 0) != (v < 0) and abs(u) < inf and abs(v) < inf:
             return n + (m - n) * u / (u - v)

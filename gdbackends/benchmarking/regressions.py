@@ -1,7 +1,7 @@
-"""What changed between two files of results: a Change for each case, and whether any is a regression.
+"""Compare two files of results: a Change for each case, and whether any is a regression.
 
-A case is slower (or faster) only when the 99 % interval of its ratio, corrected by Holm for the number of cases, leaves
-1 out; a regression only when the threshold is passed as well. S. Holm, Scand. J. Statist. 6 (1979), 65.
+A case is slower (or faster) only if the Holm-corrected 99 % interval of its ratio excludes 1. It is a regression only
+if it also exceeds the threshold. S. Holm, Scand. J. Statist. 6 (1979), 65.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _VERSIONS = ("python", "numpy", "jax", "torch")
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a case.
+    """The change of one case.
 
     Attributes:
-        case: in both files, or in one.
+        case: the case, which may be in only one file.
         word: "slower", "faster", "no difference", "cannot tell" (a regression may hide in the noise), "incomparable",
             "fails now", "works now", "fails", "only in the old", "only in the new".
-        reason: why it cannot be compared, or failed; else "".
-        ratio: new time over old, with its 99 % interval for this case alone; None where there is none.
-        p: the probability of such a ratio by chance alone, corrected for the number of cases.
-        regression: it fails the comparison.
+        reason: why it cannot be compared or failed, otherwise "".
+        ratio: the new time over the old, with its uncorrected 99 % interval, or None.
+        p: the p-value of the ratio, corrected for the number of cases.
+        regression: True if the case makes the comparison fail.
     """
 
     case: Case
@@ -41,12 +41,12 @@ class Change:
 
 
 def changes(old: Results, new: Results, fail_above: float = 0.1) -> list[Change]:
-    """Return a change for each case of either, in the order of the new file.
+    """Return a change for each case in either file, in the order of the new file.
 
     Args:
         old: the results before.
-        new: those after.
-        fail_above: a regression is slower by more than this part.
+        new: the results after.
+        fail_above: the relative slowdown above which a case is a regression.
     """
     before, after = ({row.case: row for row in result_rows(results)} for results in (old, new))
     found = [_change(old, new, before.get(case), after.get(case)) for case in dict.fromkeys([*after, *before])]
@@ -90,7 +90,7 @@ def _judged(found: Change, p: float, fail_above: float) -> Change:
 
 
 def _differences(old: Results, new: Results, case: Case) -> list[str]:
-    """Return in what the machine, the device or the threads of a case differ, which says more than the code."""
+    """Return the differences in machine, device or threads, which make the times of a case incomparable."""
     found: list[str] = []
     for name in (*_MACHINE, *_LAUNCH):
         was, now = (_settings(results, case, name) for results in (old, new))
@@ -100,7 +100,7 @@ def _differences(old: Results, new: Results, case: Case) -> list[str]:
 
 
 def _settings(results: Results, case: Case, name: str) -> set[str]:
-    """Return what was recorded of it with any launch of a case, or with its end; {} of what a failure cannot tell."""
+    """Return the values recorded for a setting in the launches and the end of a case; empty if unknown."""
     if name in _LAUNCH:
         return {str(record[name]) for record in results.of(case).values()}
     ended = [results.ends[case]] if case in results.ends else []
@@ -109,7 +109,7 @@ def _settings(results: Results, case: Case, name: str) -> set[str]:
 
 
 def version_changes(old: Results, new: Results) -> list[str]:
-    """Return the versions that differ, which is what a comparison may be for: "jax 0.10.1 -> 0.10.2"."""
+    """Return the versions that differ, such as "jax 0.10.1 -> 0.10.2"."""
 
     def versions(results: Results) -> dict[str, set[str]]:
         keys = [*_VERSIONS, "gdbackends", "commit"]

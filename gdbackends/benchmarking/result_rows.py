@@ -1,4 +1,4 @@
-"""What the launches of a case come to: a Row, and its ratio to another."""
+"""Summarise the launches of each case in a Row, and compute ratios between rows."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from gdbackends.measurement.timing import Stopped, Timing
 
 @dataclass(frozen=True)
 class Row:
-    """A case with all that is known of it. Times are seconds, medians over the launches unless said otherwise.
+    """The results of one case. Times are in seconds, medians over the launches unless stated otherwise.
 
     Attributes:
-        case: what was timed.
-        status: "ok", "unfinished", or one of the results' FAILURES.
-        reason: of a failure; else "".
-        timing: the steady state; None without one.
-        by_launch: by run and launch, the logarithm of its median, for ratios of launches made in the same round.
-        agreement: the largest difference from the truth over what rounding allows; None: not judged yet.
-        import_s: of the framework.
-        transfer_s: to config X and y.
-        first_call_s: compiling included; of launches that were not judged before, if there are any.
-        peak_bytes: the most memory of the process; the least of the launches, as what was run before may linger.
-        device_peak_bytes: of the device.
-        share: of the read bandwidth, where the data exceed the last cache.
-        device: the product's name.
-        plan: how the backend went about it; "" if it does not say.
+        case: the case.
+        status: "ok", "unfinished", or one of FAILURES in `results`.
+        reason: the reason for a failure, otherwise "".
+        timing: the time in the steady state, or None.
+        by_launch: the logarithm of each launch's median by run and launch, for ratios within a round.
+        agreement: the largest error over what rounding allows, or None if the case has not been judged.
+        import_s: the time to import the framework.
+        transfer_s: the time to transfer X and y.
+        first_call_s: the first call, compilation included, in launches without a preceding check if there are any.
+        peak_bytes: the peak memory of the process; the minimum over launches, since earlier work may affect it.
+        device_peak_bytes: the peak memory of the device.
+        share: the fraction of the read bandwidth, if the data exceed the last cache.
+        device: the product name of the device.
+        plan: how the backend computes the work, or "" if unknown.
     """
 
     case: Case
@@ -54,7 +54,7 @@ class Row:
 def result_rows(results: Results) -> list[Row]:
     """Return a row for each case, in the order of the file.
 
-    A config that was once seen not to wait has no time of a loss or a gradient at any size.
+    A backend that failed to synchronize once has no time for a loss or a gradient at any size.
     """
     found = [_row(results, case) for case in results.cases]
     late = {row.case.config: row for row in found if row.status == "unsynchronised"}
@@ -103,9 +103,9 @@ def _largest(values: Iterable[Any]) -> Any:
 
 
 def _share(results: Results, case: Case, records: Sequence[Mapping[str, Any]], timing: Timing) -> float | None:
-    """Return bytes that must be read over time and bandwidth, on the processor and where no cache holds them.
+    """Return the fraction of the bandwidth used, on the CPU and for data larger than the last cache.
 
-    The bandwidth is the best of the runs' launches: what else runs on the machine only lessens it.
+    The bandwidth is the maximum over the launches, since other load on the machine can only reduce it.
     """
     runs, first = {record["run"] for record in records}, records[0]
     speeds = [
@@ -117,7 +117,7 @@ def _share(results: Results, case: Case, records: Sequence[Mapping[str, Any]], t
 
 
 def ratio(row: Row, base: Row) -> Estimate | None:
-    """Return the time of a row over that of another, from the launches that were made in the same rounds."""
+    """Return the ratio of the times of two rows, from launches in the same rounds."""
     if row.timing is None or base.timing is None or not row.by_launch or not base.by_launch:
         return None
     both = [number for number in row.by_launch if number in base.by_launch]
@@ -125,7 +125,7 @@ def ratio(row: Row, base: Row) -> Estimate | None:
 
 
 def beside(row: Row, others: Mapping[Case, Row], **changed: Any) -> Row | None:
-    """Return the row whose case differs from this one's in these alone: names of the case."""
+    """Return the row whose case differs only in the given fields, or None."""
     return others.get(Case.from_dict(row.case.to_dict() | changed))
 
 
@@ -135,14 +135,14 @@ def by_case(table: Iterable[Row]) -> dict[Case, Row]:
 
 
 def spread(row: Row) -> float:
-    """Return the half width of the interval over launches; infinite with one, which says nothing of others."""
+    """Return the relative half width of the interval over launches; infinite for a single launch."""
     return row.timing.estimate.spread if row.timing and len(row.timing.launches) > 1 else inf
 
 
 def paid_after(row: Row, base: Row) -> float | None:
-    """Return the steps after which a dearer first call has been paid for by faster ones; None: never.
+    """Return the number of steps after which a slower first call has paid off, or None if it never does.
 
-    For the work "step", whose first call makes one.
+    Both rows must be of the work "step", whose first call makes one step.
     """
     if row.timing is None or base.timing is None or row.first_call_s is None or base.first_call_s is None:
         return None
@@ -151,7 +151,7 @@ def paid_after(row: Row, base: Row) -> float | None:
 
 
 def records(results: Results) -> list[dict[str, Any]]:
-    """Return what is to be exported: a flat record a row, with its ratio to NumPy and where it was measured."""
+    """Return a flat record of each row for export, with its ratio to NumPy and its environment."""
     table = result_rows(results)
     others = by_case(table)
     return [_record(row, beside(row, others, backend="numpy", device="cpu"), results) for row in table]

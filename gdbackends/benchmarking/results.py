@@ -1,7 +1,7 @@
-"""The file of results: a JSON line for each run, launch and case, appended as they come.
+"""Read and write files of results: a JSON line for each run, launch and finished case, in order of completion.
 
-A line is written in one call, so a killed run leaves at most one line that is cut; it is dropped when the file is read,
-and removed when it is continued. Everything shown is computed from the launches' own numbers.
+A line is written in one call, so a killed run leaves at most one truncated line. It is ignored when the file is read
+and removed when the run is resumed. All reported figures are computed from the records of launches.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from gdbackends.benchmarking.case import Case
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, file_error
 
 SCHEMA = 1
 _FIRST = b'{"record": "run"'
 FAILURES = ("disagrees", "unsynchronised", "unsupported", "out of memory", "timed out", "crashed")
 """The outcomes that end a case without a time."""
 BAD = ("disagrees", "unsynchronised", "crashed")
-"""Those that make the command fail."""
+"""The outcomes that make the command fail."""
 
 
 _COMMON = frozenset({"record", "run"})
@@ -39,7 +39,7 @@ _SAME = ("gdbackends", "commit", "python", "numpy", "jax", "torch", "cpu", "core
 
 
 def check_same(what: str, then: Mapping[str, Any], here: Mapping[str, Any], advice: str) -> None:
-    """Refuse to put together what was measured with other versions or on another machine."""
+    """Refuse to combine results of different versions or machines."""
     was, now = ({**run, **run["environment"], **run["machine"]} for run in (then, here))
     for name in (*_SAME, "variables"):
         if was.get(name) != now.get(name):
@@ -48,14 +48,14 @@ def check_same(what: str, then: Mapping[str, Any], here: Mapping[str, Any], advi
 
 @dataclass(frozen=True)
 class Results:
-    """What a file holds.
+    """The content of a file of results.
 
     Attributes:
-        path: of the file.
-        runs: by name, what each run was made with.
-        launches: by case and number, the records of its launches.
-        ends: by case, the record that says why no more launches were made, or why it failed.
-        bandwidths: by run, launch and threads, the bytes read a second.
+        path: the path of the file.
+        runs: the records of runs by name.
+        launches: the records of launches by case and number.
+        ends: the final record of each finished case, with the reason for stopping or for the failure.
+        bandwidths: the memory bandwidth in bytes per second by run, launch and threads.
     """
 
     path: str
@@ -66,14 +66,15 @@ class Results:
 
     @property
     def cases(self) -> list[Case]:
-        """All of which something is known, in the order of the file."""
+        """All cases in the file, in its order."""
         return list(dict.fromkeys([*self.launches, *self.ends]))
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take a record in; of doubles the first stands.
+        """Add a record; the first of several duplicates is kept.
 
         Raises:
-            KeyError: it lacks something; TypeError, ValueError: something in it is of another kind.
+            KeyError: a field is missing.
+            TypeError, ValueError: a field has an invalid value.
         """
         kind = record["record"]
         if not _NEEDED[kind] <= record.keys():
@@ -95,10 +96,10 @@ class Results:
 
 
 def read_results(path: str) -> Results:
-    """Return what a file holds.
+    """Return the content of a file.
 
     Raises:
-        InputError: it cannot be read, or is no file of results; the text says which line.
+        InputError: the file cannot be read or is not a file of results; the message names the line.
     """
     results = Results(path)
     try:
@@ -106,7 +107,7 @@ def read_results(path: str) -> Results:
     except FileNotFoundError:
         raise InputError(f"{path} is not there; gdbackends bench --out {path} makes one") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise file_error(path, "read", error) from None
     if content and not content.startswith(_FIRST[: len(content)]):
         raise InputError(f"{path} does not begin as results do; give a file of gdbackends bench")
     for number, record in _records(path, content[: content.rfind(b"\n") + 1]):
@@ -133,18 +134,18 @@ def _records(path: str, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 class ResultsFile:
-    """A file of results that is being written, locked against a second run. A context manager."""
+    """A file of results open for writing and locked against other runs; a context manager."""
 
     def __init__(self, path: str, *, resume: bool = False) -> None:
-        """Open it, or make it.
+        """Open or create the file.
 
         Raises:
-            InputError: it cannot be written; another run writes it; or it has results and `resume` is False.
+            InputError: it cannot be written, another run is writing it, or it has results and `resume` is False.
         """
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+            raise file_error(path, "written", error) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._descriptor).st_size and not resume:
@@ -160,28 +161,27 @@ class ResultsFile:
             raise
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append a record; it is in the file when this returns.
+        """Append a record to the file.
 
         Raises:
-            InputError: the disk is full, or the like.
+            InputError: the record cannot be written, for example because the disk is full.
         """
         line, end = (json.dumps(record, allow_nan=False) + "\n").encode(), os.fstat(self._descriptor).st_size
         try:
             written = os.write(self._descriptor, line)
-            if written < len(line):  # a full disk takes a part first, and says why on the second try
+            if written < len(line):  # a full disk accepts a part, and reports the error on the second try
                 os.write(self._descriptor, line[written:])
         except OSError as error:
             os.ftruncate(self._descriptor, end)
-            text = (error.strerror or str(error)).lower()
-            raise InputError(f"{self.results.path}: cannot be written: {text}; what is there can be resumed") from None
+            raise file_error(self.results.path, "written", error, "what is there can be resumed") from None
         self.results.add(record)
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the file."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it, and let others write."""
+        """Close the file and release the lock."""
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""How a row of the results is written: its cells, for every table that shows rows."""
+"""Format rows of results as the cells of tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gdbackends.measurement.formatting import duration
 from gdbackends.measurement.statistics import Estimate
 
 USUAL = ("squared", "float64", "best")
-"""What is said only where it is otherwise."""
+"""Default settings, which tables do not mention."""
 _ORDER = {"loss": 0, "gradient": 1, "step": 2, "fit": 3}
 
 
 def ordered(table: Sequence[Row]) -> list[Row]:
-    """Return the rows by work, objective, dtype, features, rows and config."""
+    """Return the rows sorted by work, objective, dtype, features, rows and config."""
 
     def key(row: Row) -> tuple[object, ...]:
         spec = row.case.spec
@@ -27,7 +27,7 @@ def ordered(table: Sequence[Row]) -> list[Row]:
 
 
 def cells(table: Sequence[Row]) -> dict[str, list[str]]:
-    """Return the columns by their titles, a text a row; a column in which nothing stands is left out."""
+    """Return the columns by title, with a text for each row; empty columns are omitted."""
     others = by_case(table)
     beside_others: dict[str, Callable[[Row], str]] = {
         "x loss": lambda row: _over_loss(row, others),
@@ -40,17 +40,17 @@ def cells(table: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def unusual(row: Row) -> list[str]:
-    """Return the objective and the dtype, where they are not the usual ones."""
+    """Return the objective and the dtype if they are not the defaults."""
     return [text for text in (row.case.spec.objective, row.case.spec.dtype) if text not in USUAL]
 
 
 def size(row: Row) -> str:
-    """Return the rows by the features."""
+    """Format the size of the problem: rows x features."""
     return f"{row.case.spec.rows:,} x {row.case.spec.features:,}"
 
 
 def shown_ratio(found: Estimate | None) -> str:
-    """Return a ratio with its interval; of one launch there is none."""
+    """Format a ratio with its interval, which a single launch does not have."""
     if found is None:
         return "-"
     ends = f"{found.low:.2g} to {found.high:.2g}" if found.high < inf else "one launch"
@@ -58,13 +58,13 @@ def shown_ratio(found: Estimate | None) -> str:
 
 
 def _over_idiomatic(row: Row, others: Mapping[Case, Row]) -> str:
-    """Return the time over that of the same backend as people usually write it."""
+    """Format the ratio to the time of the same backend with idiomatic tuning."""
     base = beside(row, others, tuning="idiomatic")
     return "-" if base is None or base is row else shown_ratio(ratio(row, base))
 
 
 def timed(row: Row) -> str:
-    """Return the time of a call with the half width of its interval; or why there is none."""
+    """Format the time of a call with the half width of its interval, or the status if there is no time."""
     if row.timing is None:
         return row.status
     half, mark = spread(row), "" if row.status == "ok" else " *"
@@ -101,6 +101,6 @@ WRITTEN: dict[str, Callable[[Row], str]] = {
     "agrees": lambda row: "-" if row.agreement is None or row.timing is None else f"{row.agreement:.0e}",
     "plan": lambda row: row.plan,
 }
-"""The columns that tell of a row alone."""
+"""The columns that depend on a single row."""
 _RATIOS = ("x loss", "x NumPy", "x idiomatic")
 _TITLES = (*list(WRITTEN)[:8], *_RATIOS, *list(WRITTEN)[8:])

@@ -1,4 +1,4 @@
-"""One launch: what a fresh process does for a backend, a spec and a work at a time. The parent asks by `Worker.ask`."""
+"""The functions of one launch, which the parent calls in a fresh process with `Worker.ask`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from gdbackends.measurement.timing import batches, marginal_steps, seconds
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What the process found.
+    """Information about a worker process.
 
     Attributes:
-        import_s: seconds of the framework's import, and of its first look at the devices.
-        affinity: the cores it may use.
-        threads_seen: that the backend says it uses; None: it cannot tell.
-        device_name: the product's, where it has one.
-        cache_bytes: of the largest cache of the processor.
-        load: of the machine over the last minute, this included; more than there are cores means a busy one.
+        import_s: seconds to import the framework and list its devices.
+        affinity: the cores that the process may use.
+        threads_seen: the threads that the backend reports, or None if unknown.
+        device_name: the product name of the device, if it has one.
+        cache_bytes: the size of the largest CPU cache.
+        load: the load average over the last minute; a value above the number of cores means a busy machine.
     """
 
     import_s: float
@@ -44,7 +44,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """A spec made ready: seconds to config X and y once, how it is gone about, how far it agrees (None: not asked)."""
+    """The setup of a spec: transfer time of X and y, the plan, and the result of the check (None if not checked)."""
 
     transfer_s: float
     plan: str
@@ -54,16 +54,16 @@ class TaskSetup:
 
 @dataclass(frozen=True)
 class LaunchTimes:
-    """What a work took in one launch.
+    """The times of a work in one launch.
 
     Attributes:
-        first_call_s: the first time, compiling included.
-        batches: seconds of a call (of one more step), one number a batch.
-        calls: in all.
-        passes: how often X must be read, at least.
-        hidden_s: seconds that reading the answer took beyond what any reading does: not waited for; 0 if none.
-        peak_bytes: the most memory of the process while it was timed; None: the system does not say.
-        device_peak_bytes: of the device; None: it is the processor, or does not say.
+        first_call_s: seconds of the first call, compilation included.
+        batches: seconds per call (or per additional step) of each batch.
+        calls: the total number of calls.
+        passes: the minimum number of passes over X.
+        hidden_s: seconds of unfinished work after `synchronize`, or 0.
+        peak_bytes: the peak memory of the process during timing, or None if unknown.
+        device_peak_bytes: the peak memory of the device, or None for the CPU or if unknown.
     """
 
     first_call_s: float
@@ -76,21 +76,21 @@ class LaunchTimes:
 
 
 _prepared: list[Problem] = []
-"""The spec at hand; a list, since there may be none."""
+"""The open spec; an empty list if there is none."""
 
 
 def worker_info(config: BackendConfig) -> WorkerInfo:
     """Import the backend's framework."""
     loaded: list[Backend] = []
     import_s = seconds(lambda: loaded.append(_backend(config, "float64")))
-    seen = capabilities(loaded[0]).system_info()
-    kind = next((kind for name, kind, _ in seen.devices if name == loaded[0].device), "")
-    return WorkerInfo(import_s, affinity(), seen.threads, kind or loaded[0].device, last_cache(), load())
+    reported = capabilities(loaded[0]).system_info()
+    kind = next((kind for name, kind, _ in reported.devices if name == loaded[0].device), "")
+    return WorkerInfo(import_s, affinity(), reported.threads, kind or loaded[0].device, last_cache(), load())
 
 
 def prepare_task(config: BackendConfig, spec: ProblemSpec, judged: bool) -> TaskSetup:
-    """Make and config the data, and say whether the backend agrees if it is to be judged."""
-    _prepared.clear()  # before the next is made: both might not fit
+    """Create and transfer the data, and check the backend if `judged`."""
+    _prepared.clear()  # release the old data first, since both might not fit
     backend, data = _backend(config, spec.dtype), spec.table()
     problem = prepare(data.X, data.y, backend, spec.model, ProblemOptions(standardize=False))
     del data
@@ -108,7 +108,7 @@ def prepare_task(config: BackendConfig, spec: ProblemSpec, judged: bool) -> Task
 
 
 def time_work(name: str, budget: float) -> LaunchTimes:
-    """Time a work of the open spec, in about so many seconds."""
+    """Time a work of the open spec for about `budget` seconds."""
     (problem,) = _prepared
     backend: Any = problem.backend
     capabilities(backend).clear_cache()
@@ -133,14 +133,14 @@ def time_work(name: str, budget: float) -> LaunchTimes:
 
 
 def close_task() -> None:
-    """Let the data go."""
+    """Release the data of the open spec."""
     _prepared.clear()
 
 
 def read_bandwidth(budget: float) -> float:
-    """Return the bytes a second at which this process reads memory: the best of BLAS products of a long vector.
+    """Return the memory read bandwidth of this process in bytes per second: the best of BLAS products of a long vector.
 
-    Four times the last cache at least, and every one of its numbers is read once.
+    The vector has at least four times the size of the last cache, and every element is read once.
     """
     vector = np.ones(max(32 << 20, 4 * last_cache()) // 8)
     taken, _ = batches(lambda: vector @ vector, budget)
@@ -148,11 +148,11 @@ def read_bandwidth(budget: float) -> float:
 
 
 def _hidden(run: Callable[[], Any], read: Callable[[Any], Any]) -> float:
-    """Return the seconds of the work that were not waited for: 0, or what reading the answer at once takes.
+    """Return the seconds of work that `run` did not wait for: 0, or the time to read the result immediately.
 
-    That is more than half of the work, 3 times the reading of an answer that has had time to come, and 5 us, which
-    noise may make; or, where only reading computes, 10 times what was waited for. Tries of the three take turns, and
-    the least of each is compared: noise only adds.
+    The work counts as unfinished if the immediate read takes longer than half of the work plus 3 times the read of a
+    completed result plus 5 us of noise; or, for lazy evaluation, if the later read takes 10 times as long as the work.
+    The three measurements alternate, and their minima are compared, since noise only adds time.
     """
     waits: list[float] = []
     at_once: list[float] = []
@@ -170,10 +170,10 @@ def _hidden(run: Callable[[], Any], read: Callable[[Any], Any]) -> float:
 
 
 def _backend(config: BackendConfig, dtype: str) -> Backend:
-    """Return the backend, in the words of `BackendConfig`.
+    """Return the backend that a `BackendConfig` describes.
 
     Raises:
-        Unsupported: there is no such device.
+        Unsupported: the backend does not have this device or tuning.
     """
     settings: dict[str, Any] = {"dtype": dtype, "device": config.device, "tuning": config.tuning}
     try:

@@ -1,4 +1,4 @@
-"""The pool of a round: a fresh process for each config, replaced when it ends; and the names of endings."""
+"""Manage the worker processes of a round, one for each config, and classify their failures."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from gdbackends.measurement.environment import affinity, machine
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut, Worker
 
 _COPIES = 5
-"""How often X may be held in float64 while it is made and placed: 3 to 4 times were seen."""
+"""Assumed number of float64 copies of X during setup; 3 to 4 were observed."""
 
 
 class Disagrees(Exception):
-    """A backend computes something else; `ratio` is its largest difference over what rounding allows."""
+    """A backend computes wrong values; `ratio` is its largest error over what rounding allows."""
 
     def __init__(self, text: str, ratio: float) -> None:
-        """Keep the ratio; infinite and NaN ones as None, which JSON can hold."""
+        """Store the ratio, with None for infinity and NaN, which JSON cannot represent."""
         super().__init__(text)
         self.ratio = ratio if ratio < float("inf") else None
 
 
 class Unsynchronised(Exception):
-    """A backend's `synchronize` returned before the answer was there."""
+    """A backend's `synchronize` returned before the result was available."""
 
 
 def outcome(error: Exception) -> tuple[str, str]:
-    """Return the name of an ending, and why."""
+    """Return the status and the reason of a failure."""
     text = " ".join(str(error).split())[:300] or type(error).__name__
     names = {Unsupported: "unsupported", Disagrees: "disagrees", Unsynchronised: "unsynchronised"}
     names |= {TimedOut: "timed out", Killed: "out of memory", MemoryError: "out of memory"}
@@ -51,23 +51,23 @@ def outcome(error: Exception) -> tuple[str, str]:
 
 
 class WorkerPool:
-    """The processes of a round. A context manager, which ends them."""
+    """The worker processes of a round; a context manager that ends them."""
 
     def __init__(self, timeout_s: float) -> None:
-        """Begin with none."""
+        """Create a pool without processes."""
         self._timeout = timeout_s
         self._workers: dict[BackendConfig, Worker] = {}
-        self._arrivals: dict[BackendConfig, WorkerInfo] = {}
+        self._worker_info: dict[BackendConfig, WorkerInfo] = {}
         self._prepared: dict[BackendConfig, tuple[ProblemSpec, TaskSetup]] = {}
 
     def _ask(self, config: BackendConfig, function: Callable[..., Any], *args: Any) -> Any:
-        """Ask the process of a config, which is started if there is none."""
+        """Call a function in the process of a config, starting the process if necessary."""
         if not self._alive(config):
             self._prepared.pop(config, None)
             worker = self._workers[config] = Worker(affinity()[: config.threads or None], quiet=True)
             try:
-                self._arrivals[config] = worker.ask(worker_info, config, timeout=self._timeout)
-            except Exception:  # one that did not worker_info is not asked again
+                self._worker_info[config] = worker.ask(worker_info, config, timeout=self._timeout)
+            except Exception:  # a process that failed to start is not used again
                 worker.close()
                 raise
         return self._workers[config].ask(function, *args, timeout=self._timeout)
@@ -76,40 +76,40 @@ class WorkerPool:
         return config in self._workers and self._workers[config].alive
 
     def open(self, config: BackendConfig, spec: ProblemSpec, judged: bool) -> TaskSetup:
-        """Have a spec made ready, unless it is.
+        """Set up a spec, unless it is already set up.
 
         Raises:
-            Disagrees: the backend computes something else.
-            MemoryError: there is not enough; nothing was tried.
+            Disagrees: the backend computes wrong values.
+            MemoryError: the spec needs more memory than is available, and was not tried.
         """
         opened = self._prepared.get(config) if self._alive(config) else None
         if opened is None or opened[0] != spec:
             needed, free = _COPIES * 8 * spec.rows * spec.features, machine()["memory_available_bytes"]
             if free is not None and needed > free:
                 raise MemoryError(f"it needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; not tried")
-            opening: TaskSetup = self._ask(config, prepare_task, config, spec, judged)
-            if opening.agreement is not None and not opening.agreement <= 1:
-                text = f"its {opening.worst} is {opening.agreement:.3g} times what rounding allows from the truth"
-                raise Disagrees(text, opening.agreement)
-            opened = self._prepared[config] = spec, opening
+            setup: TaskSetup = self._ask(config, prepare_task, config, spec, judged)
+            if setup.agreement is not None and not setup.agreement <= 1:
+                text = f"its {setup.worst} is {setup.agreement:.3g} times what rounding allows from the truth"
+                raise Disagrees(text, setup.agreement)
+            opened = self._prepared[config] = spec, setup
         return opened[1]
 
-    def info(self, config: BackendConfig) -> WorkerInfo:
-        """Return what the process found."""
-        return self._arrivals[config]
+    def worker_info(self, config: BackendConfig) -> WorkerInfo:
+        """Return the information about the process of a config."""
+        return self._worker_info[config]
 
     def time(self, config: BackendConfig, work: str, slice_s: float) -> LaunchTimes:
         """Time a work of the open spec."""
         return self._ask(config, time_work, work, slice_s)
 
     def close_task(self, config: BackendConfig) -> None:
-        """Have the data let go."""
+        """Release the data of the open spec."""
         self._prepared.pop(config, None)
         if self._alive(config):
             self._ask(config, close_task)
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the pool."""
         return self
 
     def __exit__(

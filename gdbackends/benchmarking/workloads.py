@@ -1,6 +1,6 @@
-"""The works, each prepared once as a closure that ends in the backend's `synchronize`, or in NumPy arrays.
+"""The works to time, each a closure that ends in the backend's `synchronize` or returns NumPy arrays.
 
-The command line and the pytest-benchmark suite time these closures, and nothing else.
+The command line and the pytest-benchmark suite time these closures only.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from gdbackends.objectives import Array
 
 
 class Unsupported(InputError):
-    """The backend has no such work, or no such device."""
+    """The backend does not support the work or the device."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A work made ready.
+    """A prepared work.
 
     Attributes:
-        run: does it once, and waits. For "step": `run(k)` makes k steps, whose time is that of one more.
-        read: returns what `run` returned in NumPy, for which a backend must have finished; None where it is already.
+        run: does the work once and waits for the result; for "step", `run(k)` makes k steps.
+        read: converts the result of `run` to NumPy, which requires that it is complete; None if `run` returns NumPy.
     """
 
     run: Callable[..., Any]
@@ -37,12 +37,12 @@ class Workload:
 
 
 def work(name: str, problem: Problem) -> Workload:
-    """Return the work of that name, on the problem as it is placed; nothing has been run or compiled."""
+    """Return the named work on a prepared problem, without running or compiling anything."""
     return {"loss": _loss, "gradient": _gradient, "step": _step, "fit": _fit}[name](problem)
 
 
 def _loss(problem: Problem) -> Workload:
-    """The loss alone; an optional capability of a backend, `value(objective)`."""
+    """Return the work for the loss alone, which needs the optional method `value(objective)` of a backend."""
     backend = problem.backend
     value = capabilities(backend).value(problem.objective)
     if value is None:
@@ -51,13 +51,13 @@ def _loss(problem: Problem) -> Workload:
 
 
 def _gradient(problem: Problem) -> Workload:
-    """The loss and its gradient."""
+    """Return the work for the loss and its gradient."""
     value_and_grad = problem.backend.value_and_grad(problem.objective)
     return _evaluated(problem, lambda *arguments: value_and_grad(*arguments)[1])
 
 
 def _evaluated(problem: Problem, function: Callable[..., Array]) -> Workload:
-    """Evaluate at the start and elsewhere in turn, so that no backend lives on what it remembers of the last call."""
+    """Evaluate alternately at the start and at another point, so that no backend profits from cached results."""
     backend, start = problem.backend, problem.theta0
     away: Array = np.linspace(0.1, 0.2, start.size)
     points = cycle((backend.asarray(start), backend.asarray(start + away)))
@@ -71,7 +71,7 @@ def _evaluated(problem: Problem, function: Callable[..., Array]) -> Workload:
 
 
 def _step(problem: Problem) -> Workload:
-    """Steps of the driver, at a rate so low that none diverges."""
+    """Return the work for steps of the driver, at a rate low enough not to diverge."""
     rate = np.dtype(problem.backend.dtype).type(1e-3 / problem.X.shape[1])
 
     def run(steps: int) -> Fit:
@@ -81,6 +81,6 @@ def _step(problem: Problem) -> Workload:
 
 
 def _fit(problem: Problem) -> Workload:
-    """A descent to the default tolerance; the rates are found before, by NumPy on every backend."""
+    """Return the work for a descent to the default tolerance; NumPy computes the rates beforehand."""
     rates = learning_rates(problem, "auto", STEPS)
     return Workload(lambda: descend(problem, rates, tolerance=None))

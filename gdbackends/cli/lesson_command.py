@@ -10,7 +10,7 @@ import click
 from gdbackends.cli.console import echo, printable
 from gdbackends.cli.output import check_output, write_whole
 from gdbackends.cli.source import dataset, source_options
-from gdbackends.errors import InputError
+from gdbackends.errors import file_error
 
 
 @click.command("lesson")
@@ -49,4 +49,4 @@ def _write_charts(folder: Path, figures: Any) -> None:
                 for kind in ("svg", "png"):
                     panel.save(folder / f"{name}.{kind}")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise file_error(folder, "written", error) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gdbackends.descent import Fit
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, file_error
 from gdbackends.objectives import Array
 
 
@@ -43,7 +43,7 @@ def write_whole(path: str, text: str) -> None:
         if whole:
             written.replace(target)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise file_error(path, "written", error) from None
     finally:
         if whole:
             written.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import click
 from gdbackends.cli.output import check_output, predictions_csv, write_whole
 from gdbackends.cli.source import mark_options, marks, unheard
 from gdbackends.descent import Fit
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, file_error
 from gdbackends.reading import read_features
 
 
@@ -43,9 +43,7 @@ def _load(path: str) -> tuple[Fit, list[str]]:
         document = json.loads(Path(path).read_bytes())
         return Fit.from_dict(document), list(document["coefficients"])
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {(error.strerror or str(error)).lower()}; give a saved fit"
-        ) from None
+        raise file_error(path, "read", error, "give a saved fit") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (ValueError, RecursionError):

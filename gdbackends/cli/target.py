@@ -10,7 +10,7 @@ from traceback import extract_tb
 from types import ModuleType, NoneType
 from typing import Any, cast
 
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, file_error
 from gdbackends.objectives import LinearModel, RowLoss, parse_loss
 
 _MODULE = "gdbackends_target"
@@ -67,7 +67,7 @@ def _run(path: str) -> ModuleType:
     try:
         source = file.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise file_error(path, "read", error) from None
     module = sys.modules[_MODULE] = ModuleType(_MODULE)  # dataclasses look their module up
     module.__file__ = str(file)
     sys.path.insert(0, str(file.parent))

@@ -12,7 +12,7 @@ import numpy as np
 
 from gdbackends.arrays import checked_arrays, is_framed
 from gdbackends.datasets import Dataset, diabetes, women
-from gdbackends.errors import InputError, InputTypeError
+from gdbackends.errors import InputError, InputTypeError, file_error
 from gdbackends.objectives import Array
 from gdbackends.reading.column_selection import check_known, choose
 from gdbackends.reading.columns import (
@@ -119,7 +119,7 @@ def _read(
     except (BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{label}: is a damaged gzip file ({str(error).lower()}); compress it anew") from None
     except OSError as error:
-        raise InputError(f"{label}: cannot be read: {(error.strerror or str(error)).lower()}; give a file") from None
+        raise file_error(label, "read", error, "give a file") from None
 
 
 def _label(source: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.errors import InputError, InputTypeError
+from gdbackends.errors import InputError, InputTypeError, file_error
 from gdbackends.reading.column_selection import choose, label_codes, no_numbers
 from gdbackends.reading.columns import npy_header
 from gdbackends.reading.sources import file_source
@@ -74,7 +74,7 @@ def stream(
         if found.format == "parquet":
             return _parquet(Path(path), label, target, features, found.name, labels)
     except OSError as error:
-        raise InputError(f"{label}: cannot be read: {(error.strerror or str(error)).lower()}; give a file") from None
+        raise file_error(label, "read", error, "give a file") from None
     except InputError as error:
         said = str(error)
         raise type(error)(said if said.startswith(f"{label}: ") else f"{label}: {said}") from None

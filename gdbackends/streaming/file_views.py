@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, file_error
 from gdbackends.objectives import Array
 
 Stamp = tuple[int, int, int, int]
@@ -32,7 +32,7 @@ class StampedFile:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+            raise file_error(self.path, "read", error) from None
         try:
             self._check(descriptor)
             yield descriptor
@@ -50,7 +50,7 @@ class StampedFile:
             try:
                 count = os.preadv(descriptor, [into], start)
             except OSError as error:
-                raise InputError(f"{self.path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+                raise file_error(self.path, "read", error) from None
             if count == 0:
                 raise InputError(f"{self.path}: was cut short at byte {start:,}; fit again when it is whole")
             into, start = into[count:], start + count
