@@ -37,8 +37,8 @@ NumpyBackend.value = lambda self, objective: lambda *arguments: 1.01 * objective
 
 @pytest.fixture
 def alternatives(monkeypatch) -> ModuleType:
-    """alternatives.py, whose processes find trials.py and spellings.py where this one does."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    """alternatives.py, whose processes find trials.py and implementations.py where this one does."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "speed"))
     return import_module("alternatives")
 
 
@@ -47,7 +47,14 @@ def environ_path(first: Path | None) -> str:
 
 
 def pytest_benchmark(backend: str, *options: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "benchmarks/test_benchmarks.py", "-o", "addopts=--import-mode=importlib"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "benchmarks/speed/test_benchmarks.py",
+        "-o",
+        "addopts=--import-mode=importlib",
+    ]
     command += ["--benchmark-disable", "-k", "100x1", f"--backend={backend}", "-p", "no:cacheprovider", *options]
     env = os.environ | {"PYTHONPATH": environ_path(path)}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=env)
@@ -91,7 +98,7 @@ def test_a_backend_that_computes_something_else_fails(tmp_path: Path, code: str,
 
 def test_a_run_is_saved_and_held_against_the_last_and_a_failed_one_is_not_kept(tmp_path: Path) -> None:
     chosen = ["--backends", "numpy", "--select", "100x1 and gradient"]
-    command = [sys.executable, "benchmarks/suite.py", *chosen, "--storage", str(tmp_path / "saved")]
+    command = [sys.executable, "benchmarks/speed/suite.py", *chosen, "--storage", str(tmp_path / "saved")]
     (tmp_path / "sabotage.py").write_text(SABOTAGE.format(factor="1.01"), encoding="utf8")
 
     def run(**variables: str) -> subprocess.CompletedProcess[str]:
@@ -141,14 +148,14 @@ def test_the_alternatives_are_right_and_timed(alternatives: ModuleType, framewor
 
 def test_the_best_loss_and_the_path_of_a_descent_are_exact(alternatives: ModuleType) -> None:
     """Against fractions' worth of digits: the normal equations, and the steps, in extended precision."""
-    trials, spellings = alternatives.trials, import_module("spellings")
+    trials, implementations = alternatives.trials, import_module("implementations")
     X, y = alternatives.Table(40, 3, 0.5).arrays()
     assert np.corrcoef(alternatives.Table(20_000, 3, 0.5).arrays()[0].T)[0, 1:] == pytest.approx(0.5, abs=0.03)
-    A, theta = spellings.with_ones(X).astype(np.longdouble), np.zeros(4, np.longdouble)
+    A, theta = implementations.with_ones(X).astype(np.longdouble), np.zeros(4, np.longdouble)
     for _ in range(50):
-        theta = theta - np.longdouble(spellings.RATE) * 2 / 40 * A.T @ (A @ theta - y)
+        theta = theta - np.longdouble(implementations.RATE) * 2 / 40 * A.T @ (A @ theta - y)
     assert np.abs(trials._closed_form(X, y)(50) - theta).max() < 1e-14
-    excess, best = trials._excess(X, y), spellings.least_squares(X, y)
+    excess, best = trials._excess(X, y), implementations.least_squares(X, y)
     assert excess(best) == 0
     moved = best + [1e-3, 0, 0, 0]
     rise = ((A @ moved - y) ** 2).mean() / ((A @ best - y) ** 2).mean() - 1
@@ -164,13 +171,13 @@ def test_the_best_loss_and_the_path_of_a_descent_are_exact(alternatives: ModuleT
     ],
 )
 def test_a_wrong_alternative_gets_no_time(alternatives: ModuleType, monkeypatch, answer, said) -> None:
-    spellings, trials = import_module("spellings"), alternatives.trials
-    right = spellings.numpy_ways
+    implementations, trials = import_module("implementations"), alternatives.trials
+    right = implementations.numpy_ways
 
     def ways(X: np.ndarray, y: np.ndarray):
         steps, fits = right(X, y)
-        wrong = [spellings.Way("a wrong step", lambda k: answer(steps[1].run(k)))]
-        return steps + wrong, [*fits, spellings.Way("a wrong fit", lambda _: answer(fits[1].run(None)))]
+        wrong = [implementations.Way("a wrong step", lambda k: answer(steps[1].run(k)))]
+        return steps + wrong, [*fits, implementations.Way("a wrong fit", lambda _: answer(fits[1].run(None)))]
 
     monkeypatch.setattr(trials, "WAYS", {"numpy": ways})
     monkeypatch.setattr(alternatives, "WAYS", {"numpy": ways})

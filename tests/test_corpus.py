@@ -21,7 +21,7 @@ FAULTS, CORRECT = 513, 1000  # 27 of each of the 19 kinds, and right ones in bot
 @pytest.fixture
 def corpus(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the command, whose modules lie beside it."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks" / "evidence")
     return importlib.import_module("corpus")
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from spellings import RATE, WAYS, Array, Way, least_squares, with_ones
+from implementations import RATE, WAYS, Array, Way, least_squares, with_ones
 
 from gdbackends.benchmarking.case import ProblemSpec
 from gdbackends.measurement.timing import Deadline, marginal_steps, measure, seconds

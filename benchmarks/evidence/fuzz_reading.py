@@ -1,8 +1,8 @@
-"""Fuzzing read() by atheris: `make fuzz`, or `python benchmarks/fuzz_reading.py -max_total_time=600`.
+"""Fuzz read() with atheris: `make fuzz`, or `python benchmarks/evidence/fuzz_reading.py -max_total_time=600`.
 
-Any bytes are a Dataset or an InputError of one line; and of a text table polars, NumPy and the exact path say the same.
-The first byte chooses the options, the others are the table. Parquet is left out: on some damaged files polars 2.1
-aborts the process (an allocation of 2 EB) rather than raise, which nothing here can catch.
+Any input must give a Dataset or an InputError of one line, and a text table must give the same result with polars, with
+NumPy and with the exact parser. The first byte selects the options, the others are the table. Parquet is excluded: for
+some damaged files polars 2.1 aborts the process (an allocation of 2 EB), which Python code cannot catch.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ FAST = text._fast
 
 def outcome(data: bytes, options: dict[str, Any]) -> tuple[Any, ...]:
     try:
-        found = read(io.BytesIO(data), **options)
+        dataset = read(io.BytesIO(data), **options)
     except InputError as error:
         assert "\n" not in str(error), str(error)
         return (str(error),)
-    assert isinstance(found, Dataset)
-    return found.X.tobytes(), found.y.tobytes(), found.names, found.target, found.labels
+    assert isinstance(dataset, Dataset)
+    return dataset.X.tobytes(), dataset.y.tobytes(), dataset.names, dataset.target, dataset.labels
 
 
-def one(data: bytes) -> None:
+def fuzz_one(data: bytes) -> None:
     options, data = OPTIONS[data[0] % len(OPTIONS)] if data else {}, data[1:]
     if data.startswith(b"PAR1"):
         return
@@ -63,7 +63,7 @@ def one(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    """Return a small table of each kind."""
+    """Return a small table of each format, with every set of options."""
     table = np.arange(6.0).reshape(3, 2)
     texts = [
         b"a,b,y\n1,2,3\n4,5,6.5e3\n",
@@ -92,7 +92,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for k, seed in enumerate(seeds()):
             (Path(folder) / str(k)).write_bytes(seed)
-        atheris.Setup([*sys.argv, "-max_len=4096", "-timeout=20", folder], one)
+        atheris.Setup([*sys.argv, "-max_len=4096", "-timeout=20", folder], fuzz_one)
         atheris.Fuzz()
 
 

@@ -1,4 +1,4 @@
-"""The pytest-benchmark suite, run, saved and held against the last saved: `python benchmarks/suite.py [--full]`.
+"""The pytest-benchmark suite, run, saved and held against the last saved: `python benchmarks/speed/suite.py [--full]`.
 
 Each backend has a process of its own. A run is a folder of --storage with a file for each backend, as pytest-benchmark
 writes it (`pytest-benchmark compare` reads them too); one that failed is not kept. Two single runs differ by whatever
@@ -36,7 +36,7 @@ def record(backend: str, file: Path, options: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", str(HERE / "test_benchmarks.py"), "--quiet", "--no-header", "--tb=line"]
     command += ["--benchmark-only", "--benchmark-quiet", f"--backend={backend}", f"--benchmark-json={file}", *options]
     command += ["-W", "ignore:Not saving anything"]  # where all fail, which is said already
-    done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, cwd=HERE.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         print(done.stdout)
     return done.returncode

@@ -1,4 +1,4 @@
-"""Puts the table and the advice of a file of results into README.md: `python benchmarks/readme_table.py RESULTS`."""
+"""Update the table and the advice in README.md: `python benchmarks/speed/readme_table.py RESULTS`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gdbackends.benchmarking.markdown import markdown
 from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import Results, read_results
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 

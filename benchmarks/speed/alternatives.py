@@ -1,4 +1,4 @@
-"""gdbackends beside what one would take instead: `python benchmarks/alternatives.py [--rows N --features D]`.
+"""gdbackends beside what one would take instead: `python benchmarks/speed/alternatives.py [--rows N --features D]`.
 
 A step of gradient descent: our driver on every backend, hand-written NumPy, jax.jit, optax and torch.optim. And a fit,
 from NumPy arrays to parameters in NumPy, whose loss is within 1e-6 (relative) of the least: those again, scikit-learn,
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import trials
-from spellings import WAYS
+from implementations import WAYS
 from trials import Found, Sample, Table
 
 from gdbackends.measurement.environment import affinity, environment, version_of

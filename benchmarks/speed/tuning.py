@@ -1,4 +1,4 @@
-"""Each backend at its best beside itself as people usually write it: `python benchmarks/tuning.py [--grid]`.
+"""Each backend at its best beside itself as people usually write it: `python benchmarks/speed/tuning.py [--grid]`.
 
 A step of the driver, in a process of its own for each backend and shape. Both tunings are prepared there and take turns
 in short rounds, so that a neighbour on the machine slows both; a ratio is the median of those of the rounds, with the

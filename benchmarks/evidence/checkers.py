@@ -1,10 +1,10 @@
-"""Gradient checkers side by side over one sample of the corpus: `python benchmarks/checkers.py [CASES]`.
+"""Compare gradient checkers on a sample of the corpus: `python benchmarks/evidence/checkers.py [CASES]`.
 
-Each judges the same hand gradients, half of them wrong, in float64, with its own default tolerances: check_gradient,
-torch.autograd.gradcheck (the gradient as the backward pass of a Function), jax.test_util.check_grads (as a custom_vjp;
-under jax.enable_x64), and scipy.optimize.check_grad, which returns the norm of the error and leaves the verdict to the
-caller: here it is wrong above 1e-6 of the gradient's norm. The mistakes that only a second call can show (stale,
-nondeterministic, mutates-input) are left out, and so is `kink`.
+Every checker judges the same gradients, half of them wrong, in float64 with its default tolerances: check_gradient,
+torch.autograd.gradcheck (the gradient as the backward pass of a Function), jax.test_util.check_grads (as a custom_vjp,
+with jax.enable_x64) and scipy.optimize.check_grad, which returns the norm of the error without a verdict; here an error
+of more than 1e-6 of the gradient's norm is wrong. The sample excludes `kink` and the mistakes that appear only in a
+second call (stale, nondeterministic, mutates-input).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jax.test_util import check_grads
 from scipy.optimize import check_grad
 from torch.autograd.gradcheck import GradcheckError
 
-LEFT_OUT = {"stale", "nondeterministic", "mutates-input", "kink"}
+EXCLUDED = {"stale", "nondeterministic", "mutates-input", "kink"}
 
 
 def by_torch(case: Case) -> bool:
@@ -38,9 +38,9 @@ def by_torch(case: Case) -> bool:
             return p.loss(theta, *map(torch.from_numpy, case.data), **p.params)
 
         @staticmethod
-        def backward(ctx, ahead):
+        def backward(ctx, cotangent):
             (theta,) = ctx.saved_tensors
-            return ahead * torch.as_tensor(case.hand(theta.detach().numpy().copy(), *case.data, **p.params))
+            return cotangent * torch.as_tensor(case.hand(theta.detach().numpy().copy(), *case.data, **p.params))
 
     theta = torch.from_numpy(case.theta.copy()).requires_grad_()
     return torch.autograd.gradcheck(Hand.apply, (theta,))
@@ -55,8 +55,8 @@ def by_jax(case: Case) -> bool:
         def f(theta):
             return p.loss(theta, *data, **p.params)
 
-        def backward(theta, ahead):
-            return (ahead * jnp.asarray(case.hand(np.array(theta), *case.data, **p.params)),)
+        def backward(theta, cotangent):
+            return (cotangent * jnp.asarray(case.hand(np.array(theta), *case.data, **p.params)),)
 
         f.defvjp(lambda theta: (f(theta), theta), backward)
         check_grads(f, (jnp.array(case.theta),), order=1, modes=["rev"])
@@ -70,8 +70,8 @@ def by_scipy(case: Case) -> bool:
         return float(p.loss(theta.reshape(p.shape), *case.data, **p.params))
 
     def gradient(theta: np.ndarray) -> np.ndarray:
-        found = np.asarray(case.hand(theta.reshape(p.shape), *case.data, **p.params))
-        return found.ravel() if found.shape == p.shape else found
+        result = np.asarray(case.hand(theta.reshape(p.shape), *case.data, **p.params))
+        return result.ravel() if result.shape == p.shape else result
 
     theta = case.theta.ravel()
     return bool(check_grad(loss, gradient, theta) <= 1e-6 * np.linalg.norm(gradient(theta)))
@@ -83,41 +83,41 @@ def passes(check: Callable[[Case], bool], case: Case) -> bool:
             return check(case)
     except (AssertionError, GradcheckError):
         return False
-    except Exception:  # a gradient of another shape is refused in as many ways
+    except Exception:  # each checker raises another error for a wrong shape
         if case.passes:
             raise
         return False
 
 
 def main(cases: int) -> int:
-    kept = problems()
-    runner = Runner(kept)
-    drawn = faults(11, kept)
+    chosen = problems()
+    runner = Runner(chosen)
+    drawn = faults(11, chosen)
     wrong = []
     while len(wrong) < cases // 2:
         case = next(drawn)
-        if case.fault not in LEFT_OUT and (outcome := runner.run(case)) is not None:
+        if case.fault not in EXCLUDED and (outcome := runner.run(case)) is not None:
             wrong.append(outcome)
-    right = run(correct(11, kept, runner.autodiff), cases - len(wrong), runner)
+    right = run(correct(11, chosen, runner.autodiff), cases - len(wrong), runner)
     named = sum(o.named for o in wrong)
     failed = [sum(o.report.verdict == "fail" for o in group) for group in (wrong, right)]
     rows = [("check_gradient", *failed, named, float(np.median([o.seconds for o in (*wrong, *right)])))]
     others = {"torch.autograd.gradcheck": by_torch, "jax.test_util.check_grads": by_jax, "scipy check_grad": by_scipy}
     for name, check in others.items():
-        times, refused = [], [0, 0]
+        times, rejected = [], [0, 0]
         for k, group in enumerate((wrong, right)):
             for outcome in group:
                 before = perf_counter()
-                refused[k] += not passes(check, outcome.case)
+                rejected[k] += not passes(check, outcome.case)
                 times.append(perf_counter() - before)
-        rows.append((name, *refused, 0, float(np.median(times))))
-    print(f"{len(wrong)} wrong gradients and {len(right)} right ones, float64; {versions()}\n")
+        rows.append((name, *rejected, 0, float(np.median(times))))
+    print(f"{len(wrong)} wrong gradients and {len(right)} correct ones, float64; {versions()}\n")
     print("| checker | mistakes flagged | named | false alarms | median time |\n|---|--:|--:|--:|--:|")
-    for name, flagged, alarms, told, seconds in rows:
-        shares = (
-            f"{100 * flagged / len(wrong):.1f} % | {100 * told / len(wrong):.1f} % | {100 * alarms / len(right):.1f} %"
+    for name, flagged, alarms, names, seconds in rows:
+        percentages = (
+            f"{100 * flagged / len(wrong):.1f} % | {100 * names / len(wrong):.1f} % | {100 * alarms / len(right):.1f} %"
         )
-        print(f"| {name} | {shares} | {1e3 * seconds:.1f} ms |")
+        print(f"| {name} | {percentages} | {1e3 * seconds:.1f} ms |")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""read() against polars' own reading of a CSV file: `python benchmarks/reading.py`.
+"""read() against polars' own reading of a CSV file: `python benchmarks/speed/reading.py`.
 
 The file holds 1,000,000 rows of 10 columns in full precision. Each reading runs in a fresh process, in turns; the time
 is the best of the rounds, the memory the largest peak above that after the imports, over the bytes of the numbers.

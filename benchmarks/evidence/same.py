@@ -1,8 +1,8 @@
-"""A/A: every backend against itself under another name: `python benchmarks/same.py [FILE]`.
+"""Compare every backend with itself under another name (an A/A test): `python benchmarks/evidence/same.py [FILE]`.
 
-"Different" is said when the 99 % interval of the ratio of two times lies outside [0.95, 1.05]; of a backend and itself
-it must be said in at most 1 comparison in 100. Launches in FILE (benchmarks/results/same.jsonl) are not repeated; the
-table is written beside it.
+Two times count as different if the 99 % interval of their ratio is outside [0.95, 1.05], which should happen in at most
+1 of 100 comparisons of a backend with itself. Launches that are in FILE (by default benchmarks/results/same.jsonl) are
+not repeated. The table is written to the same path with the suffix .md.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ PLAN = Plan(launches=5, most=5, slice_s=0.06)
 
 
 def table(found: list[Row]) -> str:
-    """Return a line a backend: comparisons, called different, the median and the largest half width of an interval."""
+    """Return a table with a line for each backend."""
     lines = [
         "| backend | comparisons | called different | median half width | largest ratio |",
         "|---|--:|--:|--:|--:|",
     ]
     for name, twin in TWINS.items():
-        own = [row for row in found if row.case.config.backend == name]
-        ratios = [r for row in own if (other := beside(row, by_case(found), backend=twin)) and (r := ratio(other, row))]
-        spreads, away = sorted(r.spread for r in ratios), max(max(r.value, 1 / r.value) for r in ratios)
+        rows = [row for row in found if row.case.config.backend == name]
+        ratios = [
+            r for row in rows if (other := beside(row, by_case(found), backend=twin)) and (r := ratio(other, row))
+        ]
+        spreads, largest = sorted(r.spread for r in ratios), max(max(r.value, 1 / r.value) for r in ratios)
         different = sum(r.differs() for r in ratios)
-        lines.append(f"| {name} | {len(ratios)} | {different} | {spreads[len(spreads) // 2]:.0%} | {away:.2f} |")
+        lines.append(f"| {name} | {len(ratios)} | {different} | {spreads[len(spreads) // 2]:.0%} | {largest:.2f} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Make the launches that are missing, and the table."""
+    """Run the missing launches, and write the table."""
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/results/same.jsonl")
     backends = [*TWINS, *TWINS.values()]
     steps = Grid(backends, ROWS, (1, 5, 20), threads=[1]).cases()
