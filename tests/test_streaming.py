@@ -353,7 +353,7 @@ def test_what_only_a_stream_refuses(tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     for path, text in (
         ("nothing.npy", "no such file"),
-        ("t.csv", "only NPY and Parquet are read row by row"),
+        ("t.csv", "only NPY and Parquet files can be streamed"),
         ("women", "only NPY and Parquet"),
     ):
         (tmp_path / "t.csv").write_text("a,b\n1,2\n")
@@ -373,7 +373,7 @@ def test_a_file_that_is_cut_short_or_changes(tmp_path) -> None:
     refused(InputError, "a.npy: was cut short at byte 20,000", kept, y)
     path = parquet(tmp_path, X, y)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="is no whole Parquet file"):
+    with pytest.raises(InputError, match="is not a complete Parquet file"):
         stream(path)
     whole = parquet(tmp_path, X, y).read_bytes()
     path.write_bytes(whole[:100] + bytes(3000) + whole[3100:])
@@ -381,7 +381,7 @@ def test_a_file_that_is_cut_short_or_changes(tmp_path) -> None:
     refused(InputError, "t.parquet: cannot be read", data.X, data.y)
     np.save(tmp_path / "a.npy", X)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-8])
-    with pytest.raises(InputError, match="is cut short: its header promises"):
+    with pytest.raises(InputError, match="is truncated: its header announces"):
         stream(tmp_path / "cut.npy")
 
 

@@ -1,7 +1,6 @@
-"""Reading a table of numbers from a file, standard input or a data frame: read().
+"""Read tables of numbers from files, standard input and data frames.
 
-`sources` tells what was given; `layout`, `text` and `refusals` read CSV; `columns` the rest; `choosing` picks columns.
-`streamed` leaves the rows of NPY and Parquet in their file.
+`read` returns a Dataset in memory; `stream` leaves the rows of an NPY or Parquet file on disk.
 """
 
 from gdbackends.reading.reader import BUNDLED, read, read_features

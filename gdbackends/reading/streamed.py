@@ -1,6 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
-"""stream(): a table in a file that is larger than memory, whose rows are read when a fit asks for them."""
+"""Use a table that is larger than memory, whose rows stay in the file until a fit reads them: stream()."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError, file_error
-from gdbackends.reading.column_selection import choose, label_codes, no_numbers
-from gdbackends.reading.columns import npy_header
+from gdbackends.reading.column_selection import choose_columns, label_pair, not_numeric
+from gdbackends.reading.columns import array_columns, npy_header
 from gdbackends.reading.sources import file_source
 from gdbackends.streaming import Rows, Targets, npy_source, parquet_source
 from gdbackends.streaming.arrow import is_numeric, texts_of
 
 PART_OF_MEMORY = 8
-"""A table that would fill this part of the machine's memory is streamed: a fit in memory holds X a few times."""
+"""A table is streamed if it would fill 1 / PART_OF_MEMORY of the memory: a fit in memory takes several copies of X."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +29,12 @@ class StreamedDataset:
     """A table in a file: `fit(data.X, data.y, ...)` reads it block by block.
 
     Attributes:
-        X: (n, d); it has a shape, and no numbers until a fit asks for them.
-        y: (n,), likewise.
-        names: the d features' names.
-        target: the target's name.
-        name: what to call the table.
-        labels: the texts that 0 and 1 of the target stand for, if it is text.
+        X: the features (n, d), with a shape but no numbers until a fit reads them.
+        y: the targets (n,), likewise unread.
+        names: the names of the features.
+        target: the name of the target.
+        name: the name of the table.
+        labels: the two texts in the target, which stand for 0 and 1; None if it is numeric.
     """
 
     X: Rows
@@ -48,90 +48,80 @@ class StreamedDataset:
 def stream(
     path: str | Path, *, target: str | None = None, features: Sequence[str] | None = None, labels: bool = False
 ) -> StreamedDataset:
-    """Return a table of an NPY or a Parquet file without reading its rows: a fit reads them at every step.
+    """Return the table in an NPY or Parquet file without reading its rows; a fit reads them at every step.
 
-    Values are checked when they are read. Parquet is decoded anew each time, which for many steps takes longer than to
-    write the table as NPY once; the columns of a row group of more than 4,000,000 numbers pass through a temporary file
-    of that group's size.
+    Values are checked when they are read. Parquet is decoded at every step, so for many steps it is faster to write the
+    table as NPY once. A Parquet row group of more than 4,000,000 numbers passes through a temporary file of its size.
 
     Args:
-        path: of the file, its format told by its extension.
-        target: the target's column; the last one by default.
-        features: the features' columns; all the others by default.
-        labels: take a target of two texts as 0 and 1, in order (Parquet).
+        path: the path of the file, whose extension gives the format.
+        target: the column to predict; by default the last one.
+        features: the columns to predict from; by default all others.
+        labels: encode a target of two texts as 0 and 1, in sorted order (Parquet only).
 
     Raises:
-        InputError: there is no such table, or it cannot be streamed.
-        MissingPackageError: pyarrow, which reads Parquet, is not installed; the text holds the line to type.
+        InputError: the table cannot be read or cannot be streamed.
+        MissingPackageError: pyarrow, which reads Parquet, is not installed; the message says what to run.
     """
     if not isinstance(path, (str, Path)):
-        raise InputTypeError(f"only a file is read row by row, got {type(path).__name__}; give a path, or use read")
+        raise InputTypeError(f"only files can be streamed, got {type(path).__name__}; give a path, or use read")
     label = str(path)
     try:
-        found = file_source(Path(path))
-        if found.format == "npy":
-            return _npy(Path(path), label, target, features, found.name)
-        if found.format == "parquet":
-            return _parquet(Path(path), label, target, features, found.name, labels)
+        source = file_source(Path(path))
+        if source.format == "npy":
+            return _npy(Path(path), label, target, features, source.name)
+        if source.format == "parquet":
+            return _parquet(Path(path), label, target, features, source.name, labels)
     except OSError as error:
-        raise file_error(label, "read", error, "give a file") from None
+        raise file_error(label, "read", error, "give the path of a file") from None
     except InputError as error:
-        said = str(error)
-        raise type(error)(said if said.startswith(f"{label}: ") else f"{label}: {said}") from None
-    raise InputError(f"{label}: only NPY and Parquet are read row by row; save it as one of them, or read it whole")
+        raise type(error)(f"{label}: {str(error).removeprefix(f'{label}: ')}") from None
+    raise InputError(f"{label}: only NPY and Parquet files can be streamed; save it as one of them, or use read")
 
 
 def is_large(path: str | Path) -> bool:
-    """Say whether a table is best streamed: its numbers would fill an eighth of the machine's memory.
+    """Return whether a table is best streamed: an NPY or Parquet file whose numbers would fill an eighth of the memory.
 
-    False of what is neither NPY nor Parquet, or no file at all.
+    An unreadable file is not large; reading it raises the error.
     """
     try:
-        found = file_source(Path(path))
-        if found.format == "npy":
-            with found.open() as opened:
-                shape, _, dtype = npy_header(opened, Path(path).stat().st_size)
+        source = file_source(Path(path))
+        if source.format == "npy":
+            with source.open() as file:
+                shape, dtype = npy_header(file, Path(path).stat().st_size)
             numbers = int(np.prod(shape)) * len(dtype.names or [""])
-        elif found.format == "parquet":
-            with parquet_source(Path(path), "") as (source, _):
-                numbers = source.rows * source.width
+        elif source.format == "parquet":
+            with parquet_source(Path(path), "") as (parquet, _):
+                numbers = parquet.rows * parquet.width
         else:
             return False
-    except (OSError, InputError):  # said when it is read
+    except (OSError, InputError):
         return False
     return 8 * numbers > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // PART_OF_MEMORY
 
 
 def _npy(path: Path, label: str, target: str | None, features: Sequence[str] | None, name: str) -> StreamedDataset:
-    """Return the columns of a structured array by their names, of a 2-D one as c1, c2, ..."""
-    with path.open("rb") as opened:
-        shape, _, dtype = npy_header(opened, path.stat().st_size)
+    with path.open("rb") as file:
+        shape, dtype = npy_header(file, path.stat().st_size)
     table = np.load(path, mmap_mode="r", allow_pickle=False) if np.prod(shape) else np.zeros(shape, dtype)
-    fields = dtype.names
-    if fields is None and len(shape) != 2:
-        raise InputError(f"an array must have shape (rows, columns), the target last, got {shape}")
-    if fields is not None and (len(shape) != 1 or any(dtype[field].shape or dtype[field].names for field in fields)):
-        raise InputError(f"the fields of a structured array must be single numbers, got dtype {dtype} of shape {shape}")
-    names = list(fields) if fields else [f"c{j + 1}" for j in range(shape[-1])]
-    chosen, target = choose(names, target, features)
-    if not np.prod(shape):
+    columns = array_columns(table)
+    index = {column: j for j, column in enumerate(columns.names)}
+    numbers: dict[str, Any] = {column: columns.numbers(j) for column, j in index.items()}
+    chosen, target = choose_columns(columns.names, target, features)
+    if not table.size:
         raise InputError(f"X must have at least one row and one feature, got shape {(shape[0], len(chosen))}")
-    index = {known: j for j, known in enumerate(names)}
-
-    def column(known: str) -> Any:
-        return table[known] if fields else table[:, index[known]]
-
-    numeric = [known for known in names if column(known).dtype.kind in "fiub"]
-    for known in (*chosen, target):
-        if known not in numeric:
-            raise no_numbers(known, f"row 0 (from 0): {str(column(known)[0])[:40]!r}", numeric, target)
-    parts = [column(known) for known in chosen] if fields else _runs(table, [index[known] for known in chosen])
-    X = Rows(npy_source(parts, column(target), (*chosen, target), label))
+    numeric = [column for column in columns.names if numbers[column] is not None]
+    for column in (*chosen, target):
+        if numbers[column] is None:
+            example = str(table[0][column if dtype.names else index[column]])[:40]
+            raise not_numeric(column, f"row 0 (from 0): {example!r}", numeric, target)
+    parts = [numbers[column] for column in chosen] if dtype.names else _slices(table, [index[c] for c in chosen])
+    X = Rows(npy_source(parts, numbers[target], (*chosen, target), label))
     return StreamedDataset(X, X.targets, tuple(chosen), target, name)
 
 
-def _runs(table: Any, columns: list[int]) -> list[Any]:
-    """Return the columns as slices of the table, as few as there can be."""
+def _slices(table: Any, columns: list[int]) -> list[Any]:
+    """Return the columns as the fewest slices of the table."""
     cuts = [0, *(k for k in range(1, len(columns)) if columns[k] != columns[k - 1] + 1), len(columns)]
     return [table[:, columns[a] : columns[b - 1] + 1] for a, b in pairwise(cuts)]
 
@@ -142,17 +132,17 @@ def _parquet(
     pair: tuple[str, str] | None = None
     with parquet_source(path, label) as (source, parquet):
         names = list(parquet.schema_arrow.names)
-        chosen, target = choose(names, target, features)
-        kinds = {known: parquet.schema_arrow.field(known).type for known in (*chosen, target)}
-        numeric = [known for known in names if is_numeric(parquet.schema_arrow.field(known).type)]
+        chosen, target = choose_columns(names, target, features)
+        types = {column: parquet.schema_arrow.field(column).type for column in names}
+        numeric = [column for column in names if is_numeric(types[column])]
         if not source.rows:
             raise InputError(f"X must have at least one row and one feature, got shape (0, {len(chosen)})")
-        for known in (*chosen, target):
-            if known in numeric:
+        for column in (*chosen, target):
+            if column in numeric:
                 continue
-            if not (known == target and labels and _is_text(kinds[known])):
-                raise no_numbers(known, f"its type is {kinds[known]}", numeric, target)
-            pair = label_codes(sorted(_texts(parquet, target)), target)
+            if not (column == target and labels and _is_text(types[column])):
+                raise not_numeric(column, f"its type is {types[column]}", numeric, target)
+            pair = label_pair(sorted(_texts(parquet, target)), target)
     X = Rows(replace(source, columns=tuple(chosen), target=target, pair=pair))
     return StreamedDataset(X, X.targets, tuple(chosen), target, name, pair)
 
@@ -165,10 +155,10 @@ def _is_text(kind: Any) -> bool:
 
 
 def _texts(parquet: Any, target: str) -> set[str]:
-    """Return the different texts of a column; of more than two, some."""
-    found: set[str] = set()
+    """Return the distinct texts of a column; at least three, but not necessarily all, if there are more than two."""
+    distinct: set[str] = set()
     for batch in parquet.iter_batches(1 << 15, columns=[target], use_threads=False):
-        found |= set(texts_of(batch.column(0)).unique().to_pylist()) - {None}
-        if len(found) > 2:
+        distinct |= set(texts_of(batch.column(0)).unique().to_pylist()) - {None}
+        if len(distinct) > 2:
             break
-    return found
+    return distinct

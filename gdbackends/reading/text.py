@@ -1,9 +1,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-"""The numbers of a text table: fast where it is plain, and else by an exact path, which numbers never differ from."""
+"""Read the numbers of a text table: by polars or NumPy if it is plain, otherwise by an exact path in Python.
+
+All paths return the same numbers. If the exact path fails too, the first mistake in the table is found and reported.
+"""
 
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -13,65 +17,76 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gdbackends.errors import InputError
 from gdbackends.objectives import Array
-from gdbackends.reading.cell_text import is_missing, is_number
-from gdbackends.reading.column_selection import label_codes
-from gdbackends.reading.diagnosis import refuse
-from gdbackends.reading.dialect import Dialect
-from gdbackends.reading.sources import TextSource
+from gdbackends.reading.column_selection import label_pair, not_numeric
+from gdbackends.reading.dialect import (
+    Dialect,
+    decimal_comma_error,
+    has_decimal_comma,
+    is_missing,
+    is_number,
+    parse_number,
+    quoted,
+)
+from gdbackends.reading.sources import ByteSource
 
-_CHUNK = 1 << 22  # bytes; larger ones are as fast and take more memory
+_CHUNK = 1 << 22
+"""Bytes per chunk; larger chunks are not faster and take more memory."""
 _CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
-_RUNS = (b"  ", b"\t", b"\n ", b" \n", b" \r")  # of blanks that are more than a delimiter
+_BLANK_RUNS = (b"  ", b"\t", b"\n ", b" \n", b" \r")
+"""Blanks that are not a single delimiter between two cells."""
 Table = tuple[Array, Array]
+Place = tuple[int, str]
+"""A line number and the cell in that line."""
 
 
 def read_text(
-    source: TextSource, layout: Dialect, features: list[str], target: str, labels: bool
+    source: ByteSource, dialect: Dialect, features: list[str], target: str, labels: bool
 ) -> tuple[Array, Array, tuple[str, str] | None]:
-    """Return X (n, d), y (n,) and the labels of a target of text.
+    """Return X (n, d), y (n,), and the two labels of a target of text.
 
     Raises:
-        InputError: a cell is no number, or a row has more cells or fewer; the text says where.
+        InputError: a cell is not a number, or a row has too many or too few cells; the message says where.
     """
-    index = {name: j for j, name in enumerate(layout.names)}
+    index = {name: j for j, name in enumerate(dialect.names)}
     columns = [index[name] for name in (*features, target)]
-    pair = _labels(source, layout, target) if labels else None
+    pair = _labels(source, dialect, target) if labels else None
     if pair is None:
-        table = _fast(source, layout, columns)
+        table = _fast(source, dialect, columns)
         if table is not None:
             return *table, None
-    table = _exact(source, layout, columns, pair)
+    table = _exact(source, dialect, columns, pair)
     if table is None:
-        refuse(source, layout, features, target, pair)
+        raise _first_mistake(source, dialect, features, target, pair)
     return *table, pair
 
 
-def _labels(source: TextSource, layout: Dialect, target: str) -> tuple[str, str] | None:
-    """Return the two labels of a target of text; None if it holds a number."""
-    texts, j = set[str](), layout.names.index(target)
+def _labels(source: ByteSource, dialect: Dialect, target: str) -> tuple[str, str] | None:
+    """Return the two labels of a target of text; None if it contains a number."""
+    texts, j = set[str](), dialect.names.index(target)
     with source.open() as stream:
-        for _, row in layout.rows(stream):
-            if is_number(row[j], layout.decimal):
+        for _, row in dialect.rows(stream):
+            if is_number(row[j], dialect.decimal):
                 return None
             if not is_missing(row[j]) and len(texts) < 3:
                 texts.add(row[j].strip())
-    return label_codes(sorted(texts), target) if texts else None
+    return label_pair(sorted(texts), target) if texts else None
 
 
-def _exact(source: TextSource, layout: Dialect, columns: list[int], pair: tuple[str, str] | None) -> Table | None:
-    """Return X and y as Python reads numbers, or None if there is anything but finite numbers."""
+def _exact(source: ByteSource, dialect: Dialect, columns: list[int], pair: tuple[str, str] | None) -> Table | None:
+    """Return X and y converted by Python's float(); None if a cell is not a finite number."""
     values, pick, last = array("d"), itemgetter(*columns), columns[-1]
     codes = {} if pair is None else {pair[0]: "0", pair[1]: "1"}
     with source.open() as stream:
-        for _, row in layout.rows(stream):
+        for _, row in dialect.rows(stream):
             if pair is not None:
                 row[last] = codes.get(row[last].strip(), row[last])
             cells: tuple[str, ...] = pick(row)
             joined = "\0".join(cells)
-            if "_" in joined:  # float() would take 1_000
+            if "_" in joined:  # float() would accept 1_000
                 return None
-            if layout.decimal == ",":
+            if dialect.decimal == ",":
                 if "." in joined:
                     return None
                 cells = tuple(joined.replace(",", ".").split("\0"))
@@ -83,27 +98,27 @@ def _exact(source: TextSource, layout: Dialect, columns: list[int], pair: tuple[
     return (numbers[:, :-1].copy(), numbers[:, -1].copy()) if np.isfinite(numbers).all() else None
 
 
-def _fast(source: TextSource, layout: Dialect, columns: list[int]) -> Table | None:
-    """Return X and y by polars or NumPy, or None if there is anything but plain, finite numbers."""
-    if not layout.delimiter.isascii():
+def _fast(source: ByteSource, dialect: Dialect, columns: list[int]) -> Table | None:
+    """Return X and y read by polars or NumPy; None if the table is not plain or a cell is not a finite number."""
+    if not dialect.delimiter.isascii():
         return None
     parse = _polars if find_spec("polars") is not None else _numpy
     blocks: list[Array] = []
     try:
         with source.open() as stream:
-            stream.seek(layout.start)
-            for chunk in (_plain(raw, layout) for raw in _chunks(stream)):
-                block = None if chunk is None else parse(chunk, layout, columns)
+            stream.seek(dialect.start)
+            for chunk in (_plain(raw, dialect) for raw in _chunks(stream)):
+                block = None if chunk is None else parse(chunk, dialect, columns)
                 if block is None or not np.isfinite(block).all():
                     return None
                 blocks.append(block)
-    except (OSError, EOFError, zlib.error):  # a damaged gzip file; the exact path may meet another mistake before it
+    except (OSError, EOFError, zlib.error):  # a damaged gzip file: the exact path may find an earlier mistake
         return None
     if not blocks:
         return None
     X, y = np.empty((sum(map(len, blocks)), len(columns) - 1)), np.empty(sum(map(len, blocks)))
     i = y.size
-    while blocks:  # each is let go when it has been copied
+    while blocks:  # free each block after it has been copied
         block = blocks.pop()
         i -= len(block)
         X[i : i + len(block)], y[i : i + len(block)] = block[:, :-1], block[:, -1]
@@ -111,7 +126,7 @@ def _fast(source: TextSource, layout: Dialect, columns: list[int]) -> Table | No
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the bytes in pieces of whole lines."""
+    """Yield the bytes in chunks of whole lines."""
     rest: list[bytes] = []
     while piece := stream.read(_CHUNK):
         cut = piece.rfind(b"\n") + 1
@@ -123,50 +138,105 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
         yield b"".join(rest)
 
 
-def _plain(chunk: bytes, layout: Dialect) -> bytes | None:
-    """Return the chunk with decimal points if no reader can differ on it: rows without quotes or odd line ends."""
-    odd = chunk.isspace() or b'"' in chunk or b"\0" in chunk
-    if odd or (b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")):
+def _plain(chunk: bytes, dialect: Dialect) -> bytes | None:
+    """Return the chunk with decimal points; None if readers could differ on it, as on quotes or unusual line ends."""
+    unusual = chunk.isspace() or b'"' in chunk or b"\0" in chunk
+    if unusual or (b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")):
         return None
     try:
         chunk.decode()
     except UnicodeDecodeError:
         return None
-    if layout.delimiter == " ":
-        whole = b"\n" + chunk + b"\n"
-        if _has_controls(chunk) or any(run in whole for run in _RUNS):
+    if dialect.delimiter == " ":
+        padded = b"\n" + chunk + b"\n"
+        if _has_controls(chunk) or any(run in padded for run in _BLANK_RUNS):
             return None
-    if layout.decimal == ",":
+    if dialect.decimal == ",":
         return None if b"." in chunk else chunk.replace(b",", b".")
     return chunk
 
 
 def _has_controls(chunk: bytes) -> bool:
-    """Say whether there are characters that some readers take for blanks or digits and others do not."""
+    """Return whether a chunk contains characters that only some readers treat as blanks or digits."""
     return not chunk.isascii() or len(chunk.translate(None, _CONTROLS)) < len(chunk)
 
 
-def _polars(chunk: bytes, layout: Dialect, columns: list[int]) -> Array | None:
-    """Return the columns (k, columns), or None; polars is stricter than float(), but for missing and extra cells."""
+def _polars(chunk: bytes, dialect: Dialect, columns: list[int]) -> Array | None:
+    """Return the columns (k, columns), or None; polars is stricter than float() except on missing and extra cells."""
     import polars as pl
 
-    width, chosen = len(layout.names), set(columns)
-    schema = {str(j): pl.Float64 if j in chosen else pl.String for j in range(width)}
+    width, used = len(dialect.names), set(columns)
+    schema = {str(j): pl.Float64 if j in used else pl.String for j in range(width)}
     try:
-        frame = pl.read_csv(chunk, has_header=False, separator=layout.delimiter, quote_char=None, schema=schema)
+        frame = pl.read_csv(chunk, has_header=False, separator=dialect.delimiter, quote_char=None, schema=schema)
     except pl.exceptions.PolarsError:
         return None
-    if len(columns) < width and chunk.count(layout.delimiter.encode()) != (width - 1) * frame.height:
-        return None  # a cell that nobody chose is missing
+    if len(columns) < width and chunk.count(dialect.delimiter.encode()) != (width - 1) * frame.height:
+        return None  # a cell is missing in an unused column
     return frame.select(map(str, columns)).to_numpy()
 
 
-def _numpy(chunk: bytes, layout: Dialect, columns: list[int]) -> Array | None:
-    """Return the columns (k, columns), or None; loadtxt refuses rows of different lengths itself."""
+def _numpy(chunk: bytes, dialect: Dialect, columns: list[int]) -> Array | None:
+    """Return the columns (k, columns), or None; loadtxt itself rejects rows of different lengths."""
     if _has_controls(chunk):
         return None
     try:
-        rows = np.loadtxt(io.StringIO(chunk.decode()), delimiter=layout.delimiter, comments=None, ndmin=2)
+        rows = np.loadtxt(io.StringIO(chunk.decode()), delimiter=dialect.delimiter, comments=None, ndmin=2)
     except ValueError:
         return None
-    return rows[:, columns] if rows.shape[1] == len(layout.names) else None
+    return rows[:, columns] if rows.shape[1] == len(dialect.names) else None
+
+
+def _first_mistake(
+    source: ByteSource, dialect: Dialect, features: list[str], target: str, labels: tuple[str, str] | None
+) -> InputError:
+    """Return the error for the first cell of text, else for the first number out of range, else for missing values."""
+    numeric: set[str] = set()
+    text: dict[str, Place] = {}
+    large: dict[str, Place] = {}
+    missing: dict[str, Place] = {}
+    count, used = 0, {*features, target}
+    with source.open() as stream:
+        for line, row in dialect.rows(stream):
+            for name, cell in zip(dialect.names, row, strict=True):
+                value = parse_number(cell, dialect.decimal)
+                if math.isfinite(value) or (name == target and cell.strip() in (labels or ())):
+                    numeric.add(name)
+                elif is_missing(cell) or (math.isinf(value) and "inf" in cell.casefold()):
+                    count += name in used
+                    missing.setdefault(name, (line, cell))
+                else:
+                    (text if math.isnan(value) else large).setdefault(name, (line, cell))
+    if used & text.keys():
+        usable = [name for name in dialect.names if name in numeric and name not in text]
+        return _text_error(dialect, {name: text[name] for name in used & text.keys()}, numeric, usable, target)
+    if used & large.keys():
+        where, cell = _first(dialect, {name: large[name] for name in used & large.keys()})
+        return InputError(f"{where}: {quoted(cell)} exceeds the range of float64, 1.8e308; scale the column down")
+    where, cell = _first(dialect, {name: missing[name] for name in used & missing.keys()})
+    return InputError(
+        f"{count} missing or non-finite values, the first in {where}: {quoted(cell)}; drop or fill those lines"
+    )
+
+
+def _first(dialect: Dialect, places: dict[str, Place]) -> tuple[str, str]:
+    """Return the first place as text, and its cell."""
+    name = min(places, key=lambda name: (places[name][0], dialect.names.index(name)))
+    line, cell = places[name]
+    return f"line {line}, column {name!r}", cell
+
+
+def _text_error(
+    dialect: Dialect, text: dict[str, Place], numeric: set[str], usable: list[str], target: str
+) -> InputError:
+    """Return the error for text in numeric columns: a wrong decimal mark, a column without numbers, or a cell."""
+    where, cell = _first(dialect, text)
+    if dialect.decimal == "." and has_decimal_comma(cell):
+        return InputError(f"{where}: {decimal_comma_error(cell, dialect.delimiter)}")
+    if dialect.decimal == "," and not math.isnan(parse_number(cell, ".")):
+        return InputError(f"{where}: {quoted(cell)} has a decimal point, but the decimal mark is ','; correct it")
+    without_numbers = [name for name in dialect.names if name in text and name not in numeric]
+    if without_numbers:
+        line, cell = text[without_numbers[0]]
+        return not_numeric(without_numbers[0], f"line {line}: {quoted(cell)}", usable, target)
+    return InputError(f"{where}: {quoted(cell)} is not a number; correct it or leave the column out")

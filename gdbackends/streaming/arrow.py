@@ -86,4 +86,4 @@ def refusals(label: str) -> Generator[None]:
         yield
     except (ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:200]
-        raise InputError(f"{label}: cannot be read ({text}); save it anew") from None
+        raise InputError(f"{label}: cannot be read ({text}); save it again") from None

@@ -158,7 +158,7 @@ def parquet_source(path: Path, label: str) -> Generator[tuple[ParquetSource, Any
         size = stream.seek(0, 2)
         stream.seek(max(0, size - 4))
         if size < 12 or stream.read() != b"PAR1":
-            raise InputError(f"{label}: is no whole Parquet file, which begins and ends with PAR1; save it anew")
+            raise InputError(f"{label}: is not a complete Parquet file, which begins and ends with PAR1; save it again")
     with refusals(label), opened(str(path)) as parquet:
         metadata, names = parquet.metadata, parquet.schema_arrow.names
         groups = tuple(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))
