@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from chromium import Browser, missing
 
 from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
+from gdbackends.comparison import backend_run
 from gdbackends.errors import MissingBackendError
+from gdbackends.measurement.timing import marginal_step
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,6 +74,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
         pytest.fail(missing())
     with Browser(tmp_path_factory.mktemp("downloads")) as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time a step of `compare` in milliseconds rather than a second: tests of its times run the command."""
+    monkeypatch.setattr(backend_run, "marginal_step", partial(marginal_step, least=0.002, rounds=3))
 
 
 @pytest.fixture

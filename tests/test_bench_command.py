@@ -59,7 +59,7 @@ def test_a_run_from_plan_to_table(results: Path) -> None:
     assert {"gdbackends", "commit", "environment", "machine", "plan", "at"} <= set(made_with)
     again = run("bench", *LIGHT, "--backends", "numpy,fakes:Light", "--out", str(results), "--resume")
     assert again.returncode == 0
-    for text in ("first call", "x NumPy", "Light", "import: ", "read bandwidth", "agrees"):
+    for text in ("first call", "x NumPy", "Light", "import: ", "agrees"):
         assert text in again.stdout
     assert "…" not in again.stdout
     assert again.stderr == ""
@@ -172,7 +172,7 @@ def test_a_full_disk_is_one_line_and_what_is_there_can_be_resumed(tmp_path: Path
 
 
 def test_a_budget_that_is_spent_is_said(tmp_path: Path) -> None:
-    shown = run("bench", *LIGHT, "--time-budget", "0.001", "--out", "r.jsonl", cwd=tmp_path)
+    shown = run("bench", *LIGHT, "--time-budget", "1e-6", "--out", "r.jsonl", cwd=tmp_path)
     assert shown.returncode == 0
     assert "nothing was timed" in shown.stdout
     assert run("bench", *LIGHT, "--out", "r.jsonl", "--resume", cwd=tmp_path).returncode == 0

@@ -11,12 +11,13 @@ import pytest
 from scipy.optimize import brentq
 
 from gdbackends.backends import get_backend
+from gdbackends.benchmarking import bench as bench_module
 from gdbackends.benchmarking.advice import series_advice
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import SUITES, WORKS, BackendConfig, Case, Grid, ProblemSpec
 from gdbackends.benchmarking.crossovers import series, winner
 from gdbackends.benchmarking.regressions import changes, version_changes
-from gdbackends.benchmarking.result_rows import beside, by_case, paid_after, ratio, records, result_rows, spread
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio, records, result_rows, spread
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
 from gdbackends.benchmarking.worker_tasks import _hidden
 from gdbackends.benchmarking.workers import outcome
@@ -97,33 +98,51 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
     assert works["fit"].run().steps <= 100
 
 
-@pytest.mark.parametrize(
-    ("name", "works", "status", "reason"),
-    [
-        ("Wrong", ("loss", "gradient"), "disagrees", "gradient is"),
-        ("Cheap", ("loss",), "disagrees", "loss alone is"),
-        ("Short", ("step", "fit"), "disagrees", "descent is"),
-        ("Halving", ("step",), "disagrees", "descent is"),
-        ("Unsynchronised", ("gradient",), "unsynchronised", "before the answer was there"),
-        ("Lazy", ("gradient",), "unsynchronised", "before the answer was there"),
-        ("Hanging", ("gradient", "step"), "timed out", "no answer within 3 s"),
-        ("Dying", ("gradient",), "crashed", "SIGABRT"),
-        ("Hungry", ("gradient",), "out of memory", "allocate"),
-        ("Raising", ("gradient",), "crashed", "RuntimeError: no kernel"),
-        ("Speechless", ("gradient", "step"), "crashed", "OSError: no /proc"),
-        ("Minimal", ("loss",), "unsupported", "no method `value`"),
-    ],
-)
-def test_every_ending_has_its_name_and_no_time(tmp_path, name: str, works: tuple, status: str, reason: str) -> None:
-    hanging = name == "Hanging"  # it alone waits for the limit, which a slow machine must not reach with the others
-    backends = [f"fakes:{name}"] if hanging else [f"fakes:{name}", "fakes:Light"]
-    grid = Grid(backends, rows=[20_000], features=[10], works=works)
-    plan = Plan(launches=2, most=2, slice_s=0.02, timeout_s=3 if hanging else 120)
-    table = result_rows(study(tmp_path / "r.jsonl", grid.cases(), plan))
-    bad, good = ([row for row in table if row.case.config.backend == f"fakes:{n}"] for n in (name, "Light"))
-    assert {row.status for row in bad} == {status}
-    assert all(row.timing is None and reason in row.reason and "\n" not in row.reason for row in bad)
-    assert [row.status for row in good] == ([] if hanging else ["ok"] * len(works))
+ENDINGS = {
+    "Wrong": (("loss", "gradient"), "disagrees", "gradient is"),
+    "Cheap": (("loss",), "disagrees", "loss alone is"),
+    "Short": (("step", "fit"), "disagrees", "descent is"),
+    "Halving": (("step",), "disagrees", "descent is"),
+    "Unsynchronised": (("gradient",), "unsynchronised", "before the answer was there"),
+    "Lazy": (("gradient",), "unsynchronised", "before the answer was there"),
+    "Dying": (("gradient",), "crashed", "SIGABRT"),
+    "Hungry": (("gradient",), "out of memory", "allocate"),
+    "Raising": (("gradient",), "crashed", "RuntimeError: no kernel"),
+    "Speechless": (("gradient", "step"), "crashed", "OSError: no /proc"),
+    "Minimal": (("loss",), "unsupported", "no method `value`"),
+}
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """The rows of one benchmark of every fake in ENDINGS, with an honest backend among them."""
+    works = {f"fakes:{name}": works for name, (works, _, _) in ENDINGS.items()} | {"fakes:Light": WORKS}
+    sizes = dict(rows=[20_000], features=[10])
+    cases = [case for backend, each in works.items() for case in Grid([backend], works=each, **sizes).cases()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        path = tmp_path_factory.mktemp("endings") / "r.jsonl"
+        return result_rows(study(path, cases, Plan(launches=2, most=2, slice_s=0.02, timeout_s=120)))
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_every_ending_has_its_name_and_no_time(endings: list[Row], name: str) -> None:
+    works, status, reason = ENDINGS[name]
+    rows = [row for row in endings if row.case.config.backend == f"fakes:{name}"]
+    assert [row.status for row in rows] == [status] * len(works)
+    assert all(row.timing is None and reason in row.reason and "\n" not in row.reason for row in rows)
+
+
+def test_an_honest_backend_among_them_is_timed(endings: list[Row]) -> None:
+    rows = [row for row in endings if row.case.config.backend == "fakes:Light"]
+    assert [row.status for row in rows] == ["ok"] * len(WORKS)
+
+
+def test_a_backend_that_hangs_is_timed_out(tmp_path) -> None:
+    cases = Grid(["fakes:Hanging"], rows=[20], features=[2], works=("gradient", "step")).cases()
+    rows = result_rows(study(tmp_path / "r.jsonl", cases, Plan(launches=2, most=2, slice_s=0.02, timeout_s=3)))
+    assert [(row.status, row.timing) for row in rows] == [("timed out", None)] * 2
+    assert all("no answer within 3 s" in row.reason for row in rows)
 
 
 def test_the_work_is_not_the_same_twice(backend) -> None:
@@ -153,6 +172,18 @@ def test_each_tuning_has_a_row_and_says_how_it_goes_about_it(tmp_path) -> None:
     }
     assert beside(table[0], by_case(table), tuning="idiomatic") is table[1]
     assert ratio(table[0], table[1]) is not None
+
+
+def test_the_bandwidth_is_measured_for_data_that_exceed_the_cache(tmp_path, monkeypatch) -> None:
+    cases = Grid(["fakes:Light"], rows=[20, 20_000], features=[10], works=["gradient"]).cases()
+    one = Plan(launches=1, most=1, slice_s=0.01)
+    results = study(tmp_path / "small.jsonl", cases, one)
+    assert results.bandwidths == {}
+    assert [row.share for row in result_rows(results)] == [None, None]
+    monkeypatch.setattr(bench_module, "last_cache", lambda: 1 << 20)  # less than 20,000 rows, in this process alone
+    results = study(tmp_path / "large.jsonl", cases, one)
+    assert [(launch, threads) for _, launch, threads in results.bandwidths] == [(0, 0)]
+    assert min(results.bandwidths.values()) > 1e8
 
 
 def test_what_does_not_fit_is_not_tried(tmp_path) -> None:
@@ -191,7 +222,7 @@ def test_results_are_resumed_and_nothing_is_repeated(tmp_path) -> None:
     path, cases = tmp_path / "r.jsonl", Grid(["fakes:Light"], rows=[10, 20], features=[1]).cases()
     study(path, cases)
     lines = path.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["record"] != "case"][:4]
+    kept = [line for line in lines if json.loads(line)["record"] != "case"][:3]
     path.write_bytes(b"".join(kept) + lines[-1][:40])  # killed while it wrote
     assert sum(map(len, read_results(str(path)).launches.values())) == 2
     study(path, cases, resume=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gdbackends import Dataset, LinearRegression, compare
-from gdbackends.comparison import backend_run, comparing, judging
+from gdbackends.comparison import backend_run, comparing, judging, trajectory
 from gdbackends.comparison.backend_run import BackendRun, run_backend
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import parse_loss
@@ -145,8 +145,10 @@ def test_no_single_answer_is_said() -> None:
     np.testing.assert_allclose(result.rows[0].fit.theta, result.exact, rtol=1e-8, atol=1e-8)
 
 
-def test_blindness_is_not_agreement() -> None:
+@pytest.mark.usefixtures("untimed")
+def test_blindness_is_not_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
     """2 million rows in float32: the bound on a sum is as large as the sum."""
+    monkeypatch.setattr(trajectory, "STEPS", 10)  # the gradients decide
     generator = np.random.default_rng(0)
     X = generator.normal(size=(1_800_000, 1)).astype(np.float32)
     result = compare(Dataset(X, X[:, 0]), backends=["numpy", "torch"], dtype="float32", steps=1)

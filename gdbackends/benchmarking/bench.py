@@ -17,7 +17,7 @@ from gdbackends.benchmarking.result_rows import result_rows, spread
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
 from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, read_bandwidth
 from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
-from gdbackends.measurement.environment import affinity, commit, environment, machine, version_of
+from gdbackends.measurement.environment import affinity, commit, environment, last_cache, machine, version_of
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
 
@@ -97,7 +97,7 @@ class _Study:
         known = self.file.results
         wanted = [c for c in self.cases if c not in known.ends and number not in known.of(c)]
         with WorkerPool(self.plan.timeout_s) as pool:
-            for threads in sorted({case.config.threads for case in wanted}):
+            for threads in sorted({case.config.threads for case in wanted if _exceeds_cache(case)}):
                 if (self.run, number, threads) not in known.bandwidths:
                     self._bandwidth(number, threads)
             for config, spec, works in _groups(wanted, Random(f"{self.plan.seed} {number}")):
@@ -172,6 +172,11 @@ class _Study:
             done = sum(len(known.of(c)) if c not in known.ends else max(number, self.plan.launches) for c in self.cases)
             text = f"{case.config.backend} {case.spec.rows:,} x {case.spec.features} {case.work}"
             self.progress(done, len(self.cases) * max(number + 1, self.plan.launches), text)
+
+
+def _exceeds_cache(case: Case) -> bool:
+    """Return whether the memory bandwidth can limit the case: only then is it worth the seconds to measure it."""
+    return case.config.device == "cpu" and case.spec.bytes > last_cache()
 
 
 def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[BackendConfig, ProblemSpec, list[str]]]:
