@@ -89,7 +89,8 @@ class TrajectoryCheck:
         count = max(3, min(len(rows), _LOSSES // (problem.X.shape[1] * max(problem.batches))))
         for k in np.unique(np.linspace(0, len(rows) - 1, count).astype(int)):
             X, y = batch(problem, rows[k])
-            at, wide = (evaluate(problem.objective, run.path[k], X, y, t) for t in (dtype, "float64"))
+            at = evaluate(problem.objective, run.path[k], X, y, dtype)
+            wide = at if dtype == "float64" else evaluate(problem.objective, run.path[k], X, y, "float64")
             apart = float(np.linalg.norm(at.gradient)) * self.bounds[k] + self.curvature / 2 * self.bounds[k] ** 2
             allowed = at.loss_bound + wide.loss_bound + np.array([0.0, np.inf if np.isnan(apart) else apart])
             losses = Limit(allowed).ratio(run.losses[:, k].astype(np.float64), at.loss)
