@@ -162,3 +162,42 @@ def test_one_test_file_for_each_room() -> None:
     tests = {p.stem.removeprefix("test_") for p in Path(__file__).parent.glob("test_*.py")}
     rooms = {room(str(p.relative_to(PACKAGE))) for p in FILES} - {"__init__", "__main__", "errors"}
     assert rooms <= tests
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_capabilities_of_a_backend_are_asked_for_in_one_place() -> None:
+    for path, tree in trees().items():
+        if room(path) == "backends":
+            continue
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("getattr", "hasattr")
+            ):
+                asked = ast.unparse(node.args[0]).lower()
+                assert "backend" not in asked, f"{path}:{node.lineno}: {ast.unparse(node)}; use capabilities()"
+
+
+def test_each_verb_needs_no_other() -> None:
+    """check_gradient needs no descent, and only the bench uses the referee of compare."""
+    for path, tree in trees().items():
+        used = {name.split(".")[1] for name in imports(tree) if name.startswith("gdbackends.")}
+        if room(path) == "gradcheck":
+            assert not used & {"descent", "comparison", "benchmarking", "streaming", "reading"}, path
+        if room(path) == "comparison":
+            assert not used & {"gradcheck", "benchmarking"}, path
+
+
+def test_the_benchmarks_use_no_command() -> None:
+    for path in sorted((PACKAGE.parent / "benchmarks").rglob("*.py")):
+        used = list(imports(ast.parse(path.read_text(encoding="utf8"))))
+        assert not [name for name in used if name.startswith("gdbackends.cli")], path
