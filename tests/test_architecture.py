@@ -178,13 +178,9 @@ def test_capabilities_of_a_backend_are_asked_for_in_one_place() -> None:
         if room(path) == "backends":
             continue
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ("getattr", "hasattr")
-            ):
-                asked = ast.unparse(node.args[0]).lower()
-                assert "backend" not in asked, f"{path}:{node.lineno}: {ast.unparse(node)}; use capabilities()"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+                asked = ast.unparse(node.args[0])
+                assert not asked.endswith("backend"), f"{path}:{node.lineno}: {ast.unparse(node)}; use capabilities()"
 
 
 def test_each_verb_needs_no_other() -> None:
