@@ -87,12 +87,12 @@ def test_a_backend_that_computes_something_else_gets_no_time_and_exit_code_1(tmp
         (["--dtype", "int8"], "dtype must be one of"),
         (["--objective", "cubic"], "the loss must be one of"),
         (["--backends", "julia"], "backend must be one of"),
-        (["--backends", "nowhere:F"], "--backends takes module:name of what can be imported"),
-        (["--threads", "1,4096"], "--threads must be at most the"),
+        (["--backends", "nowhere:F"], "--backends needs an importable module in module:name"),
+        (["--threads", "1,4096"], "--threads must be at most "),
         (["--launches", "0"], "--launches must be at least 1"),
         (["--timeout", "0"], "--timeout must be a positive number"),
         (["--time-budget", "nan"], "--time-budget must be a positive number"),
-        (["--backends", "numpy", "--device", "gpu"], "these options leave no case"),
+        (["--backends", "numpy", "--device", "gpu"], "these options select no cases"),
         (["--most", "0"], "--most must be at least 5"),
         (["--timeout", "1e300"], "--timeout must be a positive number"),
         (["--out", "/nowhere/r.jsonl"], "/nowhere/r.jsonl: cannot be written: no such file or directory"),
@@ -200,8 +200,8 @@ def test_diff_of_a_file_with_itself_and_with_a_slower_one(results: Path, tmp_pat
     for arguments, text in (
         ([str(results), "nowhere"], "nowhere is not there"),
         ([str(results), __file__], "does not begin as results do"),
-        ([str(results), str(results), "--fail-above", "much"], "--fail-above must be a part such as 10%"),
-        ([str(results), str(results), "--fail-above", "10"], "--fail-above must be a part such as 10%"),
+        ([str(results), str(results), "--fail-above", "much"], "--fail-above must be a fraction such as 10%"),
+        ([str(results), str(results), "--fail-above", "10"], "--fail-above must be a fraction such as 10%"),
     ):
         shown = run("diff", *arguments)
         assert (shown.returncode, text in shown.stderr, len(shown.stderr.splitlines())) == (2, True, 1)
@@ -220,5 +220,5 @@ def test_export(results: Path, tmp_path: Path) -> None:
     assert len([line for line in lines if line.startswith("| step")]) == 4
     assert run("export", str(results), "--to", "xml").returncode == 2
     empty = run("export", "/dev/null")
-    assert (empty.returncode, "/dev/null holds no case" in empty.stderr, empty.stdout) == (2, True, "")
+    assert (empty.returncode, "/dev/null contains no cases" in empty.stderr, empty.stdout) == (2, True, "")
     assert run("export", str(results), "--out", str(results)).returncode == 2

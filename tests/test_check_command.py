@@ -149,7 +149,7 @@ BAD = [
     (
         ["cubic"],
         "the loss must be one of squared, absolute, huber, quantile, logcosh, logistic, poisson, got 'cubic'; or "
-        "name a",
+        "give a file",
     ),
     (["ridge.py:f"], "ridge.py: no name 'f'; it defines loss, loss_gradient, penalises_intercept"),
     (["ridge.py:loss,f"], "ridge.py: no name 'f'; it defines loss"),
@@ -161,15 +161,21 @@ BAD = [
     (["syntax.py"], "syntax.py: cannot be run: SyntaxError: invalid syntax (syntax.py, line 1)"),
     (["exits.py"], "exits.py: cannot be run: SystemExit: 3, line 1"),
     (["listed.py:total"], "listed.py: data must be a tuple of arrays, and params a dictionary by name"),
-    (["untold.py:total"], "data do not begin with X (n, d), so theta's length is unknown; define theta in it"),
+    (
+        ["untold.py:total"],
+        "data in the file do not begin with X (n, d), so the length of theta is unknown; define theta",
+    ),
     (["ridge.py:loss,raises"], "the gradient raises ValueError: operands could not be broadcast"),
     (["squared", "--param", "lam"], "--param must be NAME=VALUE with a number, such as lam=0.1, got 'lam'"),
     (["squared", "--param", "=1"], "--param must be NAME=VALUE with a number, such as lam=0.1, got '=1'"),
-    (["squared", "--backends", "numpy"], "--backends must be of jax, torch, got 'numpy', which differentiates nothing"),
+    (["squared", "--backends", "numpy"], "--backends must be from jax and torch, got 'numpy', which has no autodiff"),
     (["squared", "--backends", "mxnet"], "backend must be one of numpy, jax, torch, got 'mxnet'"),
     (["squared", "--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'"),
     (["squared", "--seed", "-1"], "Invalid value for '--seed': -1 is not in the range x>=0"),
-    (["own.py:total", "--target", "y"], "--target and --features choose columns of a SOURCE"),
+    (
+        ["own.py:total", "--target", "y"],
+        "--target, --features, --delimiter, --decimal, --header and --stream need a SOURCE",
+    ),
     (["squared", "--data", "none.csv"], "none.csv: cannot be read: no such file or directory"),
     (["logistic", "--data", "women"], "the logistic loss needs a target of two labels, got 15 different values"),
     (["poisson", "--data", "counts.csv", "--target", "n"], "the Poisson loss needs counts of at least 0, got -2"),

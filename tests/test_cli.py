@@ -116,15 +116,18 @@ BAD = [
     (["fit", "table.csv", "--objective", "poisson", "--batch-size", "2"], "knows no rate for Poisson over batches"),
     (["fit", "--l2", "-1"], "l2 must be a finite number of at least 0, got -1.0"),
     (["predict"], "Missing argument 'FIT'"),
-    (["predict", "table.csv", "table.csv"], "table.csv: is no JSON; save a fit with gdbackends fit --save FILE"),
+    (["predict", "table.csv", "table.csv"], "table.csv: is not JSON; save a fit with gdbackends fit --save FILE"),
     (["compare", "none.csv"], "none.csv: cannot be read: no such file or directory"),
     (["compare", "."], "cannot be read: is a directory"),
     (["fit", "table.csv", "--target", "Y"], "no column 'Y'; did you mean 'y'?"),
     (["fit", "table.csv", "--features", "a,y"], "the target 'y' is among the features"),
     (["fit", "table.csv", "--features", "a,,b"], "--features must be names separated by commas"),
     (["fit", "table.csv", "--features", ""], "--features must be names separated by commas, got ''"),
-    (["fit", "--target", "y"], "--target and --features choose columns of a SOURCE"),
-    (["fit", "--no-header"], "--delimiter, --decimal, --header and --stream read one, and none was given"),
+    (
+        ["fit", "--target", "y"],
+        "--target, --features, --delimiter, --decimal, --header and --stream need a SOURCE; name a file",
+    ),
+    (["fit", "--no-header"], "--delimiter, --decimal, --header and --stream need a SOURCE; name a file"),
     (["fit", "women", "--delimiter", ";"], "women: delimiter, decimal and header apply to CSV only"),
     (["fit", "table.csv", "--delimiter", "::"], "delimiter must be one character"),
     (["fit", "table.csv", "--delimiter", ",", "--decimal", ","], "delimiter and decimal must differ, got ',' for both"),
@@ -183,7 +186,7 @@ def test_the_options_of_reading(tmp_path: Path) -> None:
 def test_a_missing_header_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("2019,2020\n1,2\n2,3\n4,4\n", encoding="utf8")
     assert run("fit", "t.csv", cwd=tmp_path).stderr.splitlines()[0] == (
-        "line 1 is data, so the columns are c1, c2, ...; if it is a header say --header"
+        "line 1 was read as data, so the columns are named c1, c2, ...; if it is a header, use --header"
     )
 
 
@@ -217,17 +220,21 @@ def test_what_is_written_never_harms(tmp_path: Path) -> None:
     table.write_text(LABELLED.replace("no", "=1+1").replace("yes", "'x,y'"), encoding="utf8")
     (tmp_path / "link.csv").symlink_to("table.csv")
     same = run("fit", "table.csv", "--save", "same", "--predict", "./same", cwd=tmp_path)
-    assert same.stderr == "gdbackends: --save and --predict are both same; give two names\n"
+    assert (
+        same.stderr == "gdbackends: --save and --predict must be different files, got same for both; give two names\n"
+    )
     with table.open() as stream:
         fed = run("fit", "-", "--save", "table.csv", cwd=tmp_path, stdin=stream)
-    assert "would overwrite what is read" in fed.stderr
+    assert "would overwrite an input" in fed.stderr
     for option in ("--save", "--predict"):
         for name in ("table.csv", "link.csv"):
             shown = run("fit", "table.csv", option, name, cwd=tmp_path)
             assert (shown.returncode, shown.stdout) == (2, "")
-            assert shown.stderr == f"gdbackends: {option} {name} would overwrite what is read; give another name\n"
+            assert shown.stderr == f"gdbackends: {option} {name} would overwrite an input; give another name\n"
         for name in (".", "none/out"):
-            assert "is a folder, or in none" in run("fit", "table.csv", option, name, cwd=tmp_path).stderr
+            assert (
+                "is a folder or is in no existing folder" in run("fit", "table.csv", option, name, cwd=tmp_path).stderr
+            )
     text = LABELLED.replace("no", "=1+1").replace("yes", '"x,y"')
     table.write_text(text, encoding="utf8")
     run("fit", "table.csv", "--objective", "logistic", "--l2", "1", "--predict", "out.csv", cwd=tmp_path)
@@ -266,8 +273,8 @@ def test_what_is_replaced_keeps_its_place_and_its_rights(tmp_path: Path) -> None
     ("saved", "text"),
     [
         ("none", "cannot be read: no such file or directory; give a saved fit"),
-        ("not json", "is no JSON; save a fit with gdbackends fit --save FILE"),
-        ("[" * 100_000, "is no JSON"),
+        ("not json", "is not JSON; save a fit with gdbackends fit --save FILE"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "is no saved fit (TypeError"),
         ("{}", "is no saved fit (KeyError: 'dtype')"),
         ('{"dtype": "float99", "objective": null, "labels": null, "coefficients": {}}', "is no saved fit"),

@@ -248,7 +248,7 @@ def test_names_of_columns_are_text(tmp_path) -> None:
         ("x,z,y\n3,1,4\n4,2,5\n", ("--feature", "w"), "there is no feature 'w'; there are x, z"),
         ("x,y\n1,2\n2,a\n", (), "'a'"),
         ("x,y\n1,2\n2,3\n", ("--out", "nowhere/page.html"), "--out nowhere/page.html"),
-        ("x,y\n1,2\n2,3\n", ("--out", "table.csv"), "would overwrite what is read"),
+        ("x,y\n1,2\n2,3\n", ("--out", "table.csv"), "would overwrite an input"),
     ],
 )
 def test_a_bad_table_is_one_line(tmp_path, text, arguments, error) -> None:

@@ -172,13 +172,13 @@ def test_names_from_files_are_text(full_page: Path) -> None:
     ("content", "arguments", "text"),
     [
         (None, [], "r.jsonl is not there; gdbackends bench --out"),
-        ("", [], "r.jsonl holds no case; gdbackends bench --out"),
+        ("", [], "r.jsonl contains no cases; add some with gdbackends bench --out"),
         ("height,weight\n1,2\n", [], "r.jsonl does not begin as results do"),
         ("damaged", [], "line 2 is not JSON"),
         ("untimed", [], "r.jsonl: no row has a time"),
-        ("good", ["--out", "nowhere/report.html"], "--out nowhere/report.html is a folder, or in none"),
-        ("good", ["--out", "r.jsonl"], "--out r.jsonl would overwrite what is read"),
-        ("good", ["--out", "."], "--out . is a folder, or in none"),
+        ("good", ["--out", "nowhere/report.html"], "--out nowhere/report.html is a folder or is in no existing folder"),
+        ("good", ["--out", "r.jsonl"], "--out r.jsonl would overwrite an input"),
+        ("good", ["--out", "."], "--out . is a folder or is in no existing folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, content, arguments, text) -> None:
@@ -327,7 +327,7 @@ def test_check_writes_a_page_and_keeps_its_exit_code(tmp_path: Path) -> None:
     assert "PASS" in (tmp_path / "c.html").read_text("utf8")
     missing = run("check", "huber:1.5", "--page", "nowhere/c.html", cwd=tmp_path)
     assert (missing.returncode, missing.stdout) == (2, "")
-    assert "--page nowhere/c.html is a folder, or in none" in missing.stderr
+    assert "--page nowhere/c.html is a folder or is in no existing folder" in missing.stderr
 
 
 def choose(browser, selector: str, value: object) -> None:

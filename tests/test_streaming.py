@@ -504,8 +504,8 @@ def test_the_command_line_streams(tmp_path) -> None:
     assert shown.returncode == 0
     assert "streamed in 1 blocks of 1,003 rows" in shown.stdout
     for arguments, text in (
-        ((str(path), "--stream", "--predict", "p.csv"), "--predict holds SOURCE in memory"),
-        (("women", "--stream"), "--stream reads NPY and Parquet files"),
+        ((str(path), "--stream", "--predict", "p.csv"), "--predict needs SOURCE in memory"),
+        (("women", "--stream"), "--stream works with NPY and Parquet files only"),
     ):
         refusal = run(*arguments)
         assert refusal.returncode == 2

@@ -1,4 +1,4 @@
-"""The command line: `gdbackends compare`, `bench`, `check` and the others. Only this package prints and exits."""
+"""The command line: `gdbackends compare`, `bench`, `check` and others. No other package prints or exits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line and exit; Ctrl-C gives exit code 130, also while modules are still being imported."""
-    interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as it is for a job in the background
+    """Run the command line and exit; Ctrl-C gives exit code 130 even while modules are being imported."""
+    interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # ignored in background jobs
     if interruptible:
-        signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))  # nothing has been printed yet
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))  # no output needs flushing yet
     from gdbackends.cli.entry import run
 
     try:

@@ -1,56 +1,202 @@
-"""`gdbackends bench`: which backend is fastest here, for which problem, and by how much."""
+"""`gdbackends bench`: which backend is fastest on this machine, for which problem, and by how much."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from math import inf
+from statistics import median
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from gdbackends.benchmarking.bench import begin, bench
-from gdbackends.benchmarking.result_rows import result_rows
-from gdbackends.benchmarking.results import BAD, ResultsFile
-from gdbackends.cli.bench_options import bench_options, chosen
-from gdbackends.cli.bench_showing import show, show_plan
+from gdbackends.backends import check_installed, installed
+from gdbackends.benchmarking.advice import findings
+from gdbackends.benchmarking.bench import Plan, begin, bench
+from gdbackends.benchmarking.case import SUITES, Case
+from gdbackends.benchmarking.result_rows import Row, result_rows
+from gdbackends.benchmarking.results import BAD, Results, ResultsFile
+from gdbackends.benchmarking.table_cells import cells, ordered, size, unusual
+from gdbackends.cli.console import console, environment_line, plain_table, print_unwrapped
+from gdbackends.cli.options import split, with_options
+from gdbackends.errors import InputError
+from gdbackends.measurement.environment import affinity
+
+_MAX_SECONDS = 1e6
+_BUDGETS = {"quick": 150.0, "full": None}
+_OPTIONS = with_options(
+    click.option("--suite", default="quick", show_default=True, help="quick (12 cases per backend) or full (152)."),
+    click.option("--backends", metavar="A,B,...", help="numpy, jax, torch, module:name.  [default: all installed]"),
+    click.option("--rows", metavar="N,N,...", help="The numbers of rows, such as 1e2,1e4.  [default: the suite's]"),
+    click.option("--features", metavar="D,D,...", help="The numbers of features.  [default: the suite's]"),
+    click.option("--work", metavar="A,B,...", help="loss, gradient, step, fit.  [default: the suite's]"),
+    click.option("--objective", metavar="A,B,...", help="squared, huber:1, logistic, ...  [default: squared]"),
+    click.option("--dtype", metavar="A,B", help="float64, float32.  [default: the suite's]"),
+    click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
+    click.option("--threads", metavar="N,N,...", help="The cores and threads that a process may use.  [default: all]"),
+    click.option(
+        "--tuning", metavar="A,B", help="best, idiomatic (as usually written), compiled (PyTorch).  [default: best]"
+    ),
+    click.option("--launches", type=int, default=5, show_default=True, help="The minimum number of launches per case."),
+    click.option("--most", type=int, help="The maximum number of launches per case.  [default: 10]"),
+    click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds for a case."),
+    click.option("--time-budget", type=float, help="Seconds for the whole run.  [default: quick 150, full none]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="The seed of the data and of the order."),
+    click.option("--out", default="bench.jsonl", show_default=True, help="The file of results."),
+    click.option("--resume", is_flag=True, help="Continue the file without repeating the results in it."),
+    click.option("--dry-run", is_flag=True, help="Print the cases without timing them."),
+)
 
 
 @click.command("bench")
-@bench_options
-@click.option("--out", default="bench.jsonl", show_default=True, help="The file of results.")
-@click.option("--resume", is_flag=True, help="Continue the file; nothing that is there is repeated.")
-@click.option("--dry-run", is_flag=True, help="Show the cases, and time nothing.")
+@_OPTIONS
 @click.pass_context
-def command(ctx: click.Context, out: str, resume: bool, dry_run: bool, **options: Any) -> None:
-    """Time every backend at every size, each time beside a passed agreement.
+def command(ctx: click.Context, **options: Any) -> None:
+    """Time every backend at every size, after checking that its results are right.
 
-    Each backend runs in fresh processes of its own, in turn with the others. Results are appended to a file as they
-    come: `gdbackends diff` compares two of them, `gdbackends export` makes tables of one.
+    Each backend runs in its own processes, in turn with the others. Results are appended to a file as they are
+    measured; `gdbackends diff` compares two such files, and `gdbackends export` converts one to a table.
 
-    Exit code: 0 fine; 1 a backend disagrees, does not wait for its answer, or crashed; 2 bad use or input.
+    Exit code: 0 success; 1 a backend disagrees, returns before its result is ready, or crashed; 2 invalid usage or
+    input.
     """
-    cases, plan = chosen(options)
-    if dry_run:
-        show_plan(cases, plan)
+    cases, plan = _cases(options), _plan(options)
+    if options["dry_run"]:
+        _show_cases(cases, plan)
         return
-    with ResultsFile(out, resume=resume) as file:
+    with ResultsFile(options["out"], resume=options["resume"]) as file:
         run = begin(file, plan)
-        with _progress() as tell:
-            bench(cases, file, plan, run, tell)
-        table = [row for row in result_rows(file.results) if row.case in set(cases)]
-        show(table, file.results)
-    ctx.exit(1 if any(row.status in BAD for row in table) else 0)
+        with _progress() as report:
+            bench(cases, file, plan, run, report)
+        rows = [row for row in result_rows(file.results) if row.case in set(cases)]
+        _show(rows, file.results)
+    ctx.exit(1 if any(row.status in BAD for row in rows) else 0)
 
 
 @contextmanager
 def _progress() -> Generator[Callable[[int, int, str], None]]:
-    """Show on stderr, where that is a terminal, how much is done and the time left."""
+    """Yield a callback that updates a progress bar on stderr, which is hidden unless stderr is a terminal."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     terminal = Console(stderr=True)
-    hidden = not terminal.is_terminal
-    bar = Progress(*columns, console=terminal, transient=True, disable=hidden, auto_refresh=False)
-    with bar:  # refreshed by hand: a thread that redraws would take time of a core
+    bar = Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal, auto_refresh=False)
+    with bar:  # refreshed only by the callback: a refreshing thread would take time from a core
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text, refresh=True)
+
+
+def _cases(options: Mapping[str, Any]) -> list[Case]:
+    """Return the cases that the options select."""
+    if options["suite"] not in SUITES:
+        raise InputError(f"--suite must be quick or full, got {options['suite']!r}")
+    fields: dict[str, Any] = {"backends": _backends(options["backends"])}
+    for name in ("work", "objective", "dtype", "device", "tuning"):
+        if options[name] is not None:
+            fields[f"{name}s"] = tuple(split(f"--{name}", options[name]))
+    for name in ("rows", "features", "threads"):
+        if options[name] is not None:
+            fields[name] = tuple(_count(f"--{name}", text) for text in split(f"--{name}", options[name]))
+    cores = len(affinity())
+    if max(fields.get("threads", (1,))) > cores:
+        raise InputError(f"--threads must be at most {cores}, the number of available cores, got {options['threads']}")
+    fields["largest"] = inf if {"rows", "features"} & fields.keys() else SUITES[options["suite"]].largest
+    cases = replace(SUITES[options["suite"]], **fields, seed=options["seed"]).cases()
+    if not cases:
+        raise InputError("these options select no cases, as NumPy runs on the CPU only; give other --backends")
+    return cases
+
+
+def _plan(options: Mapping[str, Any]) -> Plan:
+    """Return how long to time, and when to stop."""
+    budget = _BUDGETS[options["suite"]] if options["time_budget"] is None else options["time_budget"]
+    launches, most = options["launches"], max(10, options["launches"]) if options["most"] is None else options["most"]
+    plan = Plan(launches, most, timeout_s=options["timeout"], budget_s=budget, seed=options["seed"])
+    for name, value, least in (("--launches", launches, 1), ("--most", most, launches), ("--seed", options["seed"], 0)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, got {value}")
+    for name, value in (("--timeout", plan.timeout_s), ("--time-budget", plan.budget_s)):
+        if value is not None and not 0 < value <= _MAX_SECONDS:
+            raise InputError(f"{name} must be a positive number of seconds up to {_MAX_SECONDS:g}, got {value}")
+    return plan
+
+
+def _backends(text: str | None) -> tuple[str, ...]:
+    """Return the names of the requested backends; raise InputError if one is not installed."""
+    if text is None:
+        return installed()
+    names = tuple(split("--backends", text))
+    for name in names:
+        module, colon, function = name.partition(":")
+        if not colon:
+            check_installed(name)
+        elif not function or not _is_importable(module):
+            raise InputError(f"--backends needs an importable module in module:name, got {name!r}; check PYTHONPATH")
+    return names
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _count(option: str, text: str) -> int:
+    """Return a whole number of at least 1, written as 1000 or 1e3."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (1 <= value < 1e15 and value == int(value)):
+        raise InputError(f"{option} must be whole numbers of at least 1, such as 100,1e4, got {text!r}")
+    return int(value)
+
+
+def _show_cases(cases: Sequence[Case], plan: Plan) -> None:
+    """Print the cases and the plan."""
+    terminal = console()
+    titles = ("work", "rows", "features", "dtype", "objective", "backend")
+    table = plain_table(*titles, right=("rows", "features"))
+    for case in cases:
+        spec = case.spec
+        table.add_row(case.work, f"{spec.rows:,}", f"{spec.features:,}", spec.dtype, spec.objective, case.config.label)
+    print_unwrapped(terminal, table)
+    budget = "no limit" if plan.budget_s is None else f"{plan.budget_s:g} s"
+    terminal.print(f"{len(cases)} cases, {plan.launches} to {plan.most} launches each, {budget} in all")
+
+
+def _show(rows: Sequence[Row], results: Results) -> None:
+    """Print the table of results, the failures, the findings, and the conditions of the measurement."""
+    terminal = console()
+    if not rows:
+        terminal.print("nothing was timed: the time budget was too short; continue with --resume")
+    rows = ordered(rows)
+    columns = cells(rows)
+    table = plain_table(*columns, right=columns.keys() - {"work", "", "backend", "plan"}, gap=2)
+    for line in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, line))
+    print_unwrapped(terminal, table)
+    for (status, reason), count in Counter((row.status, row.reason) for row in rows if row.reason).items():
+        first = next(row for row in rows if (row.status, row.reason) == (status, reason))
+        name = ", ".join([first.case.config.label, first.case.work, size(first), *unusual(first)])
+        more = "" if count == 1 else f" and {count - 1} more"
+        mark = "* " if status == "unfinished" else ""
+        terminal.print(Text(f"{mark}{name}{more}: {status}: {reason}", style="yellow"), soft_wrap=True)
+    for line in findings(rows):
+        terminal.print(Text(line), soft_wrap=True)
+    run = list(results.runs.values())[-1]
+    fastest = {threads: speed for speed, threads in sorted((s, t) for (_, _, t), s in results.bandwidths.items())}
+    for threads, speed in sorted(fastest.items()):
+        terminal.print(
+            f"read bandwidth{f' with {threads} threads' if threads else ''}: {speed / 1e9:.3g} GB/s", style="dim"
+        )
+    cores, loads = run["environment"]["cores"], [r["load"] for row in rows for r in results.of(row.case).values()]
+    if loads and median(loads) > cores + 1:
+        text = f"the machine was busy: the load was {median(loads):.2g} on {cores} cores, which widens the intervals"
+        terminal.print(Text(text, style="yellow"))
+    terminal.print(environment_line(run["environment"], results.path), style="dim", soft_wrap=True)

@@ -1,94 +1,101 @@
-"""`gdbackends check`: a gradient of the user's own against autodiff, and which mistake explains a difference."""
+"""`gdbackends check`: compare a gradient derived by hand with autodiff, and name the mistake in it.
+
+The gradient is that of a bundled loss or comes from a Python file, which is run.
+"""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType, NoneType
 from typing import Any, cast
 
 import click
 import numpy as np
-from rich.table import Table
 from rich.text import Text
 
 from gdbackends.backends import check_installed
-from gdbackends.cli.console import console, count_of_rows, echo, print_json, printable
-from gdbackends.cli.output import check_output, write_whole
-from gdbackends.cli.source import dataset, split, table_options
-from gdbackends.cli.target import Target, find_target
+from gdbackends.cli.console import console, count_of_rows, echo, plain_table, print_json, printable
+from gdbackends.cli.options import read_dataset, split, table_options
+from gdbackends.cli.output import check_output, write_atomically
 from gdbackends.datasets import Dataset, synthetic
-from gdbackends.errors import InputError
+from gdbackends.doctor.diagnostics import in_one_line
+from gdbackends.errors import InputError, file_error
 from gdbackends.gradcheck import GradientReport, check_gradient
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.objectives import Array, RowLoss
+from gdbackends.objectives import Array, LinearModel, RowLoss, parse_loss
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
-_LONGEST = 2000
+_MAX_WIDTH = 2000
+"""The width at which a line from a file or a report is truncated."""
+_MODULE = "gdbackends_target"
 
 
 @click.command("check")
-@click.argument("subject", metavar="TARGET")
-@click.option("--data", "source", metavar="SOURCE", help="X and y.  [default: what the file defines, else women]")
+@click.argument("checked", metavar="TARGET")
+@click.option("--data", "source", metavar="SOURCE", help="X and y.  [default: the data in the file, or else women]")
 @table_options
 @click.option("--param", "params", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter, passed by name.")
-@click.option("--backends", metavar="A,B", help="jax, torch: insist on these.  [default: all installed]")
+@click.option("--backends", metavar="A,B", help="jax, torch: require these.  [default: all installed]")
 @click.option("--dtype", default="float64", show_default=True, help="float64 or float32.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is random.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of all random values.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--page", metavar="FILE", help="Write the report as an HTML page, too.")
+@click.option("--page", metavar="FILE", help="Also write the report as an HTML page.")
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
-    """Check a gradient derived by hand; if it is wrong, say what the mistake is consistent with.
+    """Check a gradient derived by hand; if it is wrong, report the mistake that it is consistent with.
 
-    TARGET is FILE.py:NAME, an objective (or its class) or a loss whose gradient the file calls NAME_gradient,
-    NAME_grad, gradient or grad; FILE.py:LOSS,GRADIENT; FILE.py for its loss and gradient; or a bundled loss, such as
-    huber:1.5. The file is run, with your rights: check none that you do not trust. It may define theta, data (a tuple
-    of arrays) and params; without a theta, it is random, a number for each feature and one more.
+    TARGET is FILE.py:NAME, where NAME is an objective, its class, or a loss whose gradient is called NAME_gradient,
+    NAME_grad, gradient or grad; FILE.py:LOSS,GRADIENT; FILE.py for the functions loss and gradient; or a bundled loss,
+    such as huber:1.5. The file is run with your permissions, so check only files that you trust. It may define theta,
+    data (a tuple of arrays) and params. By default theta is random, with a number for each feature and the intercept.
 
-    Exit code: 0 the gradient is right; 1 it is not, or nothing can be said; 2 bad use or input.
+    Exit code: 0 the gradient is right; 1 it is wrong, or the result is inconclusive; 2 invalid usage or input.
     """
-    given = dict(map(_param, options["params"]))
+    params = dict(map(_param, options["params"]))
     if options["page"] is not None:
-        import_module("gdbackends.pictures")  # what is missing is said before the check
-        check_output("--page", options["page"], options["source"], options["subject"].partition(":")[0])
-    with redirect_stdout(sys.stderr):  # what the file prints is no part of the answer
-        target = find_target(options["subject"])
-        table = _table_for(target, options)
+        import_module("gdbackends.pictures")  # report a missing package before the check
+        check_output("--page", options["page"], options["source"], options["checked"].partition(":")[0])
+    with redirect_stdout(sys.stderr):  # output of the file does not belong to the report
+        target = _find_target(options["checked"])
+        table = _table_of(target, options)
         try:
-            report = replace(_check(target, table, given, options), again=_in_shell(options))
-        except InputError as error:  # its notes are the user's frames of a gradient that raises
+            report = replace(_check(target, table, params, options), again=_shell_command(options))
+        except InputError as error:  # if the gradient raises, the notes are the frames in the file
             for line in "\n".join(getattr(error, "__notes__", ())).splitlines():
-                click.echo(printable(line, _LONGEST), err=True)
+                click.echo(printable(line, _MAX_WIDTH), err=True)
             raise
-    where = "its own data" if table is None else f"{table.name}, {count_of_rows(table.y.size)}"
+    data_name = "its own data" if table is None else f"{table.name}, {count_of_rows(table.y.size)}"
     if options["page"] is not None:
         from gdbackends.pictures.page.gradient_page import gradient_page
 
-        write_whole(options["page"], gradient_page(report, f"{options['subject']} on {where}"))
-        echo(f"{options['page']} is written; open it in a browser")
+        write_atomically(options["page"], gradient_page(report, f"{options['checked']} on {data_name}"))
+        echo(f"wrote {options['page']}; open it in a browser")
     if options["as_json"]:
-        print_json({"target": options["subject"]} | jsonable(report.to_dict()))
+        print_json({"target": options["checked"]} | jsonable(report.to_dict()))
     else:
-        _show(report, f"{options['subject']} on {where}")
+        _show(report, f"{options['checked']} on {data_name}")
     ctx.exit(0 if report.verdict == "pass" else 1)
 
 
-def _in_shell(options: Mapping[str, Any]) -> str:
-    """Return the command line that does the same again, defaults that matter spelled out."""
-    options = {**options, "decimal": None if options["decimal"] == "." else options["decimal"]}  # its default
-    told = ["gdbackends", "check", options["subject"], "--seed", str(options["seed"]), "--dtype", options["dtype"]]
+def _shell_command(options: Mapping[str, Any]) -> str:
+    """Return the command line that repeats the check."""
+    options = {**options, "decimal": None if options["decimal"] == "." else options["decimal"]}  # omit the default
+    words = ["gdbackends", "check", options["checked"], "--seed", str(options["seed"]), "--dtype", options["dtype"]]
     names = {"source": "--data", "params": "--param"}
     for name in ("source", "synthetic", "target", "features", "delimiter", "decimal", "header", "params", "backends"):
-        given = options[name]
-        several = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
-        for value in several if given is not None else ():
+        option = options[name]
+        values = cast("tuple[Any, ...]", option) if isinstance(option, tuple) else (option,)
+        for value in values if option is not None else ():
             flag = names.get(name, f"--{name}")
-            told += [f"--{'' if value else 'no-'}header"] if isinstance(value, bool) else [flag, str(value)]
-    return shlex.join(told)
+            words += [f"--{'' if value else 'no-'}header"] if isinstance(value, bool) else [flag, str(value)]
+    return shlex.join(words)
 
 
 def _param(text: str) -> tuple[str, int | float]:
@@ -100,28 +107,28 @@ def _param(text: str) -> tuple[str, int | float]:
     raise InputError(f"--param must be NAME=VALUE with a number, such as lam=0.1, got {text!r}")
 
 
-def _table_for(target: Target, options: Mapping[str, Any]) -> Dataset | None:
-    """Return the table to check on; None where the file brings its own data and nobody asks for others."""
+def _table_of(target: _Target, options: Mapping[str, Any]) -> Dataset | None:
+    """Return the table to check on; None if the file has its own data and no option asks for other data."""
     names = ("source", "synthetic", "target", "features", "delimiter", "header")
     if all(options[name] is None for name in names):
         if target.data is not None:
             return None
         if target.bundled is not None and target.bundled.target != "real":
-            return _suitable_table(target.bundled, options["seed"])
-    table = dataset(options, labels=target.bundled is not None and target.bundled.target == "label")
+            return _random_table(target.bundled, options["seed"])
+    table = read_dataset(options, labels=target.bundled is not None and target.bundled.target == "label")
     return table if target.bundled is None else replace(table, y=target.bundled.encode(table.y)[0])
 
 
-def _suitable_table(row_loss: RowLoss, seed: int) -> Dataset:
+def _random_table(row_loss: RowLoss, seed: int) -> Dataset:
     """Return a small random table of labels or of counts."""
     table = synthetic(40, 3, seed=seed)
     return replace(table, y=table.y > 0 if row_loss.target == "label" else np.floor(np.abs(table.y)))
 
 
 def _check(
-    target: Target, table: Dataset | None, given: Mapping[str, Any], options: Mapping[str, Any]
+    target: _Target, table: Dataset | None, params: Mapping[str, Any], options: Mapping[str, Any]
 ) -> GradientReport:
-    """Check the target's gradient on the table, or on its own data."""
+    """Check the gradient of the target on the table, or on its own data."""
     data = (target.data or ()) if table is None else (table.X, table.y)
     theta = _random_theta(data, options["seed"]) if target.theta is None else target.theta
     linear = table is not None and np.shape(theta) == (len(table.names) + 1,)
@@ -130,45 +137,140 @@ def _check(
         target.gradient,
         theta,
         *data,
-        backends=("jax", "torch") if options["backends"] is None else _insisted(options["backends"]),
-        params={**target.params, **given},
+        backends=("jax", "torch") if options["backends"] is None else _autodiff_backends(options["backends"]),
+        params={**target.params, **params},
         names=(*table.names, "intercept") if table is not None and linear else None,
         dtype=options["dtype"],
         seed=options["seed"],
     )
 
 
-def _insisted(text: str) -> list[str]:
-    """Return the frameworks that are insisted on; refuse what is none, and one that is not installed."""
+def _autodiff_backends(text: str) -> list[str]:
+    """Return the names of the required frameworks; raise InputError if one is not installed or cannot differentiate."""
     names = split("--backends", text)
     for name in names:
         if name == "numpy":
-            raise InputError("--backends must be of jax, torch, got 'numpy', which differentiates nothing")
+            raise InputError("--backends must be from jax and torch, got 'numpy', which has no autodiff")
         check_installed(name)
     return names
 
 
 def _random_theta(data: Sequence[Any], seed: int) -> Array:
-    """Return a number for each feature and one for the intercept."""
+    """Return a random number for each feature and one for the intercept."""
     shape = np.shape(data[0]) if data else ()
     if len(shape) != 2:
-        raise InputError("the file's data do not begin with X (n, d), so theta's length is unknown; define theta in it")
+        raise InputError(
+            "data in the file do not begin with X (n, d), so the length of theta is unknown; define theta there"
+        )
     return cast(Array, np.random.default_rng(seed).normal(size=shape[1] + 1))
 
 
 def _show(report: GradientReport, title: str) -> None:
-    """Print the report in its own words, and the worst components as a table."""
+    """Print the report, with the worst components as a table."""
     terminal = console()
-    terminal.print(printable(title, _LONGEST))
+    terminal.print(printable(title, _MAX_WIDTH))
     verdict, *lines = str(replace(report, components=())).splitlines()
-    terminal.print(Text(printable(verdict, _LONGEST), style=_STYLES[report.verdict]))
+    terminal.print(Text(printable(verdict, _MAX_WIDTH), style=_STYLES[report.verdict]))
     for line in lines:
-        terminal.print(printable(line, _LONGEST), soft_wrap=line == f"repeat it: {report.again}")  # to be copied
+        terminal.print(printable(line, _MAX_WIDTH), soft_wrap=line == f"repeat it: {report.again}")  # for copying
     worst = [component for component in report.components if not component.ratio <= 1][:5]
     if worst:
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        for j, name in enumerate(("", "yours", "autodiff", "of what rounding allows")):
-            table.add_column(name, justify="right" if j else "left")
+        titles = ("", "yours", "autodiff", "of what rounding allows")
+        table = plain_table(*titles, right=titles[1:])
         for c in worst:
             table.add_row(Text(printable(c.name, 24)), f"{c.hand:.10g}", f"{c.autodiff:.10g}", f"{c.ratio:.2g}")
         terminal.print(table)
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """A loss and the gradient to check.
+
+    Attributes:
+        loss: the loss, or a loss for each framework.
+        gradient: the gradient.
+        bundled: the bundled loss, or None if a file defines the loss.
+        theta: the parameters that the file defines, or None.
+        data: the arrays that the file defines, or None.
+        params: the hyper-parameters that the file defines.
+    """
+
+    loss: Any
+    gradient: Callable[..., Any]
+    bundled: RowLoss | None = None
+    theta: Any = None
+    data: tuple[Any, ...] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def _find_target(text: str) -> _Target:
+    """Return the target for FILE.py, FILE.py:NAME, FILE.py:LOSS,GRADIENT or a bundled loss; a file is run.
+
+    Raises:
+        InputError: the target does not exist, or the file raises an error or defines unusable values.
+    """
+    path, _, names = (text, "", "loss") if text.endswith(".py") else text.rpartition(":")
+    if not path.endswith(".py"):
+        try:
+            objective = LinearModel(row_loss=parse_loss(text))
+        except InputError as error:
+            raise InputError(f"{error}; or give a file as FILE.py:NAME") from None
+        return _Target(objective.loss, objective.gradient, bundled=objective.row_loss)
+    module = _run(path)
+    loss, gradient = _loss_and_gradient(path, module, names)
+    data, params = getattr(module, "data", None), getattr(module, "params", {})
+    if not isinstance(data, (tuple, NoneType)) or not isinstance(params, dict):
+        raise InputError(f"{path}: data must be a tuple of arrays, and params a dictionary by name")
+    params = cast("dict[str, Any]", params) if not hasattr(loss, "__self__") else {}  # an object has its own
+    return _Target(loss, gradient, None, getattr(module, "theta", None), cast("tuple[Any, ...] | None", data), params)
+
+
+def _run(path: str) -> ModuleType:
+    """Run a file as a module, with its folder on the import path."""
+    file = Path(path).resolve()
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise file_error(path, "read", error) from None
+    module = sys.modules[_MODULE] = ModuleType(_MODULE)  # dataclasses look up their module
+    module.__file__ = str(file)
+    sys.path.insert(0, str(file.parent))
+    try:
+        exec(compile(source, file, "exec", dont_inherit=True), vars(module))
+    except (Exception, SystemExit) as error:  # any error of the file
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(file)]
+        where = f", line {lines[-1]}" if lines else ""
+        raise InputError(f"{path}: cannot be run: {in_one_line(error)}{where}") from error
+    return module
+
+
+def _loss_and_gradient(path: str, module: ModuleType, names: str) -> tuple[Any, Callable[..., Any]]:
+    """Return the loss and the gradient for the names "LOSS,GRADIENT" or "NAME"."""
+    name, comma, gradient_name = names.partition(",")
+    value: Any = _lookup(path, module, name)
+    if comma:
+        return value, _lookup(path, module, gradient_name)
+    if isinstance(value, type):
+        try:
+            value = cast(Any, value)()
+        except Exception as error:  # any error of its __init__
+            advice = "define an object of the class in the file and give its name"
+            raise InputError(f"{path}: {name}() fails: {in_one_line(error)}; {advice}") from error
+    if callable(getattr(value, "loss", None)) and callable(getattr(value, "gradient", None)):
+        return value.loss, value.gradient
+    if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
+        raise InputError(f"{path}: {name} is neither a function nor an object with a loss and a gradient")
+    candidates = (f"{name}_gradient", f"{name}_grad", "gradient", "grad")
+    gradient = next((getattr(module, other) for other in candidates if hasattr(module, other)), None)
+    if gradient is None:
+        raise InputError(f"{path}: no gradient of {name}: none of {', '.join(candidates)}; give {path}:{name},GRADIENT")
+    return cast(Any, value), gradient
+
+
+def _lookup(path: str, module: ModuleType, name: str) -> Any:
+    """Return the value of a name in the file."""
+    if not hasattr(module, name):
+        defined = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == _MODULE]
+        names = ", ".join(defined[:10]) or "no function and no class"
+        raise InputError(f"{path}: no name {name!r}; it defines {names}")
+    return getattr(module, name)

@@ -15,33 +15,34 @@ from gdbackends.cli.console import (
     environment_line,
     format_number,
     labels_line,
+    plain_table,
     print_json,
     printable,
 )
-from gdbackends.cli.options import fit_options, fit_settings, takes_labels
-from gdbackends.cli.source import dataset, source_options, split
+from gdbackends.cli.options import fit_options, fit_settings, needs_labels, read_dataset, source_options, split
 from gdbackends.comparison import BackendResult, Comparison, compare
 from gdbackends.descent import Fit
 from gdbackends.measurement.formatting import duration
 
-_SHOWN = 12
+_MAX_FEATURES = 12
+"""Coefficients in the table; --json has all."""
 _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "diverged": "bold red"}
 
 
 @click.command("compare")
 @source_options
 @fit_options
-@click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: insist on these.  [default: all installed]")
+@click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: require these.  [default: all installed]")
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
-    """Fit SOURCE on every backend, prove that they agree, time them.
+    """Fit SOURCE on every backend, check that the backends agree, and time them.
 
-    SOURCE is a file, - for standard input, women (the default) or diabetes. Each backend runs in a process of its own.
+    SOURCE is a file, - for standard input, women (the default) or diabetes. Each backend runs in its own process.
 
-    Exit code: 0 they agree; 1 they disagree, diverged, or nothing can be said; 2 bad use or input.
+    Exit code: 0 they agree; 1 they disagree, diverged, or the result is inconclusive; 2 invalid usage or input.
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
-    data = dataset(options, labels=takes_labels(options))
+    data = read_dataset(options, labels=needs_labels(options))
     comparison = compare(data, backends=backends, isolate=True, **fit_settings(options))
     if options["as_json"]:
         print_json(comparison.to_dict())
@@ -56,40 +57,39 @@ def _show(comparison: Comparison) -> None:
     terminal.print(_table(comparison))
     if comparison.labels is not None:
         terminal.print(labels_line(comparison.labels))
-    used = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
-    terminal.print(f"learning rate {'-' if used is None else format_number(used)}{_rates(comparison)}")
+    rate = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
+    terminal.print(f"learning rate {'-' if rate is None else format_number(rate)}{_recommended_rates(comparison)}")
     terminal.print(Text(comparison.sentence, style=_STYLES[comparison.verdict]))
     for note in comparison.notes:
         terminal.print(note)
     terminal.print(environment_line(comparison.environment, comparison.settings.dtype), style="dim")
 
 
-def _rates(comparison: Comparison) -> str:
-    """Say which rates are good, as far as that is known."""
-    ends = comparison.spectrum
-    if ends is None:
+def _recommended_rates(comparison: Comparison) -> str:
+    """Return the best and the largest stable learning rate as text, as far as they are known."""
+    spectrum = comparison.spectrum
+    if spectrum is None:
         return ""
-    best = f"best {format_number(ends.best_rate)}, " if comparison.exact is not None else ""
-    text = f"{best}stable up to {format_number(ends.largest_stable_rate)}"
+    best = f"best {format_number(spectrum.best_rate)}, " if comparison.exact is not None else ""
+    text = f"{best}stable up to {format_number(spectrum.largest_stable_rate)}"
     return f" ({text})" if comparison.settings.batch_size is None else f" (for all rows: {text})"
 
 
 def _table(comparison: Comparison) -> Table:
-    """Return backends side by side: a line for each coefficient, however many there are."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    columns = len(comparison.rows) + (1 if comparison.exact is None else 2)
-    for j, title in enumerate(["", *(row.backend for row in comparison.rows), "exact"][:columns]):
-        table.add_column(title, justify="right" if j else "left")
-    for name, show, exact in _lines(comparison):
-        table.add_row(*[Text(cell) for cell in (name, *map(show, comparison.rows), exact)][:columns])
+    """Return a table with a column for each backend and one for the exact solution, if known."""
+    exact_title = [] if comparison.exact is None else ["exact"]
+    titles = ["", *(row.backend for row in comparison.rows), *exact_title]
+    table = plain_table(*titles, right=titles[1:])
+    for name, cell, exact in _lines(comparison):
+        table.add_row(*[Text(text) for text in (name, *map(cell, comparison.rows), exact)][: len(titles)])
     return table
 
 
 def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResult], str], str]]:
-    """Yield for each line its name, what it shows of a backend, and of the exact answer."""
+    """Yield each line: its name, a function that returns the cell of a backend, and the cell of the exact solution."""
 
-    def fitted(show: Callable[[Fit], str]) -> Callable[[BackendResult], str]:
-        return lambda row: show(row.fit) if row.fit else "-"
+    def of_fit(cell: Callable[[Fit], str]) -> Callable[[BackendResult], str]:
+        return lambda row: cell(row.fit) if row.fit else "-"
 
     features = comparison.dataset["features"]
     exact = (
@@ -99,27 +99,27 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResul
     )
     numpy_step = next((row.step_s for row in comparison.rows if row.backend == "numpy"), None)
     yield "device", lambda row: row.device, ""
-    for j, feature in enumerate(features[:_SHOWN]):
-        yield printable(feature, 24), fitted(lambda fit, j=j: format_number(fit.theta[j])), exact[j]
-    if len(features) > _SHOWN:
-        yield f"{len(features) - _SHOWN} more (--json)", fitted(lambda fit: "..."), "..."
-    yield "intercept", fitted(lambda fit: format_number(fit.intercept)), exact[-2]
-    yield "loss", fitted(lambda fit: format_number(fit.loss)), exact[-1]
-    yield "steps", fitted(lambda fit: f"{fit.steps:,}"), ""
+    for j, feature in enumerate(features[:_MAX_FEATURES]):
+        yield printable(feature, 24), of_fit(lambda fit, j=j: format_number(fit.theta[j])), exact[j]
+    if len(features) > _MAX_FEATURES:
+        yield f"{len(features) - _MAX_FEATURES} more (--json)", of_fit(lambda fit: "..."), "..."
+    yield "intercept", of_fit(lambda fit: format_number(fit.intercept)), exact[-2]
+    yield "loss", of_fit(lambda fit: format_number(fit.loss)), exact[-1]
+    yield "steps", of_fit(lambda fit: f"{fit.steps:,}"), ""
     yield "stopped", lambda row: row.fit.stop.name.lower() if row.fit else row.status, ""
     blind = not (comparison.trajectory_sensitivity or 0.0) <= 1
-    yield "gradient", lambda row: _judged(row, row.gradient_ratio), ""
-    yield "trajectory", lambda row: "blind" if blind else _judged(row, row.trajectory_ratio), ""
+    yield "gradient", lambda row: _agreement(row, row.gradient_ratio), ""
+    yield "trajectory", lambda row: "blind" if blind else _agreement(row, row.trajectory_ratio), ""
     yield "first call", lambda row: duration(row.first_call_s), ""
     yield "a step", lambda row: duration(row.step_s), ""
     yield "speed", lambda row: _speed(row, numpy_step), ""
 
 
-def _judged(row: BackendResult, ratio: float | None) -> str:
-    """Say whether it agrees with all others; one that most agree with does not itself disagree."""
+def _agreement(row: BackendResult, ratio: float | None) -> str:
+    """Return whether a backend agrees with the others; the one that differs from a majority disagrees."""
     if ratio is None:
         return "-"
-    word = "agrees" if ratio <= 1 else "DISAGREES" if row.status == "disagrees" else "not with all:"
+    word = "agrees" if ratio <= 1 else "DISAGREES" if row.status == "disagrees" else "agrees partly"
     return f"{word} {ratio:.1g}"
 
 

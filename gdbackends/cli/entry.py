@@ -1,4 +1,4 @@
-"""Find the command, and turn a mistake of the user into one line on stderr and exit code 2."""
+"""Run the command that the user names; a user error becomes one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import click
 from gdbackends.errors import InputError
 
 _COMMANDS = {
-    "bench": ("gdbackends.cli.bench_command", "Time every backend at every size: who is fastest, and by how much."),
-    "check": ("gdbackends.cli.check_command", "Check a gradient of your own, and name the mistake."),
-    "compare": ("gdbackends.cli.compare_command", "Fit on every backend, prove that they agree, time them."),
-    "derive": ("gdbackends.cli.derive_command", "From a loss to its gradient, step by step."),
-    "diff": ("gdbackends.cli.diff_command", "What changed between two files of results."),
-    "doctor": ("gdbackends.cli.doctor_command", "What is installed, does it work, what to type for what is missing."),
-    "export": ("gdbackends.cli.export_command", "Results as CSV, Markdown or JSON."),
+    "bench": ("gdbackends.cli.bench_command", "Time every backend at every size: which is fastest, and by how much?"),
+    "check": ("gdbackends.cli.check_command", "Check a gradient derived by hand, and name the mistake."),
+    "compare": ("gdbackends.cli.compare_command", "Fit on every backend, check that they agree, and time them."),
+    "derive": ("gdbackends.cli.derive_command", "Derive the gradient of a loss step by step."),
+    "diff": ("gdbackends.cli.diff_command", "Compare two files of benchmark results."),
+    "doctor": ("gdbackends.cli.doctor_command", "Check what is installed and whether it works."),
+    "export": ("gdbackends.cli.export_command", "Convert benchmark results to CSV, Markdown or JSON."),
     "fit": ("gdbackends.cli.fit_command", "Fit on one backend."),
-    "page": ("gdbackends.cli.page_command", "Results as one HTML page: advice, charts, a table."),
-    "lesson": ("gdbackends.cli.lesson_command", "Gradient descent on your own data, as a page with sliders."),
+    "page": ("gdbackends.cli.page_command", "Write benchmark results as an HTML page: advice, charts, a table."),
+    "lesson": ("gdbackends.cli.lesson_command", "Explain gradient descent on your data, as an HTML page with sliders."),
     "predict": ("gdbackends.cli.predict_command", "Predict from a saved fit."),
 }
 
 
 class _Commands(click.Group):
-    """Commands that are imported only when they are run."""
+    """A group of commands that are imported only when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
@@ -46,13 +46,13 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gdbackends", prog_name="gdbackends")
 def group() -> None:
-    """One linear regression by hand-derived NumPy gradients, by JAX and by PyTorch: do they agree, and how fast?"""
+    """Fit one linear regression by hand-derived NumPy gradients, JAX and PyTorch: do they agree? Which is fastest?"""
 
 
 def run() -> None:
-    """Run the command line and exit: 0 fine, 1 the answer is bad, 2 bad use or input, 130 interrupted."""
+    """Run the command line and exit: 0 success, 1 negative result, 2 invalid usage or input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # show characters that the terminal cannot encode as escapes
+        if isinstance(stream, TextIOWrapper):  # escape characters that the terminal cannot encode
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(group.main(prog_name="gdbackends", standalone_mode=False))
@@ -65,7 +65,7 @@ def run() -> None:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has closed it; keep Python from flushing into it at exit
+    except BrokenPipeError:  # such as `| head`; keep Python from flushing into it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
@@ -74,7 +74,7 @@ def run() -> None:
 
 
 def _fail(text: str) -> None:
-    """Print one line; unprintable characters, which names and cells of a file may hold, are escaped."""
+    """Print an error as one line, with unprintable characters from files escaped, and exit with code 2."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split("\n")))
     click.echo(f"gdbackends: {line}", err=True)
     sys.exit(2)

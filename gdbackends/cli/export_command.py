@@ -1,4 +1,4 @@
-"""`gdbackends export`: a file of results as CSV, Markdown or JSON."""
+"""`gdbackends export`: a file of benchmark results as CSV, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import click
 from gdbackends.benchmarking.markdown import markdown
 from gdbackends.benchmarking.result_rows import records, result_rows
 from gdbackends.benchmarking.results import read_results
-from gdbackends.cli.output import check_output, csv_cell, write_whole
+from gdbackends.cli.output import check_output, csv_cell, write_atomically
 from gdbackends.errors import InputError
 
 
 @click.command("export")
 @click.argument("results")
-@click.option("--to", "form", default="csv", show_default=True, help="csv, md or json.")
-@click.option("--out", help="A file to write.  [default: standard output]")
+@click.option("--to", "form", default="csv", show_default=True, help="The format: csv, md or json.")
+@click.option("--out", help="The file to write.  [default: stdout]")
 def command(results: str, form: str, out: str | None) -> None:
-    """Make a table of RESULTS, a file that `gdbackends bench` wrote: a row a case; seconds and bytes.
+    """Convert RESULTS, a file written by `gdbackends bench`, to a table with one row per case, in seconds and bytes.
 
-    Markdown is a short one, NumPy, JAX and PyTorch side by side, with the advice below it.
+    The Markdown table is shorter: the backends are side by side, followed by the advice.
     """
     if form not in ("csv", "md", "json"):
         raise InputError(f"--to must be csv, md or json, got {form!r}")
     if out is not None:
         check_output("--out", out, results)
-    held = read_results(results)
-    if not held.cases:
-        raise InputError(f"{results} holds no case; gdbackends bench --out {results} makes them")
+    file = read_results(results)
+    if not file.cases:
+        raise InputError(f"{results} contains no cases; add some with gdbackends bench --out {results}")
     if form == "md":
-        text = markdown(result_rows(held))
+        text = markdown(result_rows(file))
     elif form == "json":
-        text = json.dumps(records(held), allow_nan=False, indent=2) + "\n"
+        text = json.dumps(records(file), allow_nan=False, indent=2) + "\n"
     else:
-        text = _csv(records(held))
-    write_whole(out or "/dev/stdout", text)
+        text = _csv(records(file))
+    write_atomically(out or "/dev/stdout", text)
 
 
 def _csv(table: Sequence[dict[str, Any]]) -> str:

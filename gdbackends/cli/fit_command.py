@@ -1,4 +1,4 @@
-"""`gdbackends fit`: one fit, on one backend."""
+"""`gdbackends fit`: a fit on one backend."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
 from gdbackends.backends import Backend, get_backend
 from gdbackends.cli.console import (
     console,
     count_of_rows,
-    document_text,
     echo,
     environment_line,
     format_number,
+    json_text,
     labels_line,
+    plain_table,
     printable,
 )
-from gdbackends.cli.options import fit_options, fit_settings, takes_labels
-from gdbackends.cli.output import check_output, predictions_csv, write_whole
-from gdbackends.cli.source import source_options, table
+from gdbackends.cli.options import fit_options, fit_settings, needs_labels, read_table, source_options
+from gdbackends.cli.output import check_output, predictions_csv, write_atomically
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, Stop, fit
 from gdbackends.errors import InputError
@@ -45,40 +44,42 @@ from gdbackends.reading import StreamedDataset
 @click.option(
     "--stream/--no-stream",
     default=None,
-    help="Read NPY or Parquet row by row, at every step.  [default: if it would fill an eighth of the memory]",
+    help="Read NPY or Parquet from disk at every step.  [default: if it would fill an eighth of the memory]",
 )
-@click.option("--save", metavar="FILE", help="Write the fit as JSON, for `gdbackends predict`.")
-@click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE as CSV.")
+@click.option("--save", metavar="FILE", help="Write the fit to a JSON file for `gdbackends predict`.")
+@click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE to a CSV file.")
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
     """Fit SOURCE on one backend.
 
     SOURCE is a file, - for standard input, women (the default) or diabetes.
 
-    Exit code: 0 fine; 1 the fit diverged; 2 bad use or input.
+    Exit code: 0 success; 1 the fit diverged; 2 invalid usage or input.
     """
     for option in ("save", "predict"):
         if options[option] is not None:
             check_output(f"--{option}", options[option], options["source"])
     if options["save"] is not None and Path(options["save"]).absolute() == Path(options["predict"] or "").absolute():
-        raise InputError(f"--save and --predict are both {options['save']}; give two names")
+        raise InputError(
+            f"--save and --predict must be different files, got {options['save']} for both; give two names"
+        )
     settings = fit_settings(options)
     device, dtype, tuning = (settings.pop(name) for name in ("device", "dtype", "tuning"))
     if options["backend"] == "numpy" and device not in (None, "cpu"):
         device = None
         echo("numpy stays on the CPU")
     backend = get_backend(options["backend"], device, dtype, tuning)
-    data = table(options, labels=takes_labels(options))
+    data = read_table(options, labels=needs_labels(options))
     if options["predict"] is not None and isinstance(data, StreamedDataset):
-        raise InputError("--predict holds SOURCE in memory, and it is read row by row; use --save, or --no-stream")
+        raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels)
     document = _document(data, fitted, backend)
     if options["save"] is not None:
-        write_whole(options["save"], document)
+        write_atomically(options["save"], document)
     if options["predict"] is not None and isinstance(data, Dataset):
-        write_whole(options["predict"], predictions_csv(fitted, data.X))
+        write_atomically(options["predict"], predictions_csv(fitted, data.X))
     if options["as_json"]:
         click.echo(document, nl=False)
     else:
@@ -87,16 +88,16 @@ def command(ctx: click.Context, **options: Any) -> None:
 
 
 def _document(data: Dataset | StreamedDataset, fitted: Fit, backend: Backend) -> str:
-    """Return the JSON document of a fit."""
+    """Return a fit as JSON text."""
     table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
-    place = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
-    return document_text(jsonable({"schema": 1} | place | fitted.to_dict(data.names) | {"environment": environment()}))
+    config = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
+    return json_text(jsonable({"schema": 1} | config | fitted.to_dict(data.names) | {"environment": environment()}))
 
 
 @contextmanager
 def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
-    """Show a bar on stderr while it runs, on a terminal only."""
-    if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed
+    """Yield a callback that updates a progress bar on stderr, or None if stderr is not a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():  # None if it is closed
         yield None
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -105,19 +106,16 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
 
 
 def _show(data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str) -> None:
-    terminal, table = console(), Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
-    terminal.print(
-        f"{printable(data.name)}: {count_of_rows(data.y.size)}, predicting {printable(data.target)}, {where}"
-    )
-    for name, value in zip(data.names, fitted.coef, strict=True):
-        table.add_row(Text(printable(name)), format_number(value))
+    terminal, table = console(), plain_table()
+    size = count_of_rows(data.y.size)
+    terminal.print(f"{printable(data.name)}: {size}, predicting {printable(data.target)}, {where}")
+    lines = [(printable(name), format_number(value)) for name, value in zip(data.names, fitted.coef, strict=True)]
     loss = "loss" if fitted.row_loss is None else f"{format_loss(fitted.row_loss)} loss"
-    for name, value in (("intercept", fitted.intercept), (loss, fitted.loss)):
-        table.add_row(name, format_number(value))
-    table.add_row("steps", f"{fitted.steps:,}")
-    table.add_row("learning rate", format_number(fitted.learning_rate))
-    if fitted.plan:
-        table.add_row("plan", fitted.plan)
+    lines += [("intercept", format_number(fitted.intercept)), (loss, format_number(fitted.loss))]
+    lines += [("steps", f"{fitted.steps:,}"), ("learning rate", format_number(fitted.learning_rate))]
+    lines += [("plan", fitted.plan)] if fitted.plan else []
+    for line in lines:
+        table.add_row(*map(Text, line))
     terminal.print(table)
     if fitted.labels is not None:
         terminal.print(labels_line(fitted.labels))

@@ -1,4 +1,4 @@
-"""`gdbackends lesson`: the mathematics of gradient descent on one's own data, as one HTML file."""
+"""`gdbackends lesson`: the mathematics of gradient descent, shown on any table, as one HTML page."""
 
 from __future__ import annotations
 
@@ -8,36 +8,34 @@ from typing import Any
 import click
 
 from gdbackends.cli.console import echo, printable
-from gdbackends.cli.output import check_output, write_whole
-from gdbackends.cli.source import dataset, source_options
+from gdbackends.cli.options import read_dataset, source_options
+from gdbackends.cli.output import check_output, write_atomically
 from gdbackends.errors import file_error
 
 
 @click.command("lesson")
 @source_options
-@click.option("--feature", metavar="NAME", help="The feature to show.  [default: that of the best line]")
+@click.option("--feature", metavar="NAME", help="The feature to show.  [default: the one whose line fits best]")
 @click.option("--out", metavar="FILE", default="lesson.html", show_default=True, help="The page to write.")
-@click.option("--charts", metavar="FOLDER", help="Write every chart there too, as SVG and PNG.")
+@click.option("--charts", metavar="FOLDER", help="Also write every chart to a folder, as SVG and PNG.")
 def command(**options: Any) -> None:
-    """Teach gradient descent on SOURCE: a page with sliders, in one file that loads nothing.
+    """Explain gradient descent on SOURCE: a page with sliders, in a single file that loads nothing else.
 
     SOURCE is a file, - for standard input, women (the default) or diabetes.
     """
     check_output("--out", options["out"], options["source"])
     from gdbackends.pictures.lesson import lesson  # needs the extra viz
 
-    data = dataset(options)
-    made = lesson(data, options["feature"])
-    write_whole(options["out"], made.html())
-    about = made.subject
-    if about.others:
-        echo(f"showing {printable(about.feature)}; choose another feature with --feature")
-    if about.sampled:
-        echo(about.sampled)
-    for note in made.frameworks.notes:
+    page = lesson(read_dataset(options), options["feature"])
+    write_atomically(options["out"], page.html())
+    if page.subject.others:
+        echo(f"showing {printable(page.subject.feature)}; choose another feature with --feature")
+    if page.subject.sampled:
+        echo(page.subject.sampled)
+    for note in page.frameworks.notes:
         echo(note)
     if options["charts"] is not None:
-        _write_charts(Path(options["charts"]), made.figures)
+        _write_charts(Path(options["charts"]), page.figures)
 
 
 def _write_charts(folder: Path, figures: Any) -> None:

@@ -1,16 +1,47 @@
-"""The options of a fit, shared by the commands that make one, and the settings that they ask for."""
+"""Options shared by several commands, and what they describe: a table to read and the settings of a fit."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
+from gdbackends.cli.console import echo, silence_stderr
+from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, loss_names, parse_loss
+from gdbackends.reading import BUNDLED, StreamedDataset, is_large, read, stream
 
-_OPTIONS = [
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_CSV_DEFAULTS = {"delimiter": None, "decimal": ".", "header": None}
+
+
+def with_options(*options: Decorator) -> Decorator:
+    """Return a decorator that adds click options and arguments in the given order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+csv_options = with_options(
+    click.option("--delimiter", help="The delimiter of CSV; ' ' is blanks, \\t a tab.  [default: detected]"),
+    click.option("--decimal", default=".", show_default=True, help="The decimal mark of CSV: . or a comma."),
+    click.option("--header/--no-header", default=None, help="Whether CSV has a header.  [default: detected]"),
+)
+table_options = with_options(
+    click.option("--target", help="The column to predict.  [default: the last]"),
+    click.option("--features", metavar="A,B,...", help="The columns to predict from.  [default: all others]"),
+    csv_options,
+    click.option("--synthetic", metavar="ROWSxFEATURES", help="Use random rows instead of a SOURCE: 10000x20."),
+)
+source_options = with_options(click.argument("source", required=False), table_options)
+fit_options = with_options(
     click.option(
         "--objective",
         default="squared",
@@ -18,43 +49,98 @@ _OPTIONS = [
         help=f"The loss: {', '.join(loss_names())}; huber and quantile take a number, as in huber:1.5.",
     ),
     click.option("--l2", type=float, default=0.0, show_default=True, help="The weight of the penalty on the slopes."),
-    click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy stays on the CPU.  [default: cpu]"),
+    click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy uses the CPU only.  [default: cpu]"),
     click.option("--dtype", default="float64", show_default=True, help="float64 or float32."),
     click.option(
         "--tuning",
         default="best",
         show_default=True,
-        help="best, idiomatic (as people usually write it) or compiled (PyTorch).",
+        help="best, idiomatic (as usually written) or compiled (PyTorch).",
     ),
-    click.option("--steps", type=int, default=1000, show_default=True, help="The most steps to make."),
+    click.option("--steps", type=int, default=1000, show_default=True, help="The maximum number of steps."),
     click.option("--learning-rate", default="auto", show_default=True, help="A number, or auto."),
-    click.option("--batch-size", type=int, help="Rows a step; 1 is stochastic.  [default: all rows]"),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the order of rows."),
+    click.option("--batch-size", type=int, help="The rows per step; 1 is stochastic.  [default: all rows]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="The seed of the order of rows."),
     click.option(
         "--tolerance",
         type=float,
-        help="Stop when the gradient has fallen to this part of its first norm; 0 makes all steps.  [default: 1e-12, "
-        "float32 1e-5]",
+        help="Stop when the norm of the gradient has fallen to this fraction of its first value; 0 takes all steps.  "
+        "[default: 1e-12, float32 1e-5]",
     ),
-    click.option("--no-standardize", is_flag=True, help="Descend in the features' own units."),
+    click.option("--no-standardize", is_flag=True, help="Descend in the original units of the features."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-]
+)
 
 
-def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a fit."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def csv_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the CSV options as arguments of `read`."""
+    delimiter = "\t" if options["delimiter"] == "\\t" else options["delimiter"]
+    return {"delimiter": delimiter, "decimal": options["decimal"], "header": options["header"]}
 
 
-def takes_labels(options: Mapping[str, Any]) -> bool:
+def read_dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
+    """Return the requested table in memory."""
+    data = read_table({**options, "stream": False}, labels)
+    assert isinstance(data, Dataset)
+    return data
+
+
+def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | StreamedDataset:
+    """Return the requested table; it is streamed with --stream, or by default if it is large.
+
+    Default choices that the user may want to change are reported on stderr.
+    """
+    source, target, features, csv = options["source"], options["target"], options["features"], csv_settings(options)
+    for_a_source = (target, features) != (None, None) or csv != _CSV_DEFAULTS or options["stream"]
+    if options["synthetic"] is not None:
+        if source is not None or for_a_source:
+            raise InputError("--synthetic makes its own table; leave out SOURCE and its options")
+        return _synthetic(options["synthetic"])
+    if source is None:
+        if for_a_source:
+            raise InputError(
+                "--target, --features, --delimiter, --decimal, --header and --stream need a SOURCE; name a file"
+            )
+        return women()
+    names = None if features is None else split("--features", features)
+    streamable = options["stream"] is not False and csv == _CSV_DEFAULTS and source not in ("-", *BUNDLED)
+    if options["stream"] and not streamable:
+        raise InputError("--stream works with NPY and Parquet files only, and without CSV options; leave it out")
+    with silence_stderr():
+        if streamable and (options["stream"] or is_large(source)):
+            data = stream(source, target=target, features=names, labels=labels)
+        else:
+            data = read(source, target=target, features=names, labels=labels, **csv)
+    if all(re.fullmatch(r"c\d+", name) for name in (*data.names, data.target)):
+        echo("line 1 was read as data, so the columns are named c1, c2, ...; if it is a header, use --header")
+    if target is None and source not in BUNDLED:
+        echo(f"predicting {data.target!r}, the last column; choose another with --target")
+    return data
+
+
+def _synthetic(size: str) -> Dataset:
+    """Return random rows, with a size such as "10000x20"."""
+    match = re.fullmatch(r"(\d{1,18})x(\d{1,18})", size)
+    if match is None:
+        raise InputError(f"--synthetic must be rows x features, such as 10000x20, got {size!r}")
+    return synthetic(int(match[1]), int(match[2]))
+
+
+def split(option: str, text: str) -> list[str]:
+    """Return the names in a comma-separated list."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"{option} must be names separated by commas, got {text!r}")
+    return names
+
+
+def needs_labels(options: Mapping[str, Any]) -> bool:
     """Return whether the loss needs a target of two labels."""
     return parse_loss(options["objective"]).target == "label"
 
 
 def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a fit from the options."""
+    """Return the fit options as keyword arguments of `compare`."""
     names = ("device", "dtype", "tuning", "steps", "batch_size", "seed", "tolerance")
     rate = options["learning_rate"]
     try:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from gdbackends.cli.output import check_output, predictions_csv, write_whole
-from gdbackends.cli.source import mark_options, marks, unheard
+from gdbackends.cli.console import silence_stderr
+from gdbackends.cli.options import csv_options, csv_settings
+from gdbackends.cli.output import check_output, predictions_csv, write_atomically
 from gdbackends.descent import Fit
 from gdbackends.errors import InputError, file_error
 from gdbackends.reading import read_features
@@ -18,23 +19,19 @@ from gdbackends.reading import read_features
 @click.command("predict")
 @click.argument("saved", metavar="FIT")
 @click.argument("source")
-@mark_options
-@click.option("--out", metavar="FILE", help="Write there.  [default: stdout]")
+@csv_options
+@click.option("--out", metavar="FILE", help="The file to write.  [default: stdout]")
 def command(saved: str, source: str, out: str | None, **options: Any) -> None:
-    """Predict from FIT (written by `gdbackends fit --save`) for the rows of SOURCE, as CSV.
+    """Predict the rows of SOURCE by FIT, a file written by `gdbackends fit --save`; the output is CSV.
 
-    SOURCE needs the features of the fit, by name; other columns do not matter.
+    SOURCE must have columns with the names of the features; other columns are ignored.
     """
     if out is not None:
         check_output("--out", out, saved, source)
     fitted, features = _load(saved)
-    with unheard():
-        X = read_features(source, features, **marks(options))
-    text = predictions_csv(fitted, X)
-    if out is None:
-        click.echo(text, nl=False)
-    else:
-        write_whole(out, text)
+    with silence_stderr():
+        X = read_features(source, features, **csv_settings(options))
+    write_atomically(out or "/dev/stdout", predictions_csv(fitted, X))
 
 
 def _load(path: str) -> tuple[Fit, list[str]]:
@@ -47,4 +44,4 @@ def _load(path: str) -> tuple[Fit, list[str]]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: is no JSON; save a fit with gdbackends fit --save FILE") from None
+        raise InputError(f"{path}: is not JSON; save a fit with gdbackends fit --save FILE") from None

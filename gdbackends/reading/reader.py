@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from gzip import BadGzipFile
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,7 @@ def read(
         MissingPackageError: a package is not installed; the message says what to run.
     """
     _check_arguments(target, features, delimiter, decimal, header, labels)
-
-    def pick(names: Sequence[str], unnamed: Sequence[str] = ()) -> tuple[list[str], str]:
-        return choose_columns(names, target, features, unnamed)
-
+    pick = partial(choose_columns, target=target, features=features)
     name, columns, X, y, pair = _read(source, pick, (delimiter, decimal, header), labels)
     return Dataset(X, y, tuple(columns[:-1]), columns[-1], name, pair, copy=False)
 
@@ -108,7 +106,7 @@ def _read(
         name, table = (label, table) if table else _open(source, label)
         if isinstance(table, ByteSource):
             dialect = detect_dialect(table, *csv_options)
-            features, target = pick(dialect.names, dialect.unnamed)
+            features, target = pick(dialect.names, unnamed=dialect.unnamed)
             X, y, pair = read_text(table, dialect, features, target, labels)
         else:
             if csv_options != (None, ".", None):
