@@ -1,7 +1,7 @@
 """bench(): launch cases in shuffled, interleaved rounds until every interval is narrow or the budget is spent.
 
-In each round every backend gets a fresh process, and the specs run in a new random order. All backends run a spec in
-turn before the next spec, so that drift of the machine affects them equally.
+In each round every backend gets a fresh process, and the problems run in a new random order. All backends run a
+problem in turn before the next problem, so that drift of the machine affects them equally.
 """
 
 from __future__ import annotations
@@ -116,14 +116,14 @@ class _Study:
         self.file.write({**record, "bytes_per_s": speed})
 
     def _task(self, pool: WorkerPool, config: BackendConfig, spec: ProblemSpec, works: list[str], number: int) -> None:
-        """Set up a spec on a backend, and time its works one by one."""
+        """Set up a problem on a backend, and time its workloads one by one."""
         judged = not all(self._agreement(Case(config, spec, work)) for work in works)
         for done, work in enumerate(works):
             case = Case(config, spec, work)
             self._tell(case, number)
             try:
                 setup = pool.open(config, spec, judged)
-            except Exception as error:  # the failure applies to all remaining works of the spec
+            except Exception as error:  # the failure applies to all remaining workloads of the problem
                 for rest in works[done:]:
                     self._fail(Case(config, spec, rest), error)
                 break
@@ -135,7 +135,7 @@ class _Study:
                 self._fail(case, error)
             else:
                 self._keep(pool, case, number, setup, times)
-        with suppress(Exception):  # a process that ends here is replaced for the next spec
+        with suppress(Exception):  # a process that ends here is replaced for the next problem
             pool.close_task(config)
 
     def _agreement(self, case: Case) -> bool:
@@ -180,7 +180,7 @@ def _exceeds_cache(case: Case) -> bool:
 
 
 def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[BackendConfig, ProblemSpec, list[str]]]:
-    """Yield the works of each spec and config, with specs and the configs of each spec in random order."""
+    """Yield the workloads of each problem and backend, with the problems, and the backends of each, in random order."""
     specs = list(dict.fromkeys(case.spec for case in cases))
     random.shuffle(specs)
     for spec in specs:

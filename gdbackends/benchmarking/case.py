@@ -1,4 +1,4 @@
-"""Define the cases to time: a Case is one work on one backend and one problem. Suites are sets of cases."""
+"""Define the cases to time: a Case is one workload on one backend and one problem. Suites are sets of cases."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ class BackendConfig:
 
 @dataclass(frozen=True)
 class Case:
-    """One work on one problem and one backend."""
+    """One workload on one problem and one backend."""
 
     config: BackendConfig
     spec: ProblemSpec = field(default_factory=ProblemSpec)
     work: str = "step"
 
     def __post_init__(self) -> None:
-        """Validate the work."""
+        """Validate the workload."""
         if self.work not in WORKS:
             raise InputError(f"work must be one of {', '.join(WORKS)}, got {self.work!r}")
 

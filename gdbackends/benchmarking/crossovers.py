@@ -58,12 +58,12 @@ class Crossover:
 
 @dataclass(frozen=True)
 class Series:
-    """The results over all sizes for one work, objective, dtype, tuning and number of features.
+    """The results over all sizes for one workload, objective, dtype, tuning and number of features.
 
     Attributes:
-        work: the work of the cases.
+        work: the workload of the cases.
         tuning: the tuning of the backends.
-        spec: the spec with the fewest rows.
+        spec: the problem with the fewest rows.
         winners: the winner at each size, in increasing order.
         crossovers: the crossovers between all pairs of backends.
         configs: the backends, with the sizes at which each has a time.
@@ -78,7 +78,7 @@ class Series:
 
 
 def series(table: Sequence[Row]) -> list[Series]:
-    """Return the series by work, objective, dtype, features and tuning, ignoring rows without a time."""
+    """Return the series by workload, objective, dtype, features and tuning, ignoring rows without a time."""
     timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.spec.rows)
     groups: dict[tuple[str, str, ProblemSpec], list[Row]] = {}
     for row in timed:

@@ -142,7 +142,7 @@ def spread(row: Row) -> float:
 def paid_after(row: Row, base: Row) -> float | None:
     """Return the number of steps after which a slower first call has paid off, or None if it never does.
 
-    Both rows must be of the work "step", whose first call makes one step.
+    Both rows must be of the workload "step", whose first call makes one step.
     """
     if row.timing is None or base.timing is None or row.first_call_s is None or base.first_call_s is None:
         return None

@@ -44,7 +44,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """The setup of a spec: transfer time of X and y, the plan, and the result of the check (None if not checked)."""
+    """The setup of a problem: transfer time of X and y, the plan, and the result of the check (None if not checked)."""
 
     transfer_s: float
     plan: str
@@ -54,14 +54,14 @@ class TaskSetup:
 
 @dataclass(frozen=True)
 class LaunchTimes:
-    """The times of a work in one launch.
+    """The times of a workload in one launch.
 
     Attributes:
         first_call_s: seconds of the first call, compilation included.
         batches: seconds per call (or per additional step) of each batch.
         calls: the total number of calls.
         passes: the minimum number of passes over X.
-        hidden_s: seconds of unfinished work after `synchronize`, or 0.
+        hidden_s: seconds of computation after `synchronize`, or 0.
         peak_bytes: the peak memory of the process during timing, or None if unknown.
         device_peak_bytes: the peak memory of the device, or None for the CPU or if unknown.
     """
@@ -76,7 +76,7 @@ class LaunchTimes:
 
 
 _prepared: list[Problem] = []
-"""The open spec; an empty list if there is none."""
+"""The open problem; an empty list if there is none."""
 
 
 def worker_info(config: BackendConfig) -> WorkerInfo:
@@ -108,7 +108,7 @@ def prepare_task(config: BackendConfig, spec: ProblemSpec, judged: bool) -> Task
 
 
 def time_work(name: str, budget: float) -> LaunchTimes:
-    """Time a work of the open spec for about `budget` seconds."""
+    """Time a workload of the open problem for about `budget` seconds."""
     (problem,) = _prepared
     backend: Any = problem.backend
     capabilities(backend).clear_cache()
@@ -133,7 +133,7 @@ def time_work(name: str, budget: float) -> LaunchTimes:
 
 
 def close_task() -> None:
-    """Release the data of the open spec."""
+    """Release the data of the open problem."""
     _prepared.clear()
 
 
@@ -148,10 +148,10 @@ def read_bandwidth(budget: float) -> float:
 
 
 def _hidden(run: Callable[[], Any], read: Callable[[Any], Any]) -> float:
-    """Return the seconds of work that `run` did not wait for: 0, or the time to read the result immediately.
+    """Return the seconds of computation that `run` did not wait for: 0, or the time to read the result immediately.
 
-    The work counts as unfinished if the immediate read takes longer than half of the work plus 3 times the read of a
-    completed result plus 5 us of noise; or, for lazy evaluation, if the later read takes 10 times as long as the work.
+    A result counts as unfinished if the immediate read takes longer than half of the call plus 3 times the read of a
+    completed result plus 5 us of noise; or, for lazy evaluation, if the later read takes 10 times as long as the call.
     The three measurements alternate, and their minima are compared, since noise only adds time.
     """
     waits: list[float] = []

@@ -76,11 +76,11 @@ class WorkerPool:
         return config in self._workers and self._workers[config].alive
 
     def open(self, config: BackendConfig, spec: ProblemSpec, judged: bool) -> TaskSetup:
-        """Set up a spec, unless it is already set up.
+        """Set up a problem, unless it is already set up.
 
         Raises:
             Disagrees: the backend computes wrong values.
-            MemoryError: the spec needs more memory than is available, and was not tried.
+            MemoryError: the problem needs more memory than is available, and was not tried.
         """
         opened = self._prepared.get(config) if self._alive(config) else None
         if opened is None or opened[0] != spec:
@@ -99,11 +99,11 @@ class WorkerPool:
         return self._worker_info[config]
 
     def time(self, config: BackendConfig, work: str, slice_s: float) -> LaunchTimes:
-        """Time a work of the open spec."""
+        """Time a workload of the open problem."""
         return self._ask(config, time_work, work, slice_s)
 
     def close_task(self, config: BackendConfig) -> None:
-        """Release the data of the open spec."""
+        """Release the data of the open problem."""
         self._prepared.pop(config, None)
         if self._alive(config):
             self._ask(config, close_task)

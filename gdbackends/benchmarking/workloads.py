@@ -1,4 +1,4 @@
-"""The works to time, each a closure that ends in the backend's `synchronize` or returns NumPy arrays.
+"""The workloads to time, each a closure that ends in the backend's `synchronize` or returns NumPy arrays.
 
 The command line and the pytest-benchmark suite time these closures only.
 """
@@ -20,15 +20,15 @@ from gdbackends.objectives import Array
 
 
 class Unsupported(InputError):
-    """The backend does not support the work or the device."""
+    """The backend does not support the workload or the device."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A prepared work.
+    """A prepared workload.
 
     Attributes:
-        run: does the work once and waits for the result; for "step", `run(k)` makes k steps.
+        run: runs the workload once and waits for the result; for "step", `run(k)` makes k steps.
         read: converts the result of `run` to NumPy, which requires that it is complete; None if `run` returns NumPy.
     """
 
@@ -37,12 +37,12 @@ class Workload:
 
 
 def work(name: str, problem: Problem) -> Workload:
-    """Return the named work on a prepared problem, without running or compiling anything."""
+    """Return the named workload on a prepared problem, without running or compiling anything."""
     return {"loss": _loss, "gradient": _gradient, "step": _step, "fit": _fit}[name](problem)
 
 
 def _loss(problem: Problem) -> Workload:
-    """Return the work for the loss alone, which needs the optional method `value(objective)` of a backend."""
+    """Return the workload for the loss alone, which needs the optional method `value(objective)` of a backend."""
     backend = problem.backend
     value = capabilities(backend).value(problem.objective)
     if value is None:
@@ -51,7 +51,7 @@ def _loss(problem: Problem) -> Workload:
 
 
 def _gradient(problem: Problem) -> Workload:
-    """Return the work for the loss and its gradient."""
+    """Return the workload for the loss and its gradient."""
     value_and_grad = problem.backend.value_and_grad(problem.objective)
     return _evaluated(problem, lambda *arguments: value_and_grad(*arguments)[1])
 
@@ -71,7 +71,7 @@ def _evaluated(problem: Problem, function: Callable[..., Array]) -> Workload:
 
 
 def _step(problem: Problem) -> Workload:
-    """Return the work for steps of the driver, at a rate low enough not to diverge."""
+    """Return the workload for steps of the driver, at a rate low enough not to diverge."""
     rate = np.dtype(problem.backend.dtype).type(1e-3 / problem.X.shape[1])
 
     def run(steps: int) -> Fit:
@@ -81,6 +81,6 @@ def _step(problem: Problem) -> Workload:
 
 
 def _fit(problem: Problem) -> Workload:
-    """Return the work for a descent to the default tolerance; NumPy computes the rates beforehand."""
+    """Return the workload for a descent to the default tolerance; NumPy computes the rates beforehand."""
     rates = learning_rates(problem, "auto", STEPS)
     return Workload(lambda: descend(problem, rates, tolerance=None))

@@ -451,7 +451,7 @@ class _ForeignLoss(RowLoss):
     loss: Any
 
     def __post_init__(self) -> None:
-        """Take over the two constants."""
+        """Copy the constants of the loss."""
         for name in ("lipschitz", "jump"):
             object.__setattr__(self, name, getattr(self.loss, name, getattr(RowLoss, name)))
 
