@@ -155,14 +155,14 @@ class JaxBackend(Capabilities):
 
 def _devices() -> dict[str, Any]:
     """Return the devices at hand by name: "gpu" and "cuda" mean the same."""
-    found = {"cpu": jax.devices("cpu")[0]}
+    devices = {"cpu": jax.devices("cpu")[0]}
     try:
         gpus = jax.devices("gpu")
     except RuntimeError:  # raised when there is no GPU
-        return found
+        return devices
     for name in ("gpu", "cuda"):
-        found |= {name: gpus[0]} | {f"{name}:{i}": gpu for i, gpu in enumerate(gpus)}
-    return found
+        devices |= {name: gpus[0]} | {f"{name}:{i}": gpu for i, gpu in enumerate(gpus)}
+    return devices
 
 
 @contextmanager

@@ -21,13 +21,13 @@ def findings(table: Sequence[Row]) -> list[str]:
 def advices(every: Sequence[Series]) -> list[str]:
     """Return the advice for each work and number of features."""
     lines: list[str] = []
-    for found in every:
-        if len(found.configs) == 1:
+    for group in every:
+        if len(group.configs) == 1:
             continue
-        spec = found.spec
-        what = f"{found.work}, {spec.features} feature{'s' if spec.features > 1 else ''}"
-        usual = [text for text in (spec.objective, spec.dtype, found.tuning) if text not in USUAL]
-        lines.append(f"{', '.join([what, *usual])}: {series_advice(found)}.")
+        spec = group.spec
+        what = f"{group.work}, {spec.features} feature{'s' if spec.features > 1 else ''}"
+        usual = [text for text in (spec.objective, spec.dtype, group.tuning) if text not in USUAL]
+        lines.append(f"{', '.join([what, *usual])}: {series_advice(group)}.")
     return lines
 
 
@@ -49,47 +49,47 @@ def imports(table: Sequence[Row]) -> list[str]:
 
 def paid(table: Sequence[Row]) -> dict[str, list[tuple[float, Row]]]:
     """Return for each backend that is significantly faster than NumPy when its slower first call has paid off."""
-    found: dict[str, list[tuple[float, Row]]] = {}
+    by_label: dict[str, list[tuple[float, Row]]] = {}
     others = by_case(table)
     for row in table:
         base = beside(row, others, backend="numpy", device="cpu")
         steps = paid_after(row, base) if base and row.case.work == "step" else None
         if steps and base and (against := ratio(row, base)) and against.differs():
-            found.setdefault(row.case.config.label, []).append((steps, row))
-    return found
+            by_label.setdefault(row.case.config.label, []).append((steps, row))
+    return by_label
 
 
-def series_advice(found: Series) -> str:
+def series_advice(group: Series) -> str:
     """Return the advice in a sentence: which backend is fastest up to which size, by how much, and which never is."""
     spans: list[list[Winner]] = []
-    for at in found.winners:
+    for at in group.winners:
         if spans and set(spans[-1][-1].first) == set(at.first) and spans[-1][-1].told == at.told:
             spans[-1].append(at)
         else:
             spans.append([at])
     for k in range(len(spans) - 2, 0, -1):  # a tie at a size between the two is part of the crossover's interval
         two = {spans[k - 1][-1].first, spans[k + 1][0].first}
-        if _crossing(found, spans[k - 1], spans[k + 1]) and {(config,) for config in spans[k][0].first} == two:
+        if _crossing(group, spans[k - 1], spans[k + 1]) and {(config,) for config in spans[k][0].first} == two:
             del spans[k]
-    crossings = [_crossing(found, *pair) for pair in pairwise(spans)]
+    crossings = [_crossing(group, *pair) for pair in pairwise(spans)]
     ends = zip([None, *crossings], [*crossings, None], strict=True)
     parts = [f"{_where(span, *at)} {_who(span)}" for span, at in zip(spans, ends, strict=True)]
-    best = {config for at in found.winners for config in at.first}
-    losers = [_loser(found, config) for config in found.configs if config not in best]
+    best = {config for at in group.winners for config in at.first}
+    losers = [_loser(group, config) for config in group.configs if config not in best]
     return "; ".join([*parts, *losers])
 
 
-def _loser(found: Series, config: BackendConfig) -> str:
-    missing = [f"{at.rows:,}" for at in found.winners if at.rows not in found.configs[config]]
+def _loser(group: Series, config: BackendConfig) -> str:
+    missing = [f"{at.rows:,}" for at in group.winners if at.rows not in group.configs[config]]
     return f"{config.label} never" + (f" (it has no time at {', '.join(missing)} rows)" if missing else "")
 
 
-def _crossing(found: Series, before: Sequence[Winner], after: Sequence[Winner]) -> Crossover | None:
+def _crossing(group: Series, before: Sequence[Winner], after: Sequence[Winner]) -> Crossover | None:
     """Return the crossover from the single winner of a span to that of a later span, if there is one."""
     (small, *equal), (large, *others) = before[-1].first, after[0].first
     if equal or others:
         return None
-    fits = [c for c in found.crossovers if (c.small, c.large) == (small, large)]
+    fits = [c for c in group.crossovers if (c.small, c.large) == (small, large)]
     return next((c for c in fits if before[-1].rows <= c.rows <= after[0].rows), None)
 
 
@@ -121,8 +121,8 @@ def _about(rows: float) -> str:
     return f"{float(f'{rows:.2g}'):,.0f}"
 
 
-def _factor(found: Estimate) -> float:
-    return found.value
+def _factor(estimate: Estimate) -> float:
+    return estimate.value
 
 
 def _first(pair: tuple[float, Row]) -> float:

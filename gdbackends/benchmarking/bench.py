@@ -142,10 +142,10 @@ class _Study:
         return any(record["agreement"] is not None for record in self.file.results.of(case).values())
 
     def _keep(self, pool: WorkerPool, case: Case, number: int, setup: TaskSetup, times: LaunchTimes) -> None:
-        found = asdict(times)
+        measured = asdict(times)
         record = {"record": "launch", "run": self.run, "case": case.to_dict(), "launch": number}
         info = asdict(pool.worker_info(case.config))
-        self.file.write({**record, **info, **asdict(setup), "batches_s": found.pop("batches"), **found})
+        self.file.write({**record, **info, **asdict(setup), "batches_s": measured.pop("batches"), **measured})
 
     def _fail(self, case: Case, error: Exception) -> None:
         status, reason = outcome(error)

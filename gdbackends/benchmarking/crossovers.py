@@ -90,7 +90,7 @@ def series(table: Sequence[Row]) -> list[Series]:
 def _series(work: str, tuning: str, rows: list[Row]) -> Series:
     sizes = {n: [row for row in rows if row.case.spec.rows == n] for n in sorted({r.case.spec.rows for r in rows})}
     configs = list(dict.fromkeys(row.case.config for row in rows))
-    found = [
+    crossovers = [
         crossing
         for j, a in enumerate(configs)
         for b in configs[j + 1 :]
@@ -100,7 +100,7 @@ def _series(work: str, tuning: str, rows: list[Row]) -> Series:
     ]
     timed = {config: tuple(row.case.spec.rows for row in rows if row.case.config == config) for config in configs}
     winners = tuple(winner(n, at) for n, at in sizes.items())
-    return Series(work, tuning, rows[0].case.spec, winners, tuple(found), timed)
+    return Series(work, tuning, rows[0].case.spec, winners, tuple(crossovers), timed)
 
 
 def winner(size: int, rows: Sequence[Row]) -> Winner:
@@ -108,14 +108,14 @@ def winner(size: int, rows: Sequence[Row]) -> Winner:
     ordered = sorted(rows, key=_seconds)
     fastest = ordered[0]
     against = {row.case.config: ratio(row, fastest) for row in ordered[1:]}
-    beaten = [r for r in against.values() if r and r.low > 1.05]
+    slower = [r for r in against.values() if r and r.low > 1.05]
     equal = {config: r for config, r in against.items() if not (r and r.low > 1.05)}
     told = all(r is not None and r.high <= 1 + UNSEEN for r in equal.values())
-    return Winner(size, (fastest.case.config, *equal), min(beaten, key=_value, default=None), told)
+    return Winner(size, (fastest.case.config, *equal), min(slower, key=_value, default=None), told)
 
 
-def _value(found: Estimate) -> float:
-    return found.value
+def _value(estimate: Estimate) -> float:
+    return estimate.value
 
 
 def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
@@ -126,7 +126,7 @@ def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
     """
     sizes = [n for n in sorted(a) if n in b]
     decided = [(n, r) for n in sizes if (r := ratio(a[n], b[n])) and r.differs()]
-    found: list[Crossover] = []
+    crossovers: list[Crossover] = []
     for (n, before), (m, after) in pairwise(decided):
         if (before.value < 1) == (after.value < 1):
             continue
@@ -136,8 +136,8 @@ def _crossovers(a: dict[int, Row], b: dict[int, Row]) -> list[Crossover]:
         roots = sorted([*(_root(between, curve) for curve in curves), exp(_root([log(k) for k in between], powers))])
         small, large = (a, b) if before.value < 1 else (b, a)
         configs = small[n].case.config, large[n].case.config
-        found.append(Crossover(*configs, _root(between, curves[1]), max(n, roots[0]), min(m, roots[-1])))
-    return found
+        crossovers.append(Crossover(*configs, _root(between, curves[1]), max(n, roots[0]), min(m, roots[-1])))
+    return crossovers
 
 
 def _apart(a: Row, b: Row, end: str) -> float:

@@ -49,14 +49,14 @@ def changes(old: Results, new: Results, fail_above: float = 0.1) -> list[Change]
         fail_above: the relative slowdown above which a case is a regression.
     """
     before, after = ({row.case: row for row in result_rows(results)} for results in (old, new))
-    found = [_change(old, new, before.get(case), after.get(case)) for case in dict.fromkeys([*after, *before])]
-    compared = sorted((c for c in found if c.ratio), key=lambda c: c.ratio.p if c.ratio else 1.0)
+    every = [_change(old, new, before.get(case), after.get(case)) for case in dict.fromkeys([*after, *before])]
+    compared = sorted((c for c in every if c.ratio), key=lambda c: c.ratio.p if c.ratio else 1.0)
     corrected: dict[Case, float] = {}
     highest = 0.0
     for k, c in enumerate(compared):
         highest = max(highest, min(1.0, (len(compared) - k) * (c.ratio.p if c.ratio else 1.0)))
         corrected[c.case] = highest
-    return [_judged(c, corrected[c.case], fail_above) if c.ratio else c for c in found]
+    return [_judged(c, corrected[c.case], fail_above) if c.ratio else c for c in every]
 
 
 def _change(old: Results, new: Results, before: Row | None, after: Row | None) -> Change:
@@ -81,22 +81,24 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
     return Change(case, "no difference", ratio=change([*before.by_launch.values()], [*after.by_launch.values()]))
 
 
-def _judged(found: Change, p: float, fail_above: float) -> Change:
-    assert found.ratio is not None
+def _judged(uncorrected: Change, p: float, fail_above: float) -> Change:
+    assert uncorrected.ratio is not None
     if not p < 1 - CONFIDENCE:
-        return replace(found, word="no difference" if found.ratio.high <= 1 + fail_above else "cannot tell", p=p)
-    word = "slower" if found.ratio.value > 1 else "faster"
-    return replace(found, word=word, p=p, regression=found.ratio.value > 1 + fail_above)
+        return replace(
+            uncorrected, word="no difference" if uncorrected.ratio.high <= 1 + fail_above else "cannot tell", p=p
+        )
+    word = "slower" if uncorrected.ratio.value > 1 else "faster"
+    return replace(uncorrected, word=word, p=p, regression=uncorrected.ratio.value > 1 + fail_above)
 
 
 def _differences(old: Results, new: Results, case: Case) -> list[str]:
     """Return the differences in machine, device or threads, which make the times of a case incomparable."""
-    found: list[str] = []
+    differences: list[str] = []
     for name in (*_MACHINE, *_LAUNCH):
         was, now = (_settings(results, case, name) for results in (old, new))
         if was and now and was != now:
-            found.append(f"{name} {_list(was)} -> {_list(now)}")
-    return found
+            differences.append(f"{name} {_list(was)} -> {_list(now)}")
+    return differences
 
 
 def _settings(results: Results, case: Case, name: str) -> set[str]:

@@ -56,13 +56,13 @@ def result_rows(results: Results) -> list[Row]:
 
     A backend that failed to synchronize once has no time for a loss or a gradient at any size.
     """
-    found = [_row(results, case) for case in results.cases]
-    late = {row.case.config: row for row in found if row.status == "unsynchronised"}
+    rows = [_row(results, case) for case in results.cases]
+    late = {row.case.config: row for row in rows if row.status == "unsynchronised"}
     return [
         Row(row.case, "unsynchronised", f"at another size {late[row.case.config].reason}")
         if row.timing and row.case.work in ("loss", "gradient") and row.case.config in late
         else row
-        for row in found
+        for row in rows
     ]
 
 

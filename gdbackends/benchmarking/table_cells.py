@@ -49,12 +49,12 @@ def size(row: Row) -> str:
     return f"{row.case.spec.rows:,} x {row.case.spec.features:,}"
 
 
-def shown_ratio(found: Estimate | None) -> str:
+def shown_ratio(estimate: Estimate | None) -> str:
     """Format a ratio with its interval, which a single launch does not have."""
-    if found is None:
+    if estimate is None:
         return "-"
-    ends = f"{found.low:.2g} to {found.high:.2g}" if found.high < inf else "one launch"
-    return f"{found.value:.2g} ({ends})"
+    ends = f"{estimate.low:.2g} to {estimate.high:.2g}" if estimate.high < inf else "one launch"
+    return f"{estimate.value:.2g} ({ends})"
 
 
 def _over_idiomatic(row: Row, others: Mapping[Case, Row]) -> str:

@@ -91,8 +91,8 @@ class TrajectoryCheck:
             X, y = batch(problem, rows[k])
             at = evaluate(problem.objective, run.path[k], X, y, dtype)
             wide = at if dtype == "float64" else evaluate(problem.objective, run.path[k], X, y, "float64")
-            apart = float(np.linalg.norm(at.gradient)) * self.bounds[k] + self.curvature / 2 * self.bounds[k] ** 2
-            allowed = at.loss_bound + wide.loss_bound + np.array([0.0, np.inf if np.isnan(apart) else apart])
+            unrecorded = float(np.linalg.norm(at.gradient)) * self.bounds[k] + self.curvature / 2 * self.bounds[k] ** 2
+            allowed = at.loss_bound + wide.loss_bound + np.array([0.0, np.inf if np.isnan(unrecorded) else unrecorded])
             losses = Limit(allowed).ratio(run.losses[:, k].astype(np.float64), at.loss)
             rate, before, after = float(self.rates[k]), *(run.path[j].astype(np.float64) for j in (k, k + 1))
             bound = at.gradient_bound + wide.gradient_bound

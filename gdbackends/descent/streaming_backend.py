@@ -142,14 +142,14 @@ def encode_rows(rows: Rows, summary: Summary, objective: Objective, labels: Labe
     if loss.target == "count":  # the extremes suffice to refuse
         loss.encode(np.array([summary.low[-1], summary.high[-1]]))
         return rows, None
-    found = labels_of(rows)
-    if found.size > 2:
-        shown = ", ".join(repr(label) for label in found.tolist())
+    values = labels_of(rows)
+    if values.size > 2:
+        shown = ", ".join(repr(label) for label in values.tolist())
         raise InputError(
             f"the logistic loss needs a target of two labels, got more ({shown}, ...); choose the rows or the target"
         )
-    _, labels = loss.encode(found)
-    return replace(rows, code=partial(_is, float(found[1]))), labels
+    _, labels = loss.encode(values)
+    return replace(rows, code=partial(_is, float(values[1]))), labels
 
 
 def _is(label: float, y: Array) -> Array:

@@ -17,9 +17,9 @@ from gdbackends.rounding import Limit, evaluate
 
 def examine(name: str) -> Trial:
     """Return what the backend does on every device it finds."""
-    seen = capabilities(get_backend(name)).system_info()
-    devices = tuple(_on_device(name, Device(*device)) for device in seen.devices)
-    return Trial(name, devices, seen.threads, seen.library)
+    info = capabilities(get_backend(name)).system_info()
+    devices = tuple(_on_device(name, Device(*device)) for device in info.devices)
+    return Trial(name, devices, info.threads, info.library)
 
 
 def _on_device(name: str, device: Device) -> Device:

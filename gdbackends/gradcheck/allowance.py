@@ -123,10 +123,10 @@ def rounding_bounds(
     run = runners.run(name, "float64", direction)
 
     def values(points: Array, data: tuple[Array, ...]) -> Values:
-        found = run(points, data)
-        if isinstance(found, str):
-            raise InputError(found)
-        return found
+        result = run(points, data)
+        if isinstance(result, str):
+            raise InputError(result)
+        return result
 
     def operations(step: float, seed: int) -> AbstractContextManager[Any]:
         return offered[name].perturb_rounding(step, seed) or nullcontext()
@@ -135,10 +135,10 @@ def rounding_bounds(
         return nullcontext()
 
     try:
-        found = estimated_bounds(values, points, checked.data, dtype, seed, operations)
+        bounds = estimated_bounds(values, points, checked.data, dtype, seed, operations)
     except InputError:  # code that cannot run one operation at a time
-        found = estimated_bounds(values, points, checked.data, dtype, seed, inputs_alone)
-    return found, "estimated"
+        bounds = estimated_bounds(values, points, checked.data, dtype, seed, inputs_alone)
+    return bounds, "estimated"
 
 
 _LONGER = {"float64": "longdouble", "float32": "float64"}
@@ -151,12 +151,12 @@ def allow_hand_rounding(reference: Reference, hand: Array) -> tuple[Reference, R
     """
     if not np.isfinite(hand).all() or reference.agrees(hand):
         return reference, reference
-    most, apart = _rounding_of_each_operation(reference), np.abs(hand - reference.autodiff) - reference.allowed
-    if not (apart <= SAFETY * most).all():
+    most, excess = _rounding_of_each_operation(reference), np.abs(hand - reference.autodiff) - reference.allowed
+    if not (excess <= SAFETY * most).all():
         return reference, reference
     longer, share = _in_longer_floats(reference, hand)
     if not share < 1:  # the points that needed the allowance determine the sensitivity
-        if not (apart <= most).all():
+        if not (excess <= most).all():
             return reference, reference
         needed = (np.max([reference.ratios(hand, other) for other in reference.gradients.values()], axis=0) > 1).any(1)
         how = f"{reference.bound}, its own rounding too"
@@ -206,22 +206,22 @@ def _in_longer_floats(reference: Reference, hand: Array) -> tuple[Array, float]:
     If the code does not run in longer floats, or gives the same numbers, return the gradients themselves, and 1.
     """
     longer = _LONGER[reference.dtype]
-    found = _gradients_in(reference, reference.points, longer)
-    if found is None or np.array_equal(found, hand):
+    gradients = _gradients_in(reference, reference.points, longer)
+    if gradients is None or np.array_equal(gradients, hand):
         return hand, 1.0
-    return found, float(np.finfo(longer).eps / np.finfo(reference.dtype).eps)
+    return gradients, float(np.finfo(longer).eps / np.finfo(reference.dtype).eps)
 
 
 def _gradients_in(reference: Reference, points: Array, dtype: str) -> Array | None:
     """Return the hand gradients (m, d) computed in a dtype; None if the code does not run in it."""
-    found = list[Array]()
+    gradients = list[Array]()
     for point in points:
         try:
             value = np.asarray(reference.checked.by_hand(point, dtype))
-            found.append(value.astype(np.float64).reshape(point.shape))
+            gradients.append(value.astype(np.float64).reshape(point.shape))
         except (Exception, SystemExit):  # code that accepts only the usual floats
             return None
-    return np.array(found)
+    return np.array(gradients)
 
 
 def _rounding_of_each_operation(reference: Reference) -> Array:
@@ -232,7 +232,7 @@ def _rounding_of_each_operation(reference: Reference) -> Array:
     """
     data, largest = reference.checked.data, np.abs(reference.autodiff)
     for part in (0.0, 1 / 16, 1 / 4):
-        found = reference.run(part * reference.points, data)
-        if isinstance(found, Values):
-            largest = np.fmax(largest, np.where(np.isfinite(found.gradients), np.abs(found.gradients), 0.0))
+        result = reference.run(part * reference.points, data)
+        if isinstance(result, Values):
+            largest = np.fmax(largest, np.where(np.isfinite(result.gradients), np.abs(result.gradients), 0.0))
     return SAFETY * unit_roundoff(reference.dtype) * max(1.0, terms_of(reference.points, data) ** 0.5) * largest

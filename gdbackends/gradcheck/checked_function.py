@@ -198,8 +198,8 @@ def probe_points_near(checked: CheckedFunction, start: Array, runners: AutodiffR
         points = np.concatenate((start[None], start + steps))
         losses = numpy_losses(checked, points)
         if losses is None:
-            found = [runners.run(name, "float64")(points, checked.data) for name in runners.names]
-            losses = next((values.losses for values in found if isinstance(values, Values)), np.zeros(1))
+            results = [runners.run(name, "float64")(points, checked.data) for name in runners.names]
+            losses = next((values.losses for values in results if isinstance(values, Values)), np.zeros(1))
         if not np.isfinite(losses[0]):
             raise InputError(f"the loss is {losses[0]} at the theta given; give one where it is finite")
         largest = _IN_RANGE if abs(losses[0]) < _IN_RANGE else np.inf

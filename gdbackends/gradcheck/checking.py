@@ -80,8 +80,8 @@ def _in_python(loss: Any, gradient: Any, params: Mapping[str, Any], options: Map
     """Return the call in one line; a value without a short text is written as its name."""
     functions = [str(getattr(f, "__name__", what)) for f, what in ((loss, "loss"), (gradient, "gradient"))]
     short = {name: text if len(text := repr(value)) <= 60 else name for name, value in params.items()}
-    told = [f"{name}={text}" for name, text in (short | {name: repr(v) for name, v in options.items()}).items()]
-    return f"check_gradient({', '.join([*functions, 'theta', '*data', *told])})"
+    arguments = [f"{name}={text}" for name, text in (short | {name: repr(v) for name, v in options.items()}).items()]
+    return f"check_gradient({', '.join([*functions, 'theta', '*data', *arguments])})"
 
 
 @np.errstate(all="ignore")  # NaN and tiny limits are judged, without warnings
@@ -96,9 +96,9 @@ def check_subject(
 ) -> GradientReport:
     """Check a prepared function at a flat theta; runners may be shared by functions with the same loss and shapes."""
     points = probe_points_near(checked, start, runners, seed)
-    found = {name: runners.run(name, "float64")(points, checked.data) for name in runners.names}
-    by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
-    unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
+    results = {name: runners.run(name, "float64")(points, checked.data) for name in runners.names}
+    by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
+    unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
     _some_voter(by_framework, unsupported, "")
     bounds = rounding_bounds(checked, runners, by_framework, points, "float64", seed)
     reference = Reference(checked, points, by_framework, *bounds, names, runners.run(list(by_framework)[-1], "float64"))
@@ -115,9 +115,9 @@ def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffR
         a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in reference.checked.data
     )
     checked = replace(reference.checked, data=rounded)
-    found = {name: runners.run(name, "float32")(points, rounded) for name in reference.by_framework}
-    by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
-    dropped = {name: f"in float32: {why}" for name, why in found.items() if isinstance(why, str)}
+    results = {name: runners.run(name, "float32")(points, rounded) for name in reference.by_framework}
+    by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
+    dropped = {name: f"in float32: {why}" for name, why in results.items() if isinstance(why, str)}
     unsupported = {**report.unsupported, **dropped}
     _some_voter(by_framework, unsupported, " in float32")
     inside = _in_range(by_framework, rounded)
@@ -160,9 +160,9 @@ def _in_range(by_framework: Mapping[str, Values], data: Sequence[Array]) -> Arra
     The sums must be in range too, since a mean may divide only at its end.
     """
     largest = float(np.finfo(np.float32).max) / max((a.shape[0] for a in data if a.ndim), default=1)
-    found = [np.column_stack((v.losses, v.gradients)) for v in by_framework.values()]
-    inside = np.all([(np.abs(a) < largest).all(1) for a in found], axis=0)
-    if not all(np.isfinite(a[0]).all() for a in found):
+    columns = [np.column_stack((v.losses, v.gradients)) for v in by_framework.values()]
+    inside = np.all([(np.abs(a) < largest).all(1) for a in columns], axis=0)
+    if not all(np.isfinite(a[0]).all() for a in columns):
         raise InputError("the loss or its gradient is not finite in float32 at the theta given; check it in float64")
     inside[0] = True
     return inside

@@ -47,9 +47,9 @@ def row_left_out(e: Evidence) -> Iterator[Cause]:
         for shift in (0,) if X.shape[1] == width else (0, 1):  # the intercept is last or first
             for factor in (1.0, n / (n - 1), n / (n + 1)) if n > 1 else (1.0,):
                 for penalty in penalties if factor != 1 else (None,):
-                    found = _explains(e, X, shift, e.hand - factor * e.autodiff, penalty)
-                    if found is not None:
-                        yield _cause(*found, factor)
+                    explanation = _explains(e, X, shift, e.hand - factor * e.autodiff, penalty)
+                    if explanation is not None:
+                        yield _cause(*explanation, factor)
                         return
 
 
@@ -146,9 +146,9 @@ def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
 
 def _of_rows(e: Evidence, run: Runner, rows: Iterable[int], points: slice) -> Array | None:
     """Return the gradients of single rows at some of the points, (rows, m, d); None if the loss cannot be run."""
-    found = [run(e.points[points], tuple(a[i : i + 1] for a in e.data)) for i in rows]
-    gradients = [values.gradients for values in found if isinstance(values, Values)]
-    return np.array(gradients) if len(gradients) == len(found) else None
+    results = [run(e.points[points], tuple(a[i : i + 1] for a in e.data)) for i in rows]
+    gradients = [values.gradients for values in results if isinstance(values, Values)]
+    return np.array(gradients) if len(gradients) == len(results) else None
 
 
 def _left_by_one(alone: Array, wanted: Array, allowed: Array) -> Array:

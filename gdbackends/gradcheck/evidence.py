@@ -135,9 +135,9 @@ class Evidence:
         """Return the largest difference of the hand gradient from an explanation, over what is accepted."""
         return self.unexplained_of(self.hand, explained, weight)
 
-    def unexplained_of(self, found: Array, explained: Array, weight: float = 0.0) -> float:
+    def unexplained_of(self, actual: Array, explained: Array, weight: float = 0.0) -> float:
         """Return the largest difference of any gradient from an explanation, over what is accepted."""
-        return Limit(WITHIN * (1 + abs(weight)) * self.tolerance).ratio(found, explained)
+        return Limit(WITHIN * (1 + abs(weight)) * self.tolerance).ratio(actual, explained)
 
     @property
     def rows(self) -> int | None:

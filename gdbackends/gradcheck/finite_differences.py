@@ -45,15 +45,15 @@ def derivative(loss: Callable[[Array], float], theta: Array, direction: Array, n
         if not np.isfinite(central).all():
             continue
         rounding = 2 * noise / h
-        apart = abs(central[0] - central[1])
-        if apart <= rounding:
-            found = Derivative(central[0], rounding, True)
+        difference = abs(central[0] - central[1])
+        if difference <= rounding:
+            estimate = Derivative(central[0], rounding, True)
         else:
             finer = _central(loss, theta, direction, h / 2)
             coarse, fine = (4 * central[0] - central[1]) / 3, (4 * finer - central[0]) / 3
-            found = Derivative(fine, abs(fine - coarse) + 4 * rounding, False)
-        if found.error < best.error:
-            best = found
+            estimate = Derivative(fine, abs(fine - coarse) + 4 * rounding, False)
+        if estimate.error < best.error:
+            best = estimate
         if best.quadratic and best.error <= 1e-12 * abs(best.value):
             break
     return best

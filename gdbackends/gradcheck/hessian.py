@@ -50,9 +50,9 @@ def check_hessian(
         direction = cast(Array, generator.normal(size=points.shape[1]))
         changed: list[Cause] = []
         along = replace(checked, hand=_along(what, function, checked.shape, direction, changed), what=what)
-        found = {name: runners.run(name, "float64", direction)(points, checked.data) for name in runners.names}
-        by_framework = {name: values for name, values in found.items() if isinstance(values, Values)}
-        unsupported = {name: why for name, why in found.items() if isinstance(why, str)}
+        results = {name: runners.run(name, "float64", direction)(points, checked.data) for name in runners.names}
+        by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
+        unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
         if not by_framework:
             raise InputError(f"no framework can differentiate the loss twice ({unsupported})")
         bounds, bound = rounding_bounds(checked, runners, by_framework, points, "float64", seed, direction)
@@ -70,12 +70,12 @@ def _asymmetry(function: Function, checked: CheckedFunction, theta: Array) -> Ca
     """Return a cause if the Hessian is not symmetric, as every Hessian of a smooth function is."""
     matrix = np.asarray(replace(checked, hand=function).by_hand(theta), np.float64)
     matrix = matrix.reshape(theta.size, -1) if matrix.size == theta.size**2 else np.zeros((1, 1))
-    apart = np.abs(matrix - matrix.T)
-    if not apart.max() > 1e-6 * np.abs(matrix).max():
+    asymmetry = np.abs(matrix - matrix.T)
+    if not asymmetry.max() > 1e-6 * np.abs(matrix).max():
         return None
-    i, j = (int(k) for k in np.unravel_index(int(apart.argmax()), apart.shape))
+    i, j = (int(k) for k in np.unravel_index(int(asymmetry.argmax()), asymmetry.shape))
     text = f"it is not symmetric: entry ({i}, {j}) is {matrix[i, j]:.6g} and ({j}, {i}) {matrix[j, i]:.6g}"
-    return Cause("not-a-gradient", text, {"asymmetry": float(apart.max())})
+    return Cause("not-a-gradient", text, {"asymmetry": float(asymmetry.max())})
 
 
 def _along(what: str, function: Function, shape: tuple[int, ...], direction: Array, changed: list[Cause]) -> Function:
@@ -84,10 +84,10 @@ def _along(what: str, function: Function, shape: tuple[int, ...], direction: Arr
     def product(theta: Array, *data: Array, **params: Any) -> Array:
         if what == "hvp":
             v = direction.astype(theta.dtype).reshape(shape)
-            found = function(theta, v, *data, **params)
+            product = function(theta, v, *data, **params)
             if not np.array_equal(v, direction.astype(theta.dtype).reshape(shape)):
                 changed.append(Cause("mutates-input", "the hvp function changes v in place", {}))
-            return found
+            return product
         matrix = np.asarray(function(theta, *data, **params))
         if matrix.shape not in ((*shape, *shape), (direction.size, direction.size)):
             raise InputError(f"the hessian must have theta's shape twice, {(*shape, *shape)}, got {matrix.shape}")

@@ -49,10 +49,10 @@ def _stale(e: Evidence) -> Iterator[Cause]:
 
 
 def _factor(e: Evidence) -> Iterator[Cause]:
-    found = _fit(e, e.hand, [e.autodiff])
-    if found is None:
+    constants = _fit(e, e.hand, [e.autodiff])
+    if constants is None:
         return
-    c = float(found[0])
+    c = float(constants[0])
     left = e.unexplained(c * e.autodiff, c)
     name = name_factor(c, e)
     if not np.any(e.hand):
@@ -93,22 +93,22 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
 def terms(e: Evidence) -> dict[str, Array]:
     """Return the terms that are often added or forgotten, (m, d) each, by name."""
     m, d = e.points.shape
-    found = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
+    terms = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
     if d > 1:
         for name, j in (("last", -1), ("first", 0)):
             without = e.points.copy()
             without[:, j] = 0
             alone = e.points - without
-            found |= {f"theta but the {name}": without, f"sign of theta but the {name}": np.sign(without)}
-            found |= {f"the {name} of theta": alone}
-    return {name: term for name, term in found.items() if np.any(term)}
+            terms |= {f"theta but the {name}": without, f"sign of theta but the {name}": np.sign(without)}
+            terms |= {f"the {name} of theta": alone}
+    return {name: term for name, term in terms.items() if np.any(term)}
 
 
 def _one_term(e: Evidence) -> Iterator[Cause]:
     for name, term in terms(e).items():
-        found = _fit(e, e.hand - e.autodiff, [term])
-        if found is not None:
-            c = float(found[0])
+        constants = _fit(e, e.hand - e.autodiff, [term])
+        if constants is not None:
+            c = float(constants[0])
             yield _term_cause(e, {name: c}, e.unexplained(e.autodiff + c * term, 1))
 
 
@@ -142,9 +142,11 @@ def _offset(e: Evidence) -> Iterator[Cause]:
             ):
                 for vector in pulled_back(a, b, constant.size):
                     term = np.broadcast_to(vector, e.points.shape)
-                    found = _fit(e, difference, [term])
-                    if found is not None and e.unexplained(e.autodiff + float(found[0]) * term, 1) <= 1:
-                        text += f": {float(found[0]):.6g} of X^T y, as where the target was forgotten or taken twice"
+                    constants = _fit(e, difference, [term])
+                    if constants is not None and e.unexplained(e.autodiff + float(constants[0]) * term, 1) <= 1:
+                        text += (
+                            f": {float(constants[0]):.6g} of X^T y, as where the target was forgotten or taken twice"
+                        )
     yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
 
 
@@ -153,22 +155,22 @@ def _compound(e: Evidence) -> Iterator[Cause]:
         return
     known = terms(e)
     for name, term in known.items():
-        found = _fit(e, e.hand, [e.autodiff, term])
-        if found is not None:
-            c, w = map(float, found)
+        constants = _fit(e, e.hand, [e.autodiff, term])
+        if constants is not None:
+            c, w = map(float, constants)
             text = f"a factor {name_factor(c, e) or f'{c:.6g}'} and {w:.6g}{from_params(abs(w), e)} times {name}"
             yield Cause("compound", text, {"factor": c, name: w}, e.unexplained(c * e.autodiff + w * term, abs(c)))
     for (name, term), (other, second) in combinations(known.items(), 2):
-        found = _fit(e, e.hand - e.autodiff, [term, second])
-        if found is not None:
-            c, w = map(float, found)
+        constants = _fit(e, e.hand - e.autodiff, [term, second])
+        if constants is not None:
+            c, w = map(float, constants)
             cause = _term_cause(e, {name: c, other: w}, e.unexplained(e.autodiff + c * term + w * second, 1))
             yield Cause("compound", f"two terms: {cause.text}", cause.constants, cause.leaves)
     turned = np.abs(e.hand + e.autodiff).max(0) < np.abs(e.hand - e.autodiff).max(0)
     signed = np.where(turned, -1, 1) * e.autodiff
-    found = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
-    if found is not None:
-        c = float(found[0])
+    constants = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
+    if constants is not None:
+        c = float(constants[0])
         text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign turned in {components_of(e, turned)}"
         yield Cause("compound", text, {"factor": c}, e.unexplained(c * signed, c))
 
@@ -179,8 +181,10 @@ def _linear(e: Evidence) -> bool:
     Then in one component two constants fit any other such gradient, so that the fit explains nothing.
     """
     parts = [e.points, np.ones_like(e.points)]
-    found = _fit(e, e.autodiff, parts)
-    return found is not None and e.unexplained_of(e.autodiff, found[0] * parts[0] + found[1] * parts[1]) <= 1
+    constants = _fit(e, e.autodiff, parts)
+    return (
+        constants is not None and e.unexplained_of(e.autodiff, constants[0] * parts[0] + constants[1] * parts[1]) <= 1
+    )
 
 
 def _scaling(e: Evidence) -> Iterator[Cause]:
@@ -225,14 +229,14 @@ HYPOTHESES = (
 
 def diagnose(evidence: Evidence) -> Cause | None:
     """Return the first accepted explanation, with the next one in words; None if none is accepted."""
-    found: list[Cause] = []
+    causes: list[Cause] = []
     most = min(1.0, evidence.unexplained(evidence.autodiff) / 10)
     for hypothesis, nested in HYPOTHESES:
-        if found and nested:
+        if causes and nested:
             break
-        found += [cause for cause in hypothesis(evidence) if cause.leaves is not None and cause.leaves <= most]
-    if not found:
+        causes += [cause for cause in hypothesis(evidence) if cause.leaves is not None and cause.leaves <= most]
+    if not causes:
         return None
-    first = min((c for c in found if c.kind == found[0].kind), key=lambda c: c.leaves or 0.0)
-    others = [cause.text for cause in found if cause.kind != first.kind]
+    first = min((c for c in causes if c.kind == causes[0].kind), key=lambda c: c.leaves or 0.0)
+    others = [cause.text for cause in causes if cause.kind != first.kind]
     return replace(first, runner_up=others[0] if others else None)

@@ -52,9 +52,9 @@ def by_differences(checked: CheckedFunction, e: Evidence) -> Cause | None:
     j = int((np.abs(e.hand - e.autodiff) / e.tolerance).max(0).argmax())
 
     def explains(k: int, up: float, down: float, h: float) -> bool:
-        ahead, behind = e.points[k].copy(), e.points[k].copy()
-        ahead[j], behind[j] = ahead[j] + up * h, behind[j] - down * h
-        quotient = (loss(ahead) - loss(behind)) / ((up + down) * h)
+        above, below = e.points[k].copy(), e.points[k].copy()
+        above[j], below[j] = above[j] + up * h, below[j] - down * h
+        quotient = (loss(above) - loss(below)) / ((up + down) * h)
         error = abs(e.hand[k, j] - e.autodiff[k, j])
         return bool(error <= e.allowed[k, j] or abs(e.hand[k, j] - quotient) <= error / 10)
 
@@ -95,7 +95,7 @@ def not_a_gradient(checked: CheckedFunction, e: Evidence) -> Cause | None:
     They are compared entry by entry, since in a sum over directions the largest entry hides the others.
     """
     at: Array = e.points[1:3] if e.points.shape[1] > 1 else e.points[:0]
-    worst = next((found for theta in at if (found := _asymmetry(checked, theta, e)) > 0), 0.0)
+    worst = next((relative for theta in at if (relative := _asymmetry(checked, theta, e)) > 0), 0.0)
     if worst > 0:
         text = f"it is the gradient of no function: its second derivatives are not symmetric, by {worst:.1g}"
         return Cause("not-a-gradient", text, {"asymmetry": worst})
@@ -112,20 +112,20 @@ def _asymmetry(checked: CheckedFunction, theta: Array, e: Evidence) -> float:
     errors: Array = np.abs(np.diff(estimates, axis=0)) + 8 * e.tolerance.max(0)[chosen][:, None] / steps[1:, None, :]
     which: Array = np.where(np.isnan(errors), np.inf, errors).argmin(0)[None]
     best, error = (np.take_along_axis(a, which, 0)[0] for a in (estimates[1:], errors))
-    apart, sure = np.abs(best - best.T), 4 * (error + error.T)
-    share: Array = np.where(apart > sure, apart / (np.abs(best) + np.abs(best.T)), 0.0)
-    return float(np.nan_to_num(share).max())
+    asymmetry, sure = np.abs(best - best.T), 4 * (error + error.T)
+    relative: Array = np.where(asymmetry > sure, asymmetry / (np.abs(best) + np.abs(best.T)), 0.0)
+    return float(np.nan_to_num(relative).max())
 
 
 def _differences(checked: CheckedFunction, theta: Array, chosen: Array, step: Array) -> Array:
     """Return the Jacobian of some components of the hand gradient by central differences."""
-    found: Array = np.zeros((chosen.size, chosen.size))
+    jacobian: Array = np.zeros((chosen.size, chosen.size))
     for column, (j, h) in enumerate(zip(chosen, step, strict=True)):
         up, down = theta.copy(), theta.copy()
         up[j], down[j] = theta[j] + h, theta[j] - h
         sides = _hand(checked, np.array([up, down]))[:, chosen]
-        found[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
-    return found
+        jacobian[:, column] = (sides[0] - sides[1]) / (up[j] - down[j])
+    return jacobian
 
 
 _LOOKED_AT = 50
@@ -133,7 +133,7 @@ _LOOKED_AT = 50
 _DIRECTIONS = 8
 
 
-def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, apart: Array, noise: float) -> Cause | None:
+def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, ratios: Array, noise: float) -> Cause | None:
     """Return a cause if the gradients differ only at the first point, at a kink, and the hand gradient is between.
 
     At a kink the jump of the derivative does not shrink with the step, as it does for a steep smooth loss. The hand
@@ -143,11 +143,11 @@ def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, apart: Array
         checked: the function that is checked.
         points: (m, d).
         hand: (m, d).
-        apart: (m, d), the largest difference of any two gradients over what rounding allows.
+        ratios: (m, d), the largest difference of any two gradients over what rounding allows.
         noise: bound on the error of a computed loss at the first point.
     """
-    differing = np.flatnonzero(~(apart[0] <= 1))
-    if not (apart[1:] <= 1).all() or differing.size > _LOOKED_AT or not np.isfinite(hand[0]).all():
+    differing = np.flatnonzero(~(ratios[0] <= 1))
+    if not (ratios[1:] <= 1).all() or differing.size > _LOOKED_AT or not np.isfinite(hand[0]).all():
         return None
     loss = scalar_loss(checked, points[0])
     if loss is None:

@@ -80,9 +80,9 @@ def _call(checked: CheckedFunction, theta: Array, data: list[Array], params: dic
         frames = _of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        told = InputError(f"the {checked.what} raises {text}{where}; mend it first")
-        told.add_note("".join(traceback.format_list(frames)).rstrip())
-    raise told from None  # the note shows the user's frames
+        raised = InputError(f"the {checked.what} raises {text}{where}; mend it first")
+        raised.add_note("".join(traceback.format_list(frames)).rstrip())
+    raise raised from None  # the note shows the user's frames
 
 
 _HERE = Path(__file__).parents[1]

@@ -38,7 +38,9 @@ def judge(
         formula, reference = allow_hand_rounding(reference, hand)
     visible = formula.sensitivity()
     if hand is not None:
-        agreements |= {(name, "yours"): float(reference.ratios(found, hand).max()) for name, found in gradients.items()}
+        agreements |= {
+            (name, "yours"): float(reference.ratios(gradient, hand).max()) for name, gradient in gradients.items()
+        }
     verdict, cause = _verdict(reference, hand, fault, agreements)
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
@@ -70,8 +72,8 @@ def _verdict(
     if all(ratio <= 1 for ratio in agreements.values()):
         return "pass", None
     everyone = [*reference.gradients.values(), hand]
-    apart = np.max([reference.ratios(a, b) for a, b in combinations(everyone, 2)], axis=0)
-    kink = at_a_kink(reference.checked, reference.points, hand, apart, float(reference.bounds.losses[0]))
+    ratios = np.max([reference.ratios(a, b) for a, b in combinations(everyone, 2)], axis=0)
+    kink = at_a_kink(reference.checked, reference.points, hand, ratios, float(reference.bounds.losses[0]))
     if kink is not None and reference.direction is None:
         return "pass", kink
     lost = ~np.all([np.isfinite(gradient).all(0) for gradient in reference.gradients.values()], axis=0)
@@ -108,13 +110,13 @@ def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, s
         checked.shape,
         reference.names,
     )
-    found = diagnose(evidence)
+    cause = diagnose(evidence)
     if reference.direction is None:
-        found = found or row_by_autodiff(evidence, reference.run) or by_differences(checked, evidence)
-    found = found or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
+        cause = cause or row_by_autodiff(evidence, reference.run) or by_differences(checked, evidence)
+    cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
     if reference.direction is None:
-        found = found or not_a_gradient(checked, evidence)
-    return found or Cause("unexplained", "no mistake that is looked for explains the difference", {})
+        cause = cause or not_a_gradient(checked, evidence)
+    return cause or Cause("unexplained", "no mistake that is looked for explains the difference", {})
 
 
 def _losses_differ(reference: Reference) -> Cause | None:
@@ -123,9 +125,9 @@ def _losses_differ(reference: Reference) -> Cause | None:
     own = numpy_losses(reference.checked, reference.points)
     losses |= {} if own is None else {"numpy": own}
     for a, b in combinations(losses, 2):
-        apart = np.abs(losses[a] - losses[b])
-        k = int(np.argmax(apart / reference.bounds.losses))
-        if not (apart <= 2 * reference.bounds.losses).all():
+        difference = np.abs(losses[a] - losses[b])
+        k = int(np.argmax(difference / reference.bounds.losses))
+        if not (difference <= 2 * reference.bounds.losses).all():
             text = f"{_LOSSES}: {a} finds {losses[a][k]:.10g} where {b} finds {losses[b][k]:.10g}"
             return Cause("different-function", text, {"ratio": float(losses[a][k] / (losses[b][k] or np.nan))})
     return None
@@ -134,7 +136,7 @@ def _losses_differ(reference: Reference) -> Cause | None:
 def _components(reference: Reference, hand: Array) -> tuple[Component, ...]:
     ratios = reference.ratios(hand, reference.autodiff)
     worst = ratios.argmax(0)
-    found = [
+    components = [
         Component(
             name,
             int(k),
@@ -145,7 +147,7 @@ def _components(reference: Reference, hand: Array) -> tuple[Component, ...]:
         )
         for j, (name, k) in enumerate(zip(reference.names, worst, strict=True))
     ]
-    return tuple(sorted(found, key=lambda component: -component.ratio))[:10]
+    return tuple(sorted(components, key=lambda component: -component.ratio))[:10]
 
 
 def _witness(reference: Reference, hand: Array) -> Witness | None:
@@ -161,12 +163,12 @@ def _witness(reference: Reference, hand: Array) -> Witness | None:
         return None
     size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
     direction = cast(Array, generator.normal(size=theta.size)) * size
-    found = derivative(loss, theta, direction, float(reference.bounds.losses[k]))
+    estimate = derivative(loss, theta, direction, float(reference.bounds.losses[k]))
     ours, theirs = float(hand[k] @ direction), float(reference.autodiff[k] @ direction)
-    wide = 4 * found.error + float(reference.allowed[k] @ np.abs(direction))
+    wide = 4 * estimate.error + float(reference.allowed[k] @ np.abs(direction))
     sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
-    near = abs(ours - found.value) <= wide, abs(theirs - found.value) <= wide
-    return Witness(found.value, found.error, ours, theirs, sides[near], found.quadratic)
+    near = abs(ours - estimate.value) <= wide, abs(theirs - estimate.value) <= wide
+    return Witness(estimate.value, estimate.error, ours, theirs, sides[near], estimate.quadratic)
 
 
 def _sentence(reference: Reference, verdict: Verdict, cause: Cause | None, fault: Cause | None, visible: float) -> str:

@@ -115,14 +115,14 @@ class _Reader:
 
     def read(self, start: int, stop: int) -> Pieces:
         """Return rows from start to stop."""
-        found: dict[int, Array] = {}
+        arrays: dict[int, Array] = {}
         for k, views in enumerate(filter(None, self._joint)):
             low = min(view.offset for view in views)
             whole = replace(views[0], offset=low) if len(views) == 1 else _covering(views, low)
             read = whole.read(self._descriptors[whole.file], start, stop - start, self._buffer(k, whole, stop - start))
             for view in views:
-                found[id(view)] = read if len(views) == 1 else _within(read, view, low)
-        *X, y = (found[id(p)] if isinstance(p, FileView) else p.take(slice(start, stop)) for p in self._parts)
+                arrays[id(view)] = read if len(views) == 1 else _within(read, view, low)
+        *X, y = (arrays[id(p)] if isinstance(p, FileView) else p.take(slice(start, stop)) for p in self._parts)
         return X, y[:, 0]
 
     def gather(self, view: FileView, rows: Array) -> Array:

@@ -65,7 +65,7 @@ def summarised(rows: Rows) -> Summary:
 
 def _refuse(rows: Rows) -> None:
     """Count the non-finite numbers and raise; for arrays only those of X, if there are any, as for arrays in memory."""
-    apart, count, start = not getattr(rows.source, "names", ()), [0, 0], 0
+    unnamed, count, start = not getattr(rows.source, "names", ()), [0, 0], 0
     first: list[Any] = [None, None]
     for X, y in row_blocks(rows, rows.targets):
         for part, values in enumerate((X, y[:, None])):
@@ -75,19 +75,19 @@ def _refuse(rows: Rows) -> None:
                 row, column = (int(i) for i in np.argwhere(bad)[0])
                 first[part] = (start + row, column if part == 0 else -1, float(values[row, column]))
         start += y.size
-    seen = [where for where in first if where is not None]
-    least = seen[0] if apart else min(seen, key=lambda where: where[0])
-    raise rows.source.not_finite(count[0 if first[0] else 1] if apart else sum(count), *least)
+    places = [where for where in first if where is not None]
+    least = places[0] if unnamed else min(places, key=lambda where: where[0])
+    raise rows.source.not_finite(count[0 if first[0] else 1] if unnamed else sum(count), *least)
 
 
 def labels_of(rows: Rows) -> Array:
     """Return the distinct values of the target, sorted; at most three."""
-    rows, found = replace(rows, source=rows.source.target_only()), np.zeros(0)
+    rows, labels = replace(rows, source=rows.source.target_only()), np.zeros(0)
     for _, y in row_blocks(rows, rows.targets):
-        found = np.union1d(found, y)
-        if found.size > 2:
-            return found[:3]
-    return found
+        labels = np.union1d(labels, y)
+        if labels.size > 2:
+            return labels[:3]
+    return labels
 
 
 def quantile_of(rows: Rows, q: float) -> float:
