@@ -105,9 +105,9 @@ def check_shapes(X: tuple[int, ...], y: tuple[int, ...]) -> None:
     if X[0] == 0 or X[1] == 0:
         raise InputError(f"X must have at least one row and one feature, got shape {X}")
     if len(y) != 1:
-        raise InputError(f"y must have shape ({X[0]},), a number a row, got {y}; try y.ravel()")
+        raise InputError(f"y must have shape ({X[0]},), one number per row, got {y}; try y.ravel()")
     if y[0] != X[0]:
-        raise InputError(f"X and y must have as many rows, got {X[0]} and {y[0]}")
+        raise InputError(f"X and y must have the same number of rows, got {X[0]} and {y[0]}")
 
 
 def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
@@ -178,4 +178,4 @@ def target_values(y: Any) -> Array:
     if all(isinstance(number, Real) for number in texts):
         return real_array(array.astype(np.float64), "y")
     kinds = sorted({type(value).__name__ for value in texts})
-    raise InputTypeError(f"y must hold numbers alone or text alone, got {', '.join(kinds[:3])}; choose one")
+    raise InputTypeError(f"y must hold only numbers or only text, got {', '.join(kinds[:3])}; choose one")

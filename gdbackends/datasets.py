@@ -41,7 +41,7 @@ class Dataset:
     def __post_init__(self, copy: bool) -> None:
         """Check the arrays and the names, and copy them."""
         if isinstance(self.names, str) or not isinstance(self.names, Iterable):
-            raise InputTypeError(f"names must be a list of text, one a feature, got {self.names!r}")
+            raise InputTypeError(f"names must be a list of strings, one per feature, got {self.names!r}")
         columns, series = series_of(self.X, "X"), series_of(self.y, "y")
         X, y = checked_arrays(self.X, self.y, copy=copy)
         names = tuple(self.names) or tuple(str(column.name) for column in columns or ())
@@ -50,13 +50,13 @@ class Dataset:
             object.__setattr__(self, field, value)
         object.__setattr__(self, "names", names or tuple(f"x{j + 1}" for j in range(X.shape[1])))
         if len(self.names) != X.shape[1]:
-            raise InputError(f"names must be {X.shape[1]}, one a feature, got {len(self.names)}")
+            raise InputError(f"names must be {X.shape[1]}, one per feature, got {len(self.names)}")
         seen: set[str] = set()
         for name in (*self.names, self.target):
             if not isinstance(name, str):
-                raise InputTypeError(f"names must be text, got {name!r}")
+                raise InputTypeError(f"names must be strings, got {name!r}")
             if name in seen:
-                raise InputError(f"two columns are called {name!r}; each needs a name of its own")
+                raise InputError(f"two columns are called {name!r}; rename one")
             seen.add(name)
 
 

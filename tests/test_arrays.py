@@ -95,8 +95,8 @@ def test_a_target_is_refused_by_its_name() -> None:
     for y, message in (
         (pl.Series("q", [1, None]), "y has 1 missing or non-finite values, the first in column 'q', row 1 (from 0)"),
         (pa.chunked_array([[1, None]]), "y has 1 missing or non-finite values, the first in row 1 (from 0)"),
-        (pd.DataFrame({"a": [1, 2]}), "y must have shape (2,), a number a row, got (2, 1)"),
-        ([1.0], "X and y must have as many rows, got 2 and 1"),
+        (pd.DataFrame({"a": [1, 2]}), "y must have shape (2,), one number per row, got (2, 1)"),
+        ([1.0], "X and y must have the same number of rows, got 2 and 1"),
     ):
         with pytest.raises(InputError, match=re.escape(message)):
             checked_arrays(np.eye(2), y)

@@ -240,7 +240,7 @@ def test_names_devices_and_dtypes_that_are_not() -> None:
     with pytest.raises(InputTypeError, match="got 3"):
         get_backend(3)  # pyright: ignore[reportArgumentType]
     for name in installed():
-        with pytest.raises(InputError, match=f"device 'tpu:7' is not at hand for {name}; it has cpu"):
+        with pytest.raises(InputError, match=f"device 'tpu:7' is not available for {name}; it has cpu"):
             get_backend(name, device="tpu:7")
         for dtype in ("float16", np.dtype("float32"), np.float32):
             with pytest.raises(InputError, match="dtype must be one of float64, float32, got"):

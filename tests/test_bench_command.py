@@ -111,7 +111,7 @@ def test_a_file_is_not_overwritten(results: Path) -> None:
     before = results.read_bytes()
     shown = run("bench", *LIGHT, "--out", str(results))
     assert (shown.returncode, results.read_bytes()) == (2, before)
-    assert "has results already; --resume continues them" in shown.stderr
+    assert "already contains results; use --resume to continue" in shown.stderr
 
 
 def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line_and_what_is_there_can_be_resumed(tmp_path: Path
     limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "--", *COMMAND, "bench", *LIGHT, "--out", "r.jsonl"]
     shown = subprocess.run(limited, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert shown.returncode == 2
-    assert shown.stderr == "gdbackends: r.jsonl: cannot be written: file too large; what is there can be resumed\n"
+    assert shown.stderr == "gdbackends: r.jsonl: cannot be written: file too large; use --resume to continue\n"
     held = read_results(str(tmp_path / "r.jsonl"))
     assert 1 <= sum(map(len, held.launches.values())) < 8
     assert (tmp_path / "r.jsonl").read_bytes().endswith(b"\n")
@@ -198,8 +198,8 @@ def test_diff_of_a_file_with_itself_and_with_a_slower_one(results: Path, tmp_pat
     other = run("diff", str(results), str(moved))
     assert (other.returncode, "incomparable" in other.stdout, "8 cases: cpu" in other.stdout) == (1, True, True)
     for arguments, text in (
-        ([str(results), "nowhere"], "nowhere is not there"),
-        ([str(results), __file__], "does not begin as results do"),
+        ([str(results), "nowhere"], "nowhere: does not exist; create it with gdbackends bench --out nowhere"),
+        ([str(results), __file__], "is not a file of results"),
         ([str(results), str(results), "--fail-above", "much"], "--fail-above must be a fraction such as 10%"),
         ([str(results), str(results), "--fail-above", "10"], "--fail-above must be a fraction such as 10%"),
     ):

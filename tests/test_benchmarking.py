@@ -411,7 +411,7 @@ def test_a_device_that_never_was_is_unsupported(tmp_path) -> None:
         study(tmp_path / "r.jsonl", [Case(BackendConfig("fakes:Light", "nonsense"), ProblemSpec(rows=20, features=1))])
     )
     assert row.status == "unsupported"
-    assert "'nonsense' is not at hand" in row.reason
+    assert "'nonsense' is not available" in row.reason
 
 
 def test_files_of_two_machines_are_not_one(tmp_path) -> None:
@@ -431,7 +431,7 @@ def test_a_record_that_lacks_something_is_refused_by_its_line(tmp_path, lost: st
     number = next(k for k, line in enumerate(lines) if line["record"] == "launch")
     del lines[number][lost]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf8")
-    with pytest.raises(InputError, match=f"line {number + 1} is no record"):
+    with pytest.raises(InputError, match=f"line {number + 1} is not a record"):
         read_results(str(path))
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(fitted) -> None:
         (lambda: charts.loss({str(k): fitted for k in range(6)}), "from 1 to 5 fits, got 6"),
         (lambda: charts.loss({"a": replace(fitted, losses=np.zeros(0))}), "fits that made a step"),
         (lambda: charts.path(replace(fitted, path=None)), "record_path=True"),
-        (lambda: charts.path(fitted, ["a", "b"]), "names must be 1, one a feature, got 2"),
+        (lambda: charts.path(fitted, ["a", "b"]), "names must be 1, one per feature, got 2"),
         (lambda: charts.path(replace(fitted, theta=np.zeros(8))), "up to 4 features, got 7"),
     ):
         with pytest.raises(InputError, match=text):

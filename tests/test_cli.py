@@ -99,7 +99,7 @@ def test_numpy_stays_on_the_cpu_and_a_missing_device_is_one_line(require) -> Non
         pytest.skip("there is a GPU")
     shown = run("compare", "--device", "cuda", "--backends", "numpy,torch")
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert shown.stderr == "gdbackends: device 'cuda' is not at hand for torch; it has cpu\n"
+    assert shown.stderr == "gdbackends: device 'cuda' is not available for torch; it has cpu\n"
     alone = run("compare", "--device", "cuda", "--backends", "numpy")
     assert alone.returncode == 0
     assert "numpy stays on the CPU." in alone.stdout
@@ -113,7 +113,7 @@ BAD = [
     ),
     (["fit", "--objective", "huber:0"], "delta of the Huber loss must be a number above 0, got 0.0"),
     (["compare", "--objective", "logistic"], "the logistic loss needs a target of two labels, got 15 different values"),
-    (["fit", "table.csv", "--objective", "poisson", "--batch-size", "2"], "knows no rate for Poisson over batches"),
+    (["fit", "table.csv", "--objective", "poisson", "--batch-size", "2"], "does not support Poisson with batches"),
     (["fit", "--l2", "-1"], "l2 must be a finite number of at least 0, got -1.0"),
     (["predict"], "Missing argument 'FIT'"),
     (["predict", "table.csv", "table.csv"], "table.csv: is not JSON; save a fit with gdbackends fit --save FILE"),
@@ -152,7 +152,7 @@ BAD = [
     (["compare", "--backends", ""], "--backends must be names separated by commas"),
     (["compare", "--backends", "numpy,tf"], "backend must be one of numpy, jax, torch, got 'tf'"),
     (["compare", "--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'"),
-    (["fit", "--device", "tpu", "--backend", "torch"], "device 'tpu' is not at hand for torch; it has cpu"),
+    (["fit", "--device", "tpu", "--backend", "torch"], "device 'tpu' is not available for torch; it has cpu"),
     (["fit", "--bogus"], "No such option"),
     (["plot"], "No such command 'plot'"),
     (["fit", "a.csv", "b.csv"], "unexpected extra argument"),
@@ -275,10 +275,10 @@ def test_what_is_replaced_keeps_its_place_and_its_rights(tmp_path: Path) -> None
         ("none", "cannot be read: no such file or directory; give a saved fit"),
         ("not json", "is not JSON; save a fit with gdbackends fit --save FILE"),
         ("[" * 100_000, "is not JSON"),
-        ("[]", "is no saved fit (TypeError"),
-        ("{}", "is no saved fit (KeyError: 'dtype')"),
-        ('{"dtype": "float99", "objective": null, "labels": null, "coefficients": {}}', "is no saved fit"),
-        (None, "is a fit without finite coefficients"),
+        ("[]", "is not a saved fit (TypeError"),
+        ("{}", "is not a saved fit (KeyError: 'dtype')"),
+        ('{"dtype": "float99", "objective": null, "labels": null, "coefficients": {}}', "is not a saved fit"),
+        (None, "has coefficients that are not finite"),
     ],
 )
 def test_a_saved_fit_that_is_none(saved: str | None, text: str, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_it_copies_and_converts() -> None:
 
 
 def test_names_must_match() -> None:
-    with pytest.raises(InputError, match="names must be 2, one a feature, got 1"):
+    with pytest.raises(InputError, match="names must be 2, one per feature, got 1"):
         Dataset(np.zeros((3, 2)), np.zeros(3), ("a",))
 
 

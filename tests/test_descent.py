@@ -273,7 +273,7 @@ def test_an_objective_of_the_users_own_needs_a_number(backend64: Backend, table)
     from tests.test_backends import Quartic
 
     X, y = table
-    with pytest.raises(InputError, match="learning_rate='auto' needs an objective that has its curvature"):
+    with pytest.raises(InputError, match="learning_rate='auto' needs an objective of known curvature"):
         fit(X, y, backend=backend64, objective=Quartic())
     y = (y - y.mean()) / y.std()
     fitted = fit(X, y, backend=backend64, objective=Quartic(), learning_rate=inverse_time(0.05, 0.01), steps=300)
@@ -342,8 +342,8 @@ def test_a_numpy_penalty_leaves_float32_alone(table) -> None:
 
 X, Y = WOMEN.X, WOMEN.y
 BAD = {
-    "y is a column": (dict(y=Y[:, None]), ValueError, r"y must have shape \(15,\), a number a row, got \(15, 1\)"),
-    "y is short": (dict(y=Y[:-1]), ValueError, "as many rows, got 15 and 14"),
+    "y is a column": (dict(y=Y[:, None]), ValueError, r"y must have shape \(15,\), one number per row, got \(15, 1\)"),
+    "y is short": (dict(y=Y[:-1]), ValueError, "same number of rows, got 15 and 14"),
     "X is a vector": (dict(X=X[:, 0]), ValueError, r"X must have shape \(rows, features\), got \(15,\)"),
     "X is empty": (dict(X=X[:0], y=Y[:0]), ValueError, "at least one row"),
     "X has no columns": (dict(X=X[:, :0]), ValueError, "at least one row and one feature"),
@@ -365,23 +365,23 @@ BAD = {
     "tolerance negative": (dict(tolerance=-1), ValueError, "tolerance must be a finite number"),
     "tolerance NaN": (dict(tolerance=float("nan")), ValueError, "tolerance must be a finite number"),
     "seed negative": (dict(seed=-1), ValueError, "seed must be at least 0"),
-    "theta0 short": (dict(theta0=[1.0]), ValueError, "theta0 must be 2 numbers, the intercept last"),
+    "theta0 short": (dict(theta0=[1.0]), ValueError, "theta0 must be 2 numbers with the intercept last"),
     "theta0 infinite": (dict(theta0=[1.0, np.inf]), ValueError, r"theta0 has 1 missing or non-finite values"),
     "backend unknown": (dict(backend="numpi"), ValueError, "backend must be one of numpy, jax, torch"),
-    "backend no backend": (dict(backend=3), TypeError, "backend must keep the Backend protocol, got 3"),
-    "objective no objective": (dict(objective=3), TypeError, "objective must keep the Objective protocol, got 3"),
+    "backend no backend": (dict(backend=3), TypeError, "backend must implement the Backend protocol, got 3"),
+    "objective no objective": (dict(objective=3), TypeError, "objective must implement the Objective protocol, got 3"),
     "X is masked": (dict(X=np.ma.masked_equal(X, 60)), TypeError, "X is a masked array"),
     "theta0 complex": (dict(theta0=[1j, 0]), TypeError, "theta0 must hold real numbers"),
     "theta0 text": (dict(theta0="abc"), TypeError, "theta0 must hold real numbers"),
     "tolerance True": (dict(tolerance=True), ValueError, "tolerance must be a finite number"),
     "standardize text": (dict(standardize="no"), TypeError, "standardize must be True or False"),
-    "objective class": (dict(objective=LinearRegression), TypeError, "objective must keep the Objective protocol"),
+    "objective class": (dict(objective=LinearRegression), TypeError, "objective must implement the Objective protocol"),
     "rate array": (dict(learning_rate=np.array([0.1, 0.2])), TypeError, "learning_rate must be a number"),
     "schedule of text": (dict(learning_rate=lambda k: "a"), TypeError, "the schedule must return a number"),
     "beyond float32": (
         dict(backend=get_backend("numpy", dtype="float32"), y=Y * 1e40),
         ValueError,
-        "the data must be within the range of float32",
+        "the data exceed the range of float32",
     ),
 }
 
@@ -508,7 +508,7 @@ def test_what_a_loss_cannot_take_is_one_line() -> None:
         fit(X, [1, 2, 3, 4], backend="numpy", objective=logistic)
     with pytest.raises(InputError, match="counts of at least 0, got -1"):
         fit(X, [1, -1, 3, 4], backend="numpy", objective=poisson)
-    with pytest.raises(InputError, match="knows no rate for Poisson over batches; give a number"):
+    with pytest.raises(InputError, match="does not support Poisson with batches; give a number"):
         fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, batch_size=2)
     assert fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, batch_size=2, learning_rate=0.01).loss < 1
     diverged = fit(X, [1, 1, 3, 4], backend="numpy", objective=poisson, learning_rate=100.0)

@@ -171,9 +171,9 @@ def test_names_from_files_are_text(full_page: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "arguments", "text"),
     [
-        (None, [], "r.jsonl is not there; gdbackends bench --out"),
+        (None, [], "r.jsonl: does not exist; create it with gdbackends bench --out"),
         ("", [], "r.jsonl contains no cases; add some with gdbackends bench --out"),
-        ("height,weight\n1,2\n", [], "r.jsonl does not begin as results do"),
+        ("height,weight\n1,2\n", [], "r.jsonl: is not a file of results"),
         ("damaged", [], "line 2 is not JSON"),
         ("untimed", [], "r.jsonl: no row has a time"),
         ("good", ["--out", "nowhere/report.html"], "--out nowhere/report.html is a folder or is in no existing folder"),

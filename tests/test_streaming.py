@@ -274,7 +274,7 @@ def test_an_objective_of_the_users_says_that_it_splits(tmp_path) -> None:
         splits = True
 
     X, y = arrays()
-    with pytest.raises(InputError, match="mean over rows; if it is, give it splits = True"):
+    with pytest.raises(InputError, match="mean over rows; if it is, declare splits = True"):
         fit(mapped(tmp_path, X), y, backend="numpy", objective=Mean(), learning_rate=0.1)
     pair = [fit(x, y, backend="numpy", objective=Splitting(), learning_rate=0.1) for x in (mapped(tmp_path, X), X)]
     np.testing.assert_allclose(pair[0].theta, pair[1].theta, rtol=1e-11)
@@ -320,8 +320,8 @@ def test_what_is_refused_in_memory_is_refused_here(tmp_path) -> None:
         InputError, "t.parquet: 2 missing or non-finite values, the first in row 700 (from 0), column 'f2'", pq.X, pq.y
     )
     whole = mapped(tmp_path, X)
-    refused(InputError, "X and y must have as many rows, got 1003 and 1002", whole, y[1:])
-    refused(InputError, "must have shape (1003,), a number a row, got (1003, 1); try y.ravel()", whole, y[:, None])
+    refused(InputError, "X and y must have the same number of rows, got 1003 and 1002", whole, y[1:])
+    refused(InputError, "must have shape (1003,), one number per row, got (1003, 1); try y.ravel()", whole, y[:, None])
     refused(InputError, "X must have shape (rows, features), got (1003,)", mapped(tmp_path, y), y)
     refused(InputTypeError, "X must hold real numbers, got dtype complex128", mapped(tmp_path, X + 1j), y)
     refused(InputTypeError, "y must hold real numbers", mapped(tmp_path, X), ["a"] * ROWS)
@@ -336,20 +336,18 @@ def test_what_is_refused_in_memory_is_refused_here(tmp_path) -> None:
 
 def test_what_is_out_of_range_in_float32(tmp_path) -> None:
     X, y = arrays()
-    with pytest.raises(InputError, match="must be within the range of float32"):
+    with pytest.raises(InputError, match="the data exceed the range of float32"):
         fit(mapped(tmp_path, X * 1e300), y, backend=get_backend("numpy", dtype="float32"), standardize=False)
 
 
 def test_what_only_a_stream_refuses(tmp_path, monkeypatch) -> None:
     X, y = arrays()
     data = stream(parquet(tmp_path, X, y))
-    refused(InputError, "Parquet has not; take all rows, or write it as NPY", data.X, data.y, batch_size=5)
-    refused(InputError, "y must be that of the same dataset", data.X, y)
-    refused(InputError, "X must be that of the same dataset", X, data.y)
+    refused(InputError, "which Parquet does not support; use all rows, or save it as NPY", data.X, data.y, batch_size=5)
+    refused(InputError, "y must belong to the same dataset", data.X, y)
+    refused(InputError, "X must belong to the same dataset", X, data.y)
     monkeypatch.setattr("gdbackends.descent.streaming_backend._DRAWN", 1000)
-    refused(
-        InputError, "at most 1,000 rows of a file are put in order, got 1,003", mapped(tmp_path, X), y, batch_size=5
-    )
+    refused(InputError, "batches from a file need at most 1,000 rows, got 1,003", mapped(tmp_path, X), y, batch_size=5)
     monkeypatch.undo()
     for path, text in (
         ("nothing.npy", "no such file"),
@@ -370,7 +368,7 @@ def test_a_file_that_is_cut_short_or_changes(tmp_path) -> None:
     X, y = arrays()
     kept = mapped(tmp_path, X)
     os.truncate(tmp_path / "a.npy", 20_000)
-    refused(InputError, "a.npy: was cut short at byte 20,000", kept, y)
+    refused(InputError, "a.npy: was truncated at byte 20,000", kept, y)
     path = parquet(tmp_path, X, y)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="is not a complete Parquet file"):
@@ -403,7 +401,7 @@ def test_a_file_that_changes_between_two_steps(tmp_path, change) -> None:
                     stream.write(b"12345678")
                 os.utime(tmp_path / "a.npy", ns=(1, 1))
 
-    with pytest.raises(InputError, match=r"changed while it was read|no such file"):
+    with pytest.raises(InputError, match=r"changed while it was being read|no such file"):
         descend(problem, np.full(9, 0.1), on_check=meddle)
 
 

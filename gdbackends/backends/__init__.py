@@ -133,7 +133,7 @@ def validate_settings(backend: Backend, devices: Sequence[str], tunings: Sequenc
     if not isinstance(tuning, str) or tuning not in (*tunings, "batches"):
         raise InputError(f"tuning of {backend.name} must be {' or '.join(tunings)}, got {tuning!r}")
     if backend.device not in devices:
-        raise InputError(f"device {backend.device!r} is not at hand for {backend.name}; it has {', '.join(devices)}")
+        raise InputError(f"device {backend.device!r} is not available for {backend.name}; it has {', '.join(devices)}")
 
 
 def is_cacheable(thing: object) -> bool:

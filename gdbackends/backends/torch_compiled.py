@@ -43,7 +43,7 @@ def compiled_steps(
     except TorchDynamoException as error:
         reason = " ".join(str(error).strip().split("\n\n")[0].split())[:200] or type(error).__name__
         raise InputError(
-            f"PyTorch cannot compile the steps: {reason}; use tuning='best', or install a C++ compiler if none is there"
+            f"PyTorch cannot compile the steps: {reason}; use tuning='best', or install a C++ compiler if there is none"
         ) from None
     return carry, outputs, made
 

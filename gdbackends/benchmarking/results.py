@@ -105,15 +105,15 @@ def read_results(path: str) -> Results:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path} is not there; gdbackends bench --out {path} makes one") from None
+        raise InputError(f"{path}: does not exist; create it with gdbackends bench --out {path}") from None
     except OSError as error:
         raise file_error(path, "read", error) from None
     if content and not content.startswith(_FIRST[: len(content)]):
-        raise InputError(f"{path} does not begin as results do; give a file of gdbackends bench")
+        raise InputError(f"{path}: is not a file of results; give a file of gdbackends bench")
     for number, record in _records(path, content[: content.rfind(b"\n") + 1]):
         try:
             if number == 1 and record["schema"] != SCHEMA:
-                raise InputError(f"{path} is of schema {record['schema']}; this version reads {SCHEMA}")
+                raise InputError(f"{path}: has schema {record['schema']}, but this version reads {SCHEMA}")
             if record["record"] == "run" and results.runs:
                 first = next(iter(results.runs.values()))
                 check_same(f"{path}: line {number} was measured", record, first, "give files of one machine each")
@@ -121,7 +121,9 @@ def read_results(path: str) -> Results:
         except InputError:
             raise
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path}: line {number} is no record of gdbackends bench; give its --out file") from None
+            raise InputError(
+                f"{path}: line {number} is not a record of results; give a file of gdbackends bench"
+            ) from None
     return results
 
 
@@ -149,7 +151,7 @@ class ResultsFile:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(self._descriptor).st_size and not resume:
-                raise InputError(f"{path} has results already; --resume continues them, or give another --out")
+                raise InputError(f"{path} already contains results; use --resume to continue, or give another --out")
             self.results = read_results(path) if resume else Results(path)
             content = Path(path).read_bytes()
             os.ftruncate(self._descriptor, content.rfind(b"\n") + 1)
@@ -173,7 +175,7 @@ class ResultsFile:
                 os.write(self._descriptor, line[written:])
         except OSError as error:
             os.ftruncate(self._descriptor, end)
-            raise file_error(self.results.path, "written", error, "what is there can be resumed") from None
+            raise file_error(self.results.path, "written", error, "use --resume to continue") from None
         self.results.add(record)
 
     def __enter__(self) -> Self:

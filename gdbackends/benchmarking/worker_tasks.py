@@ -188,5 +188,5 @@ def _backend(config: BackendConfig, dtype: str) -> Backend:
     if capabilities(backend).tuning != config.tuning:
         raise Unsupported(f"{config.backend} knows no tuning {config.tuning!r}; leave it out")
     if backend.device != config.device:
-        raise Unsupported(f"device {config.device!r} is not at hand for {config.backend}; it has {backend.device}")
+        raise Unsupported(f"device {config.device!r} is not available for {config.backend}; it has {backend.device}")
     return backend

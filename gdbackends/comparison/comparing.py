@@ -39,7 +39,9 @@ def compare(
     if not isinstance(data, Dataset):
         raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
     if not has_bound(chosen.objective):
-        raise InputTypeError(f"compare judges LinearModel with a bundled loss, got {chosen.objective!r}; use fit")
+        raise InputTypeError(
+            f"compare supports only LinearModel with a bundled loss, got {chosen.objective!r}; use fit"
+        )
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):

@@ -68,7 +68,7 @@ def derive(loss: str = "squared") -> Derivation:
     """
     row_loss = parse_loss(loss)
     if row_loss.formula is None:
-        raise InputError(f"the {row_loss.name} loss has no formula to derive; give its class one")
+        raise InputError(f"the {row_loss.name} loss has no formula to derive; define one in its class")
     require_package("derive", "sympy", "derive")
     text, latex = Text(), Latex()
     steps: list[DerivationStep] = []

@@ -45,7 +45,7 @@ class ProblemOptions:
             raise InputTypeError(f"standardize must be True or False, got {self.standardize!r}")
         start = None if self.theta0 is None else real_array(self.theta0, "theta0")
         if start is not None and start.shape != (features + 1,):
-            raise InputError(f"theta0 must be {features + 1} numbers, the intercept last, got shape {start.shape}")
+            raise InputError(f"theta0 must be {features + 1} numbers with the intercept last, got shape {start.shape}")
         return start
 
 
@@ -111,7 +111,7 @@ def prepare(
     """
     for given, kind in ((backend, Backend), (objective, Objective)):
         if isinstance(given, type) or not isinstance(given, kind):
-            raise InputTypeError(f"{kind.__name__.lower()} must keep the {kind.__name__} protocol, got {given!r}")
+            raise InputTypeError(f"{kind.__name__.lower()} must implement the {kind.__name__} protocol, got {given!r}")
     streamed = streamed_input(X, y, objective)
     if streamed is not None:
         return _prepare_rows(*streamed, backend, objective, options)
@@ -184,4 +184,4 @@ def _check_range(objective: Objective, X: Array, y: Array, dtype: str) -> None:
             if value and not (np.finfo(dtype).smallest_normal <= rounded < np.inf):
                 raise InputError(f"{name} must be within the range of {dtype}, got {value}; give one nearer to 1")
     if not (np.isfinite(X).all() and np.isfinite(y).all()):
-        raise InputError(f"the data must be within the range of {dtype}, they exceed it; divide them by a constant")
+        raise InputError(f"the data exceed the range of {dtype}; divide them by a constant")

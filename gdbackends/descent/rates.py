@@ -85,10 +85,10 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
     if isinstance(objective, LinearModel) and objective.row_loss.sublevel_terms(np.ones(1)) is not None:
         if len(problem.batches) > 1:
             name = type(objective.row_loss).__name__
-            raise InputError(f"learning_rate='auto' knows no rate for {name} over batches; give a number or a schedule")
+            raise InputError(f"learning_rate='auto' does not support {name} with batches; give a number or a schedule")
         return np.broadcast_to(1 / sublevel_curvature(problem), (steps,))
     if not (isinstance(objective, LinearModel) and objective.row_loss.jump):
-        raise InputError("learning_rate='auto' needs an objective that has its curvature; give a number or a schedule")
+        raise InputError("learning_rate='auto' needs an objective of known curvature; give a number or a schedule")
     scale = problem.y.size / objective.divisor(problem.y.size)  # the cost over the mean of phi
     squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature is 2 scale |X 1|^2 / n
     if len(problem.batches) > 1:

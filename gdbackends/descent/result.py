@@ -121,9 +121,9 @@ class Fit:
             )
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-            raise InputError(f"is no saved fit ({text}); save one with gdbackends fit --save FILE") from None
+            raise InputError(f"is not a saved fit ({text}); save one with gdbackends fit --save FILE") from None
         if not (np.isfinite(theta).all() and theta.size > 1):
-            raise InputError("is a fit without finite coefficients, as one that diverged; fit and save again")
+            raise InputError("has coefficients that are not finite, as after divergence; fit and save again")
         return fitted
 
     def predict(self, X: Any) -> Array:

@@ -110,10 +110,10 @@ def streamed_input(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] 
     mapped = cast(Any, X) if isinstance(X, np.memmap) else None
     if isinstance(X, Rows):
         if not (isinstance(y, Targets) and y.rows is X):
-            raise InputError("X lies in a file, so y must be that of the same dataset; give data.X and data.y")
+            raise InputError("X is in a file, so y must belong to the same dataset; give data.X and data.y")
         rows = X
     elif isinstance(y, Targets):
-        raise InputError("y lies in a file, so X must be that of the same dataset; give data.X and data.y")
+        raise InputError("y is in a file, so X must belong to the same dataset; give data.X and data.y")
     elif mapped is not None and mapped.size > STREAMED:
         plain = isinstance(y, np.ndarray) and not isinstance(y, np.ma.MaskedArray)
         if not plain or getattr(y, "dtype", np.dtype(object)).kind not in "fiub":  # pyright: ignore
@@ -125,7 +125,7 @@ def streamed_input(X: Any, y: Any, objective: Objective) -> tuple[Rows, Labels] 
         return None
     if not (isinstance(objective, LinearModel) or splits(objective)):
         raise InputError(
-            "a file is taken block by block, so the objective must be a mean over rows; if it is, give it splits = True"
+            "a file is read in blocks, so the objective must be a mean over rows; if it is, declare splits = True"
         )
     return rows, labels
 
@@ -159,16 +159,15 @@ def _is(label: float, y: Array) -> Array:
 def check_batches(rows: Rows, batch_size: int) -> None:
     """Refuse batches that cannot be drawn from a file, or that need more memory than a stream may use."""
     if rows.source.ordered:
-        raise InputError("batches need rows by their numbers, which Parquet has not; take all rows, or write it as NPY")
+        raise InputError("batches need rows by index, which Parquet does not support; use all rows, or save it as NPY")
     if rows.shape[0] > _DRAWN:
         raise InputError(
-            f"batches need an order of all rows, and at most {_DRAWN:,} rows of a file are put in order, got "
-            f"{rows.shape[0]:,}; take all rows, or X in memory"
+            f"batches from a file need at most {_DRAWN:,} rows, got {rows.shape[0]:,}; use all rows, or X in memory"
         )
     if batch_size * rows.shape[1] > _BATCH:
         raise InputError(
             f"batch_size must be at most {_BATCH // rows.shape[1]:,} for {rows.shape[1]:,} features in a file, got "
-            f"{batch_size:,}; take fewer rows a step, or all"
+            f"{batch_size:,}; use fewer rows per step, or all rows"
         )
 
 

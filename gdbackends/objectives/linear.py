@@ -165,7 +165,7 @@ class LinearModel:
         Linear least squares by orthogonal factorisation, with the penalty as additional rows; nothing descends.
         """
         if not self.row_loss.least_squares:
-            raise InputError(f"only squared errors have a closed minimum, got {self.row_loss!r}; use fit")
+            raise InputError(f"only squared errors have a closed-form minimum, got {self.row_loss!r}; use fit")
         design = self.design(np.asarray(X, np.float64))
         penalty = np.sqrt(self.l2 * self.divisor(X.shape[0])) * np.eye(design.shape[1])[:-1]
         rows = np.concatenate((design, penalty)) if self.l2 else design
@@ -186,7 +186,9 @@ class LinearModel:
     def _predict_rows(self, theta: Array, X: Array, y: Array) -> Array:
         z = self.predict(theta, X)
         if y.shape != z.shape:  # y of shape (n, 1) would broadcast to (n, n) in every framework
-            raise InputError(f"y must have shape {tuple(z.shape)}, a number a row, got {tuple(y.shape)}; try y.ravel()")
+            raise InputError(
+                f"y must have shape {tuple(z.shape)}, one number per row, got {tuple(y.shape)}; try y.ravel()"
+            )
         return z
 
     def _total(self, z: Array, y: Array, weights: Array | None) -> Array:

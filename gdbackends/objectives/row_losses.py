@@ -414,7 +414,7 @@ class Poisson(RowLoss):
         if (y < 0).any():
             raise InputError(f"the Poisson loss needs counts of at least 0, got {y[y < 0][0]:g}; use another loss")
         if y.size and not y.any():
-            raise InputError("the Poisson loss needs a count above 0, got zeros alone; choose the rows or the target")
+            raise InputError("the Poisson loss needs a count above 0, got only zeros; choose the rows or the target")
         return y, None
 
     def curvature(self, z: Array) -> Array:

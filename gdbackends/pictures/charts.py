@@ -74,7 +74,7 @@ def path(fit: Fit, names: Sequence[str] | None = None) -> Chart:
         raise InputError("path needs a fit that kept its path; fit again with record_path=True")
     d = fit.theta.size - 1
     if names is not None and len(names) != d:
-        raise InputError(f"names must be {d}, one a feature, got {len(names)}")
+        raise InputError(f"names must be {d}, one per feature, got {len(names)}")
     if d > len(_ORDER) - 1:
         raise InputError(f"path draws up to {len(_ORDER) - 1} features, got {d}; draw the loss")
     called = [*(names or [f"x{j + 1}" for j in range(d)]), "intercept"]

@@ -149,7 +149,7 @@ def evaluate(
 def _blocks(objective: LinearModel, X: Array, y: Array) -> Iterator[tuple[Array, Array]]:
     """Yield X with its ones, and y, in float64 and a few rows at a time, so that no copy of X is made."""
     if X.ndim != 2 or y.shape != X.shape[:1]:
-        raise InputError(f"X (n, d) and y (n,) must have as many rows, got {X.shape} and {y.shape}")
+        raise InputError(f"X (n, d) and y (n,) must have the same number of rows, got {X.shape} and {y.shape}")
     step = max(1, _BLOCK // X.shape[1])
     for whole, targets in row_blocks(X, y):
         for rows in spans(whole.shape[0], step):

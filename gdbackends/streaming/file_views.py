@@ -42,7 +42,9 @@ class StampedFile:
 
     def _check(self, descriptor: int) -> None:
         if stamp(os.fstat(descriptor)) != self.stamp:
-            raise InputError(f"{self.path}: changed while it was read; fit again when nothing writes to it")
+            raise InputError(
+                f"{self.path}: changed while it was being read; fit again when no other process writes to it"
+            )
 
     def read(self, descriptor: int, start: int, into: memoryview) -> None:
         """Fill `into` with the bytes from `start`."""
@@ -52,7 +54,7 @@ class StampedFile:
             except OSError as error:
                 raise file_error(self.path, "read", error) from None
             if count == 0:
-                raise InputError(f"{self.path}: was cut short at byte {start:,}; fit again when it is whole")
+                raise InputError(f"{self.path}: was truncated at byte {start:,}; fit again when the file is complete")
             into, start = into[count:], start + count
 
 

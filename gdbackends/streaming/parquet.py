@@ -83,7 +83,9 @@ class ParquetSource:
 
     def take(self, rows: Array) -> Pieces:
         """Refuse, since Parquet has no access to rows by index."""
-        raise InputError(f"{self.label}: Parquet does not give {rows.size} rows by their numbers; write it as NPY")
+        raise InputError(
+            f"{self.label}: Parquet rows cannot be read by index, got {rows.size} indices; save the table as NPY"
+        )
 
     def not_finite(self, count: int, row: int, column: int, value: float) -> InputError:
         """Return the error that says where the first is."""
@@ -139,7 +141,7 @@ class _Reader:
             if self._rows_held():
                 line[...] = self._held[place : place + line.size]
             elif os.preadv(self._file.fileno(), [line.data], 8 * place) != line.nbytes:
-                raise InputError("the folder for temporary files lost one; set TMPDIR to another")
+                raise InputError("a temporary file was truncated; set TMPDIR to another folder")
 
     def _rows_held(self) -> bool:
         return (self._end - self._begin) * self._source.width <= self._held.size
