@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -572,3 +574,37 @@ def test_a_gradient_that_raises_shows_the_frames_of_its_author_alone() -> None:
     assert note.count("File ") == 2
     assert "in raising" in note
     assert "gdbackends/gradcheck" not in note
+
+
+VANISHING = """
+import numpy as np
+from array_api_compat import array_namespace as xp
+from gdbackends import check_gradient
+X, y, theta = np.arange(12.0).reshape(4, 3) % 5, np.array([1.0, -2.0, 0.5, 3.0]), np.array([0.5, -0.3, 0.8])
+at_most_1 = lambda r: np.abs(r) < 1
+losses = {
+    "abs": (lambda t, X, y: xp(t).sum(xp(t).abs(X @ t - y)), lambda r: np.sign(r), lambda r: 0 * r),
+    "sign": (lambda t, X, y: xp(t).sum((X @ t - y) * xp(t).sign(X @ t - y)), lambda r: np.sign(r), lambda r: 0 * r),
+    "clip": (lambda t, X, y: xp(t).sum(xp(t).clip(X @ t - y, -1, 1)), lambda r: at_most_1(r) * 1.0, lambda r: 0 * r),
+    "floor": (lambda t, X, y: xp(t).sum((X @ t - y) * xp(t).floor(X @ t - y)), lambda r: np.floor(r), lambda r: 0 * r),
+    "where": (
+        lambda t, X, y: xp(t).sum(xp(t).where(xp(t).abs(X @ t - y) < 1, (X @ t - y) ** 2, 2 * xp(t).abs(X @ t - y))),
+        lambda r: np.clip(2 * r, -2, 2),
+        lambda r: 2.0 * at_most_1(r),
+    ),
+}
+for name, (loss, slope, curvature) in losses.items():
+    gradient = lambda t, X, y, slope=slope: X.T @ slope(X @ t - y)
+    hessian = lambda t, X, y, curvature=curvature: (X.T * curvature(X @ t - y)) @ X
+    hvp = lambda t, v, X, y, curvature=curvature: X.T @ (curvature(X @ t - y) * (X @ v))
+    for second in ({}, {"hessian": hessian}, {"hvp": hvp}):
+        print(name, *second, check_gradient(loss, gradient, theta, X, y, **second).verdict)
+"""
+
+
+def test_second_derivatives_that_vanish_do_not_end_the_process() -> None:
+    """PyTorch has tensors of zeros without storage there; an operation on one in a dispatch mode was a SIGSEGV."""
+    done = subprocess.run([sys.executable, "-c", VANISHING], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    verdicts = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert verdicts == ["pass"] * 15, done.stdout

@@ -35,7 +35,7 @@ class Rounding(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not _rounds(func) or not isinstance(result, torch.Tensor) or not result.is_floating_point():
+        if not (_rounds(func) and _is_plain(result)):
             return result
         errors = self._random.normal(size=tuple(result.shape))
         errors *= self._step  # in place, as results may be large
@@ -48,6 +48,17 @@ def _rounds(func: Any) -> bool:
     """Return whether an operation may round: it returns no view of its argument and is not an exact one."""
     aliases = any(returned.alias_info is not None for returned in func._schema.returns)
     return not aliases and func._schema.name.removeprefix("aten::") not in _EXACT
+
+
+def _is_plain(result: Any) -> bool:
+    """Return whether a result is a dense tensor of floats that has a storage.
+
+    Tensors of zeros that PyTorch's derivatives use for terms that vanish (abs, where) have none, and a product with one
+    inside a dispatch mode ends the process by SIGSEGV; zeros have no rounding errors either.
+    """
+    if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+        return False
+    return result.layout == torch.strided and result.device.type != "meta" and not result._is_zerotensor()
 
 
 def in_dispatch_mode() -> bool:
