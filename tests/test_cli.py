@@ -186,7 +186,7 @@ def test_the_options_of_reading(tmp_path: Path) -> None:
 def test_a_missing_header_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("2019,2020\n1,2\n2,3\n4,4\n", encoding="utf8")
     assert run("fit", "t.csv", cwd=tmp_path).stderr.splitlines()[0] == (
-        "line 1 was read as data, so the columns are named c1, c2, ...; if it is a header, use --header"
+        "the columns are called c1, c2, ...; if the first line of a CSV file is a header, use --header"
     )
 
 

@@ -35,8 +35,10 @@ _OPTIONS = with_options(
     click.option("--backends", metavar="A,B,...", help="numpy, jax, torch, module:name.  [default: all installed]"),
     click.option("--rows", metavar="N,N,...", help="The numbers of rows, such as 1e2,1e4.  [default: the suite's]"),
     click.option("--features", metavar="D,D,...", help="The numbers of features.  [default: the suite's]"),
-    click.option("--work", metavar="A,B,...", help="loss, gradient, step, fit.  [default: the suite's]"),
-    click.option("--objective", metavar="A,B,...", help="squared, huber:1, logistic, ...  [default: squared]"),
+    click.option("--work", metavar="A,B,...", help="What to time: loss, gradient, step, fit.  [default: the suite's]"),
+    click.option(
+        "--objective", metavar="A,B,...", help="The losses: squared, huber:1, logistic, ...  [default: squared]"
+    ),
     click.option("--dtype", metavar="A,B", help="float64, float32.  [default: the suite's]"),
     click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
     click.option("--threads", metavar="N,N,...", help="The cores and threads that a process may use.  [default: all]"),
@@ -45,10 +47,10 @@ _OPTIONS = with_options(
     ),
     click.option("--launches", type=int, default=5, show_default=True, help="The minimum number of launches per case."),
     click.option("--most", type=int, help="The maximum number of launches per case.  [default: 10]"),
-    click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds for a case."),
-    click.option("--time-budget", type=float, help="Seconds for the whole run.  [default: quick 150, full none]"),
-    click.option("--seed", type=int, default=0, show_default=True, help="The seed of the data and of the order."),
-    click.option("--out", default="bench.jsonl", show_default=True, help="The file of results."),
+    click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a case in seconds."),
+    click.option("--time-budget", type=float, help="Time limit in seconds.  [default: quick 150, full none]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the data and of the order."),
+    click.option("--out", default="bench.jsonl", show_default=True, help="The file to append results to."),
     click.option("--resume", is_flag=True, help="Continue the file without repeating the results in it."),
     click.option("--dry-run", is_flag=True, help="Print the cases without timing them."),
 )
@@ -192,9 +194,8 @@ def _show(rows: Sequence[Row], results: Results) -> None:
     run = list(results.runs.values())[-1]
     fastest = {threads: speed for speed, threads in sorted((s, t) for (_, _, t), s in results.bandwidths.items())}
     for threads, speed in sorted(fastest.items()):
-        terminal.print(
-            f"read bandwidth{f' with {threads} threads' if threads else ''}: {speed / 1e9:.3g} GB/s", style="dim"
-        )
+        condition = f" with {threads} threads" if threads else ""
+        terminal.print(f"read bandwidth{condition}: {speed / 1e9:.3g} GB/s", style="dim")
     cores, loads = run["environment"]["cores"], [r["load"] for row in rows for r in results.of(row.case).values()]
     if loads and median(loads) > cores + 1:
         text = f"the machine was busy: the load was {median(loads):.2g} on {cores} cores, which widens the intervals"

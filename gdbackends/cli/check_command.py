@@ -125,9 +125,7 @@ def _random_table(row_loss: RowLoss, seed: int) -> Dataset:
     return replace(table, y=table.y > 0 if row_loss.target == "label" else np.floor(np.abs(table.y)))
 
 
-def _check(
-    target: _Target, table: Dataset | None, params: Mapping[str, Any], options: Mapping[str, Any]
-) -> GradientReport:
+def _check(target: _Target, table: Dataset | None, params: dict[str, Any], options: dict[str, Any]) -> GradientReport:
     """Check the gradient of the target on the table, or on its own data."""
     data = (target.data or ()) if table is None else (table.X, table.y)
     theta = _random_theta(data, options["seed"]) if target.theta is None else target.theta
@@ -221,7 +219,7 @@ def _find_target(text: str) -> _Target:
     data, params = getattr(module, "data", None), getattr(module, "params", {})
     if not isinstance(data, (tuple, NoneType)) or not isinstance(params, dict):
         raise InputError(f"{path}: data must be a tuple of arrays, and params a dictionary by name")
-    params = cast("dict[str, Any]", params) if not hasattr(loss, "__self__") else {}  # an object has its own
+    params = cast("dict[str, Any]", params) if not hasattr(loss, "__self__") else {}  # an object has its own parameters
     return _Target(loss, gradient, None, getattr(module, "theta", None), cast("tuple[Any, ...] | None", data), params)
 
 

@@ -77,8 +77,7 @@ def _recommended_rates(comparison: Comparison) -> str:
 
 def _table(comparison: Comparison) -> Table:
     """Return a table with a column for each backend and one for the exact solution, if known."""
-    exact_title = [] if comparison.exact is None else ["exact"]
-    titles = ["", *(row.backend for row in comparison.rows), *exact_title]
+    titles = ["", *(row.backend for row in comparison.rows), *([] if comparison.exact is None else ["exact"])]
     table = plain_table(*titles, right=titles[1:])
     for name, cell, exact in _lines(comparison):
         table.add_row(*[Text(text) for text in (name, *map(cell, comparison.rows), exact)][: len(titles)])

@@ -43,8 +43,7 @@ def command(ctx: click.Context, old: str, new: str, fail_above: str) -> None:
         terminal.print(Text(f"{count} case{'s' if count > 1 else ''}: {reason}", style="yellow"))
     worse = sum(change.regression for change in changed)
     compared = sum(change.ratio is not None for change in changed)
-    counts = Counter(change.word for change in changed)
-    words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    words = ", ".join(f"{count} {word}" for word, count in Counter(change.word for change in changed).items())
     terminal.print(f"{len(changed)} cases: {words}", soft_wrap=True)
     plural = "" if worse == 1 else "s"
     terminal.print(f"{compared} compared, {worse} regression{plural} (slower by more than {threshold:.0%})")

@@ -46,11 +46,11 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gdbackends", prog_name="gdbackends")
 def group() -> None:
-    """Fit one linear regression by hand-derived NumPy gradients, JAX and PyTorch: do they agree? Which is fastest?"""
+    """Fit one linear regression by hand-derived NumPy gradients, JAX and PyTorch; compare and time the results."""
 
 
 def run() -> None:
-    """Run the command line and exit: 0 success, 1 negative result, 2 invalid usage or input, 130 interrupted."""
+    """Run the command line and exit: 0 success, 1 a check failed, 2 invalid usage or input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # escape characters that the terminal cannot encode
             stream.reconfigure(errors="backslashreplace")

@@ -112,7 +112,7 @@ def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | St
         else:
             data = read(source, target=target, features=names, labels=labels, **csv)
     if all(re.fullmatch(r"c\d+", name) for name in (*data.names, data.target)):
-        echo("line 1 was read as data, so the columns are named c1, c2, ...; if it is a header, use --header")
+        echo("the columns are called c1, c2, ...; if the first line of a CSV file is a header, use --header")
     if target is None and source not in BUNDLED:
         echo(f"predicting {data.target!r}, the last column; choose another with --target")
     return data

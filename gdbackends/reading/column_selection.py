@@ -1,4 +1,4 @@
-"""Select the target and the features by name; the errors for unusable names and columns."""
+"""Select the target and the features by name, and report names and columns that cannot be used."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from gdbackends.streaming import Rows, Targets, npy_source, parquet_source
 from gdbackends.streaming.arrow import is_numeric, texts_of
 
 PART_OF_MEMORY = 8
-"""A table is streamed if it would fill 1 / PART_OF_MEMORY of the memory: a fit in memory takes several copies of X."""
+"""A table that would fill 1 / PART_OF_MEMORY of the memory is large: a fit in memory takes several copies of X."""
 
 
 @dataclass(frozen=True, eq=False)
