@@ -167,10 +167,8 @@ def array_columns(array: Array) -> Columns:
 
 
 def _by_position(names: list[str], columns: list[Array]) -> Columns:
-    def numbers(j: int) -> Array | None:
-        return columns[j] if columns[j].dtype.kind in "fiub" else None
-
-    return Columns(names, numbers, lambda j: columns[j].tolist())
+    numeric = [column if column.dtype.kind in "fiub" else None for column in columns]
+    return Columns(names, numeric.__getitem__, lambda j: columns[j].tolist())
 
 
 def npy_header(stream: BinaryIO | Any, size: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
