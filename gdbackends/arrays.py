@@ -122,8 +122,11 @@ def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
         if array.dtype.kind not in "fiub":
             advice = _ADVICE.get(array.dtype.kind, "give numbers").format(name)
             raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; {advice}")
-        with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is refused below
-            array = np.array(array, np.float64, copy=True if copy else None)
+        try:
+            with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is refused below
+                array = np.array(array, np.float64, copy=True if copy else None)
+        except MemoryError:
+            raise InputError(f"{name} of shape {array.shape} does not fit into memory; give fewer rows") from None
     else:
         array = matrix_of(columns, name)
         array = array[:, 0] if len(getattr(values, "shape", (0,))) == 1 else array  # a series is one column

@@ -361,6 +361,7 @@ BAD = {
     "batch above n": (dict(batch_size=16), ValueError, "got 16"),
     "batch 2.0": (dict(batch_size=2.0), TypeError, "batch_size must be a whole number"),
     "steps 0": (dict(steps=0), ValueError, "steps must be at least 1, got 0"),
+    "steps 1e30": (dict(steps=10**30), ValueError, "steps must be at most 1,000,000,000"),
     "steps 1.5": (dict(steps=1.5), TypeError, "steps must be a whole number"),
     "tolerance negative": (dict(tolerance=-1), ValueError, "tolerance must be a finite number"),
     "tolerance NaN": (dict(tolerance=float("nan")), ValueError, "tolerance must be a finite number"),

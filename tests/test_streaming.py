@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gdbackends import LinearRegression, fit, get_backend
+from gdbackends import LinearRegression, fit, get_backend, read
 from gdbackends.backends import Backend
 from gdbackends.backends.numpy_backend import NumpyBackend
 from gdbackends.descent import ProblemOptions, descend, learning_rates, prepare
@@ -531,3 +531,12 @@ def test_rows_say_what_they_are(tmp_path) -> None:
     assert repr(rows) == "Rows(1,003 x 6 float64, in a file)"
     assert dataclasses.replace(rows, ones=True).shape == (ROWS, FEATURES + 1)
     assert rows.targets.shape == (ROWS,)
+
+
+@pytest.mark.parametrize("shape", ["(-3, 2)", "(10, -2)", f"({'1, ' * 100})", "(True, 2)", "(2.0, 3)", "(10**30, 2)"])
+@pytest.mark.parametrize("open_table", [stream, read])
+def test_a_header_with_an_impossible_shape_is_an_error(tmp_path: Path, open_table, shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(501) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(800))
+    with pytest.raises(InputError, match=r"a\.npy: is not a readable NPY file: "):
+        open_table(tmp_path / "a.npy")

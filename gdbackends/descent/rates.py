@@ -17,6 +17,8 @@ from gdbackends.schedules import Schedule
 from gdbackends.streaming import over_rows
 
 LearningRate: TypeAlias = float | str | Schedule
+MOST_STEPS = 10**9
+"""The largest number of steps, whose losses take 8 GB."""
 
 
 def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) -> Array:
@@ -24,6 +26,8 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
     dtype = np.dtype(problem.backend.dtype)
     if whole_number("steps", steps) < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
+    if steps > MOST_STEPS:
+        raise InputError(f"steps must be at most {MOST_STEPS:,}, as the loss of each is kept, got {steps:,}")
     if callable(learning_rate):
         return _scheduled(learning_rate, steps, dtype)
     if isinstance(learning_rate, str) and learning_rate == "auto":

@@ -19,6 +19,8 @@ from gdbackends.objectives import Array
 from gdbackends.reading.column_selection import label_pair, not_numeric
 from gdbackends.reading.sources import ByteSource
 
+_MOST_DIMENSIONS = 64
+"""Dimensions of a NumPy array."""
 _PICKLE = "contains Python objects (a pickle), which are never loaded; save it as an array of numbers"
 
 
@@ -190,6 +192,8 @@ def npy_header(stream: BinaryIO | Any, size: int) -> tuple[tuple[int, ...], np.d
             raise InputError(f"is not a readable NPY file: {' '.join(str(error).split())[:200]}") from None
     if dtype.hasobject:
         raise InputError(_PICKLE)
+    if len(shape) > _MOST_DIMENSIONS or not all(type(length) is int and length >= 0 for length in shape):
+        raise InputError(f"is not a readable NPY file: its shape is {str(shape)[:40]}; save it again")
     needed, left = prod(shape) * dtype.itemsize, size - stream.tell()
     if needed > left:
         raise InputError(f"is truncated: its header announces {needed:,} bytes of data, got {left:,}; save it again")
