@@ -222,9 +222,9 @@ BAD_TEXT: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "open quote": (
         'a,y\n1,2\n1,"2\n3,4\n',
         {},
-        "is not a CSV table: the quote opened in line 3 is not closed",
+        "is not a CSV table: an open quote in the row from line 3",
     ),
-    "open quote in line 3": ('\n\n"a,y\n1,2\n', {}, "the quote opened in line 3 is not closed; close it"),
+    "open quote in line 3": ('\n\n"a,y\n1,2\n', {}, "an open quote in the row from line 3; close it"),
     "odd quote": ('a,y\n1,"2"3\n', {}, "is not a CSV table: ',' expected after '\"' (line 2); check its quotes"),
     "huge cell": ('a,y\n1,"' + "2" * 200_000, {}, "line 2 has a cell of more than 131,072 characters"),
 }

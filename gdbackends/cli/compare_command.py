@@ -115,7 +115,7 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResul
 
 
 def _agreement(row: BackendResult, ratio: float | None) -> str:
-    """Return whether a backend agrees with the others; the one that differs from a majority disagrees."""
+    """Return whether a backend agrees with all others; "agrees partly" if it differs from at most half of them."""
     if ratio is None:
         return "-"
     word = "agrees" if ratio <= 1 else "DISAGREES" if row.status == "disagrees" else "agrees partly"

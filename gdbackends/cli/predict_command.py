@@ -22,7 +22,7 @@ from gdbackends.reading import read_features
 @csv_options
 @click.option("--out", metavar="FILE", help="The file to write.  [default: stdout]")
 def command(saved: str, source: str, out: str | None, **options: Any) -> None:
-    """Predict the rows of SOURCE by FIT, a file written by `gdbackends fit --save`; the output is CSV.
+    """Predict the target for each row of SOURCE with FIT, a file written by `gdbackends fit --save`, as CSV.
 
     SOURCE must have columns with the names of the features; other columns are ignored.
     """

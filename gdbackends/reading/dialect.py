@@ -129,7 +129,7 @@ def _records(lines: Iterator[str], delimiter: str, before: int = 0) -> Iterator[
             limit = f"{csv.field_size_limit():,} characters"
             raise InputError(f"line {begin} has a cell of more than {limit}; shorten it or check its quotes") from None
         if "unexpected end" in str(error):
-            raise InputError(f"is not a CSV table: the quote opened in line {begin} is not closed; close it") from None
+            raise InputError(f"is not a CSV table: an open quote in the row from line {begin}; close it") from None
         raise InputError(f"is not a CSV table: {error} (line {before + reader.line_num}); check its quotes") from None
 
 
