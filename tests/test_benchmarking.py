@@ -99,12 +99,12 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
 
 
 ENDINGS = {
-    "Wrong": (("loss", "gradient"), "disagrees", "gradient is"),
-    "Cheap": (("loss",), "disagrees", "loss alone is"),
-    "Short": (("step", "fit"), "disagrees", "descent is"),
-    "Halving": (("step",), "disagrees", "descent is"),
-    "Unsynchronised": (("gradient",), "unsynchronised", "before the answer was there"),
-    "Lazy": (("gradient",), "unsynchronised", "before the answer was there"),
+    "Wrong": (("loss", "gradient"), "disagrees", "gradient differs"),
+    "Cheap": (("loss",), "disagrees", "loss alone differs"),
+    "Short": (("step", "fit"), "disagrees", "descent differs"),
+    "Halving": (("step",), "disagrees", "descent differs"),
+    "Unsynchronised": (("gradient",), "unsynchronised", "before the result was available"),
+    "Lazy": (("gradient",), "unsynchronised", "before the result was available"),
     "Dying": (("gradient",), "crashed", "SIGABRT"),
     "Hungry": (("gradient",), "out of memory", "allocate"),
     "Raising": (("gradient",), "crashed", "RuntimeError: no kernel"),
@@ -293,7 +293,7 @@ def test_no_winner_without_a_difference() -> None:
     table = result_rows(made({("numpy", 100): noisy(1, 1e-5), ("jax", 100): noisy(2, 1.02e-5)}))
     assert len(winner(100, table).first) == 2
     (found,) = series(table)
-    assert "no difference between JAX and NumPy was seen" in series_advice(found)
+    assert "no difference between JAX and NumPy was found" in series_advice(found)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -353,7 +353,7 @@ def test_the_advice_drops_no_winner_and_does_not_contradict_itself() -> None:
     assert parts[2].startswith("from there to about 55,000 rows")
     assert parts[3].startswith("from there to 100,000 rows")
     tie = told({100: {"numpy": 1.0, "jax": 2.0}, 1000: {"numpy": 2.0, "jax": 1.0}, 10_000: {"numpy": 1.0, "jax": 1.0}})
-    assert tie.endswith("; at 10,000 rows no difference between JAX and NumPy was seen")
+    assert tie.endswith("; at 10,000 rows no difference between JAX and NumPy was found")
     assert "from there to 1,000 rows JAX" in tie
     lost = told({100: {"numpy": 1.0, "jax": 3.0, "torch": 9.0}, 1000: {"numpy": 1.0, "torch": 3.0}})
     assert "JAX never (it has no time at 1,000 rows)" in lost
@@ -371,7 +371,7 @@ def test_a_curved_cost_crosses_within_the_interval() -> None:
 def test_what_noise_hides_is_not_called_equal() -> None:
     table = result_rows(made({("numpy", 100): [1e-5, 3e-5], ("jax", 100): [2e-6, 2e-5]}))
     assert not winner(100, table).told
-    assert "cannot be told apart for noise" in series_advice(series(table)[0])
+    assert "cannot be distinguished because of noise" in series_advice(series(table)[0])
     one = result_rows(made({("numpy", 100): [1e-5], ("jax", 100): [2e-6]}))
     assert spread(one[0]) == np.inf
     assert records(made({("numpy", 100): [1e-5]}))[0]["low_s"] is None

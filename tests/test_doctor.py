@@ -147,8 +147,11 @@ def test_the_command_itself_starts_no_framework() -> None:
         (lambda value, gradient: (value, gradient * (1 + 1e-12)), "a wrong gradient in float64"),
         (lambda value, gradient: (value, gradient.astype("float32")), "a wrong gradient in float64"),
         (lambda value, gradient: (value, gradient.astype("float64")), "a wrong gradient in float32"),
-        (lambda value, gradient: (value, gradient + 1), "wrong coefficients, 3.33427, -80.4944 where 3.45, -87.5167"),
-        (lambda value, gradient: (value, gradient * np.nan), "wrong coefficients, nan, nan where 3.45, -87.5167"),
+        (
+            lambda value, gradient: (value, gradient + 1),
+            "wrong coefficients: 3.33427, -80.4944, expected 3.45, -87.5167",
+        ),
+        (lambda value, gradient: (value, gradient * np.nan), "wrong coefficients: nan, nan, expected 3.45, -87.5167"),
         (lambda value, gradient: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
 )

@@ -96,7 +96,7 @@ def without_a_row(theta, X, y, l2):
 MISTAKES = {
     "half": (lambda *a, **k: 0.5 * gradient(*a, **k), "factor", "a factor 1/2: yours is 0.5 of autodiff in all 4"),
     "n": (lambda *a, **k: 50 * gradient(*a, **k), "factor", "a factor n: yours is 50 of autodiff"),
-    "minus": (lambda *a, **k: -gradient(*a, **k), "factor", "all signs are turned"),
+    "minus": (lambda *a, **k: -gradient(*a, **k), "factor", "all signs are flipped"),
     "sign": (lambda *a, **k: gradient(*a, **k) * [1, -1, 1, 1], "sign", "in 1 of 4 components (theta[1])"),
     "swap": (lambda *a, **k: gradient(*a, **k)[[1, 0, 2, 3]], "permutation", "2 of 4 components"),
     "reversed": (lambda *a, **k: gradient(*a, **k)[::-1], "permutation", "the components are reversed"),
@@ -122,10 +122,10 @@ MISTAKES = {
     "float32": (in_float32, "precision", "the error is that of float32"),
     "column": (lambda *a, **k: gradient(*a, **k)[:, None], "shape", "shape (4, 1) where theta has (4,)"),
     "mutates": (mutating, "mutates-input", "changes data[1] in place"),
-    "stale": (remembering, "stale", "another answer after a call at another theta"),
-    "buffer": (one_buffer, "stale", "what an earlier call returned is changed"),
-    "noisy": (noisy, "nondeterministic", "another answer each time"),
-    "rotated": (rotated, "not-a-gradient", "second derivatives are not symmetric"),
+    "stale": (remembering, "stale", "changes after a call at another theta"),
+    "buffer": (one_buffer, "stale", "a later call changes the result of an earlier one"),
+    "noisy": (noisy, "nondeterministic", "different results at the same theta"),
+    "rotated": (rotated, "not-a-gradient", "its Jacobian is not symmetric"),
     "quintic": (
         lambda t, X, y, l2: gradient(t, X, y, l2) + 0.1 * t**5,
         "different-function",
@@ -259,7 +259,9 @@ def test_a_subgradient_at_a_kink_passes_and_is_called_one(at_zero: float) -> Non
 def test_blindness_is_inconclusive() -> None:
     report = check(gradient, sensitivity=1e-20)
     assert report.verdict == "inconclusive"
-    assert report.sentence.startswith("INCONCLUSIVE: no difference from jax and torch was seen, but only errors above")
+    assert report.sentence.startswith(
+        "INCONCLUSIVE: no difference from jax and torch was detected, but only errors above"
+    )
     with pytest.raises(GradientError):
         report.raise_if_failed()
 

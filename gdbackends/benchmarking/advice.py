@@ -37,7 +37,7 @@ def payments(table: Sequence[Row]) -> list[str]:
     for name, after in paid(table).items():
         ends = [f"{float(f'{steps:.2g}'):,.0f} steps ({size(row)})" for steps, row in sorted(after, key=_first)]
         text = " to ".join(dict.fromkeys((ends[0], ends[-1])))
-        lines.append(f"{name}: its first call has been paid for after {text}, against NumPy, where it is faster.")
+        lines.append(f"{name}: its first call pays off after {text} compared with NumPy, where it is faster.")
     return lines
 
 
@@ -109,7 +109,11 @@ def _who(span: Sequence[Winner]) -> str:
     if len(names) > 1:
         *most, last = sorted(names)
         both = f"{', '.join(most)} and {last}"
-        return f"no difference between {both} was seen" if span[0].told else f"{both} cannot be told apart for noise"
+        return (
+            f"no difference between {both} was found"
+            if span[0].told
+            else f"{both} cannot be distinguished because of noise"
+        )
     factors = sorted((at.ahead for at in span if at.ahead), key=_factor)
     ends = list(dict.fromkeys(f"{factor.value:.2g}" for factor in (factors[:1] + factors[-1:])))
     least = f" (at least {min(factor.low for factor in factors):.2g})" if factors else ""

@@ -130,7 +130,9 @@ class _Study:
             try:
                 times = pool.time(config, work, self.plan.slice_s)
                 if times.hidden_s:
-                    raise Unsynchronised(f"its synchronize came {times.hidden_s:.3g} s before the answer was there")
+                    raise Unsynchronised(
+                        f"its synchronize returned {times.hidden_s:.3g} s before the result was available"
+                    )
             except Exception as error:
                 self._fail(case, error)
             else:

@@ -75,9 +75,9 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
     if before.status in FAILURES:
         return Change(case, "works now", f"was {before.status}: {before.reason}")
     if not (before.by_launch and after.by_launch and before.timing and after.timing):
-        return Change(case, "incomparable", "there is no time in one of them")
+        return Change(case, "incomparable", "one of the files has no time")
     if min(len(row.by_launch or ()) for row in (before, after)) < 2:
-        return Change(case, "incomparable", "one launch alone says nothing; give --launches 5")
+        return Change(case, "incomparable", "a single launch has no interval; give --launches 5")
     return Change(case, "no difference", ratio=change([*before.by_launch.values()], [*after.by_launch.values()]))
 
 

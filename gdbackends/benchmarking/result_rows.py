@@ -83,7 +83,7 @@ def _row(results: Results, case: Case) -> Row:
     return Row(
         case,
         "ok" if end else "unfinished",
-        "" if end else f"{len(records)} launches so far; --resume goes on",
+        "" if end else f"{len(records)} launches so far; --resume continues",
         timing if agreement is not None else None,
         {(r["run"], r["launch"]): log for r, log in zip(records, timing.logs, strict=True)},
         agreement,

@@ -186,7 +186,7 @@ def _backend(config: BackendConfig, dtype: str) -> Backend:
     except InputError as error:
         raise Unsupported(str(error)) from None
     if capabilities(backend).tuning != config.tuning:
-        raise Unsupported(f"{config.backend} knows no tuning {config.tuning!r}; leave it out")
+        raise Unsupported(f"{config.backend} does not support the tuning {config.tuning!r}; leave it out")
     if backend.device != config.device:
         raise Unsupported(f"device {config.device!r} is not available for {config.backend}; it has {backend.device}")
     return backend

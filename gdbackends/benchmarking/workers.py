@@ -89,8 +89,8 @@ class WorkerPool:
                 raise MemoryError(f"it needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; not tried")
             setup: TaskSetup = self._ask(config, prepare_task, config, spec, judged)
             if setup.agreement is not None and not setup.agreement <= 1:
-                text = f"its {setup.worst} is {setup.agreement:.3g} times what rounding allows from the truth"
-                raise Disagrees(text, setup.agreement)
+                by = f"{setup.agreement:.3g} times what rounding allows"
+                raise Disagrees(f"its {setup.worst} differs from the exact value by {by}", setup.agreement)
             opened = self._prepared[config] = spec, setup
         return opened[1]
 

@@ -107,7 +107,7 @@ def _notes(base: Baseline, settings: Settings, wanted: tuple[str, ...], isolate:
         notes.append("numpy stays on the CPU.")
     if not base.unique:
         notes.append(
-            "There is no single answer (collinear or constant features, or more features than rows)"
+            "The solution is not unique (collinear or constant features, or more features than rows)"
             + ("." if base.exact is None else "; the exact one shown is the nearest to the start.")
         )
     if not isolate and len(wanted) > 1:

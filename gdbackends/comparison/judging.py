@@ -1,4 +1,4 @@
-"""What `compare` judges by, computed once; every backend held against every other; and the verdict in words."""
+"""Compare every backend with every other, and write the verdict; what all are judged by is computed once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gdbackends.rounding import VISIBLE, Limit, evaluate
 from gdbackends.scaling import standardization
 
 EXACT_LIMIT = 1 << 22
-"""Elements of X up to which a lone backend is held against exact arithmetic, which takes some seconds."""
+"""Elements of X up to which a lone backend is compared with exact arithmetic, which takes some seconds."""
 _DESCENT = 1 << 30
 """Elements of X read to come near a minimum that has no closed form."""
 
@@ -61,7 +61,7 @@ class Baseline:
         wide = f", of {self.bound_in_float64.sensitivity(rounded):.0e} in float64 at the same points"
         more = wide if self.problem.backend.dtype != "float64" else ""
         smallest = self.bound.sensitivity(rounded)
-        return f"A relative error of {smallest:.0e} in any component of a gradient would have been seen{more}."
+        return f"A relative error of {smallest:.0e} in any component of a gradient would have been detected{more}."
 
 
 def baseline(data: Dataset, settings: Settings) -> Baseline:
@@ -193,24 +193,30 @@ def conclusion(base: Baseline, rows: tuple[BackendResult, ...]) -> tuple[Verdict
     if crashed:
         return "inconclusive", f"{_list(crashed)} gave no answer: the process ended. Run `gdbackends fit` to see why."
     if not ratios:
-        limit = f"exact arithmetic takes squared errors and up to {EXACT_LIMIT:,} numbers"
-        return "inconclusive", f"{names} was held against nothing: no other backend, and {limit}. Install another."
+        limit = f"exact arithmetic supports only squared errors and up to {EXACT_LIMIT:,} numbers"
+        return (
+            "inconclusive",
+            f"{names} was compared with nothing: there is no other backend, and {limit}. Install another.",
+        )
     diverged = [row for row in rows if row.status == "diverged"]
     if diverged:
         message = diverged[0].fit.message if diverged[0].fit else ""
         return "diverged", f"{_list([row.backend for row in diverged])} diverged. {message}"
     if base.bound.blind or not base.bound_in_float64.sensitivity(2) <= VISIBLE:
         size = base.problem.y.size
-        return "inconclusive", f"{names} do not disagree, but {size:,} rows in {dtype} show little: {sensitivity}"
+        return (
+            "inconclusive",
+            f"{names} do not disagree, but rounding hides most errors of {size:,} rows in {dtype}: {sensitivity}",
+        )
     differ = f"gradients differ by at most {max(r.gradient_ratio or 0.0 for r in rows):.1g} of what rounding allows"
     if len(rows) == 1:
-        witness = "agrees with exact arithmetic, the one other witness, at five points"
+        witness = "agrees with exact arithmetic, the only other reference, at five points"
         return "agree", f"{names} {witness}: {differ}. {sensitivity}"
     paths, steps = max(row.trajectory_ratio or 0.0 for row in rows), f"over {len(base.check.rates):,} steps"
     parameters = f"parameters {steps} by at most {paths:.1g} of it"
     if not base.check.sensitivity <= 1:
         allowed = f"rounding allows {base.check.sensitivity:.2g} times the smallest"
-        parameters = f"parameters {steps} show nothing, as {allowed}"
+        parameters = f"parameters {steps} cannot be judged, as {allowed}"
     return "agree", f"{names} agree: {differ}, {parameters}. {sensitivity}"
 
 

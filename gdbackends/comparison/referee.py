@@ -1,9 +1,9 @@
 """The referee: whether a backend computes the right thing, judged by what rounding allows.
 
 Two evaluations A and B agree when |A - B| <= bound(A) + bound(B) in the loss and in every component of the gradient.
-`compare` holds backends against each other; a lone one is held against exact arithmetic, or against the float64
-evaluation of the closed formula (`judge_backend`): its cost, alone and beside its gradient, at two points, and every
-step of two short descents.
+`compare` compares the backends with each other, or a single one with exact arithmetic. `judge_backend` compares one
+backend with the float64 evaluation of the closed formula: its cost, alone and with its gradient, at two points, and
+every step of two short descents.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from gdbackends.schedules import Schedule
 from gdbackends.streaming import over_rows
 
 LearningRate: TypeAlias = float | str | Schedule
-MOST_STEPS = 10**9
-"""The largest number of steps, whose losses take 8 GB."""
+MOST_STEPS = 10**15
+"""The largest number of steps; NumPy cannot describe an array of rates of more than 10^18."""
 
 
 def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) -> Array:
@@ -27,7 +27,7 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
     if whole_number("steps", steps) < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     if steps > MOST_STEPS:
-        raise InputError(f"steps must be at most {MOST_STEPS:,}, as the loss of each is kept, got {steps:,}")
+        raise InputError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
     if callable(learning_rate):
         return _scheduled(learning_rate, steps, dtype)
     if isinstance(learning_rate, str) and learning_rate == "auto":

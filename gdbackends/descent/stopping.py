@@ -90,7 +90,7 @@ def advice(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: 
     parts = [
         "" if automatic or stop not in (Stop.DIVERGED, Stop.STEPS) else _on_the_rate(problem, stop, rates),
         "The derivative of this loss jumps, so the tolerance is ignored." if nonsmooth(problem.objective) else "",
-        "The data are separable: the coefficients grow without end; give a penalty (l2)."
+        "The data are separable: the coefficients grow without bound; add a penalty (l2)."
         if stop is not Stop.DIVERGED and _separated(problem, theta)
         else "",
     ]

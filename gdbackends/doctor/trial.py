@@ -31,7 +31,7 @@ def _on_device(name: str, device: Device) -> Device:
         return replace(device, problem=in_one_line(error))
     expected, problems = _closed_form(data.X[:, 0], data.y), []
     if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would be 1e-7 off
-        problems = [f"wrong coefficients, {_text(theta)} where {_text(expected)} is right"]
+        problems = [f"wrong coefficients: {_text(theta)}, expected {_text(expected)}"]
     problems += [f"a wrong gradient in {dtype}" for dtype in DTYPES if not right[dtype]]
     coefficients = tuple(float(t) if np.isfinite(t) else None for t in theta)
     return replace(device, **right, coefficients=coefficients, problem="; ".join(problems) or None)

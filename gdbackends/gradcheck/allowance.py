@@ -173,7 +173,7 @@ def lost_to_cancellation(reference: Reference, hand: Array) -> Cause | None:
     longer, share = _in_longer_floats(reference, hand)
     if not share < 1 or _in_which_it_agrees(reference, hand, longer, share) is None:
         return None
-    text = f"digits are lost where its own operations cancel: in {_LONGER[reference.dtype]} the same code agrees"
+    text = f"digits are lost to cancellation in its operations: in {_LONGER[reference.dtype]} the same code agrees"
     return Cause("precision", text, {"error": float(np.abs(hand - longer).max())})
 
 

@@ -129,7 +129,7 @@ def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffR
     narrow = Reference(checked, points, by_framework, *bounds, reference.names, reference.run, dtype="float32")
     judged = judge(narrow, *hand_values(checked, points, "float32"), np.inf, seed, unsupported)
     if judged.verdict == "pass" and (lost := _underflown(reference, narrow)).any():
-        text = f"float32 holds nothing of {component_list(reference.names, lost)}, which is 0 there at every point"
+        text = f"in float32 {component_list(reference.names, lost)} is 0 at every point, which shows nothing"
         judged = replace(judged, verdict="inconclusive", sentence=f"INCONCLUSIVE: {text}; check it in float64.")
     return replace(judged, witness=report.witness if judged.verdict == "pass" else None)
 

@@ -83,7 +83,7 @@ def _columns(X: Array, chosen: Array, shift: int) -> Array:
 def _cause(rows: Array, left: Array, factor: float, of: str = "row") -> Cause:
     i = int(left.argmin())
     more = f" (or one of {rows.size - 1} others like it)" if rows.size > 1 else ""
-    mean = "" if factor == 1 else ", and the mean is of the rows that are counted"
+    mean = "" if factor == 1 else ", and the mean is over the counted rows"
     text = f"a data row is left out or counted twice: the difference is a multiple of {of} {rows[i]}{more}{mean}"
     return Cause("row", text, {"row": float(rows[i])}, float(left[i]))
 

@@ -45,7 +45,7 @@ def _stale(e: Evidence) -> Iterator[Cause]:
     """Yield a cause if the gradient is the same at every point, to the last bit, and right at the first one."""
     same, first = (e.hand == e.hand[0]).all(), np.abs(e.hand[0] - e.autodiff[0]) <= e.allowed[0]
     if same and first.all() and (e.points != e.points[0]).any():
-        yield Cause("stale", "the answer of the first call is given at every theta", {}, 0.0)
+        yield Cause("stale", "the result of the first call is returned for every theta", {}, 0.0)
 
 
 def _factor(e: Evidence) -> Iterator[Cause]:
@@ -58,7 +58,7 @@ def _factor(e: Evidence) -> Iterator[Cause]:
     if not np.any(e.hand):
         yield Cause("factor", f"yours is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
         return
-    what = "all signs are turned" if name == "-1" else f"a factor {name or 'without a name'}"
+    what = "all signs are flipped" if name == "-1" else f"a factor {name or 'without a name'}"
     yield Cause(
         "factor", f"{what}: yours is {format_factor(c)} of autodiff in {all_components(e)}", {"factor": c}, left
     )
@@ -69,7 +69,7 @@ def _sign(e: Evidence) -> Iterator[Cause]:
     if turned.any() and not turned.all():
         left = e.unexplained(np.where(turned, -1, 1) * e.autodiff)
         yield Cause(
-            "sign", f"the sign is turned in {components_of(e, turned)}", {"components": float(turned.sum())}, left
+            "sign", f"the sign is flipped in {components_of(e, turned)}", {"components": float(turned.sum())}, left
         )
 
 
@@ -85,7 +85,7 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
     for name, order in orders.items():
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
-            text = f"the components are {name}: {components_of(e, moved)} of yours hold others of autodiff"
+            text = f"the components are {name}: {components_of(e, moved)} of yours contain other components of autodiff"
             left = replace(e, allowed=e.allowed + e.allowed[:, order]).unexplained(e.autodiff[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
 
@@ -144,9 +144,7 @@ def _offset(e: Evidence) -> Iterator[Cause]:
                     term = np.broadcast_to(vector, e.points.shape)
                     constants = _fit(e, difference, [term])
                     if constants is not None and e.unexplained(e.autodiff + float(constants[0]) * term, 1) <= 1:
-                        text += (
-                            f": {float(constants[0]):.6g} of X^T y, as where the target was forgotten or taken twice"
-                        )
+                        text += f": {float(constants[0]):.6g} of X^T y, as if the target were missing or used twice"
     yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
 
 
@@ -171,7 +169,7 @@ def _compound(e: Evidence) -> Iterator[Cause]:
     constants = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
     if constants is not None:
         c = float(constants[0])
-        text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign turned in {components_of(e, turned)}"
+        text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign flipped in {components_of(e, turned)}"
         yield Cause("compound", text, {"factor": c}, e.unexplained(c * signed, c))
 
 
@@ -199,7 +197,7 @@ def _scaling(e: Evidence) -> Iterator[Cause]:
     if isclose(float(factors.min()), float(factors.max()), rel_tol=1e-9):
         return
     ends = f"from {format_factor(float(factors.min()))} to {format_factor(float(factors.max()))}"
-    text = f"each component has a factor of its own, {ends}, in {components_of(e, changed)}"
+    text = f"each component has its own factor, {ends}, in {components_of(e, changed)}"
     left = e.unexplained(factors * e.autodiff, float(np.abs(factors).max()))
     constants = {"least": float(factors.min()), "largest": float(factors.max()), "components": float(changed.sum())}
     yield Cause("scaling", text, constants, left)

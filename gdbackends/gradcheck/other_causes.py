@@ -97,7 +97,7 @@ def not_a_gradient(checked: CheckedFunction, e: Evidence) -> Cause | None:
     at: Array = e.points[1:3] if e.points.shape[1] > 1 else e.points[:0]
     worst = next((relative for theta in at if (relative := _asymmetry(checked, theta, e)) > 0), 0.0)
     if worst > 0:
-        text = f"it is the gradient of no function: its second derivatives are not symmetric, by {worst:.1g}"
+        text = f"it is not the gradient of any function: its Jacobian is not symmetric, by {worst:.1g}"
         return Cause("not-a-gradient", text, {"asymmetry": worst})
     return Cause("different-function", "it is the gradient of a different function", {})
 
@@ -169,7 +169,7 @@ def at_a_kink(checked: CheckedFunction, points: Array, hand: Array, ratios: Arra
         low_v, high_v, wide = _at(loss, points[0], direction, noise, 1e-6)
         if not low_v - wide <= hand[0] @ direction <= high_v + wide:
             return None
-    text = f"the loss has a kink here: from {low:.6g} to {high:.6g} every derivative is right, and yours lies between"
+    text = f"the loss has a kink here: from {low:.6g} to {high:.6g} every derivative is valid, and yours is one of them"
     return Cause("kink", text, {"left": low, "right": high})
 
 

@@ -136,7 +136,7 @@ class GradientReport:
         ]
         lines += [f"{name} could not run the loss: {reason}" for name, reason in self.unsupported.items()]
         lines += [
-            f"A relative error of {self.sensitivity:.0e} would have been seen ({self.bound} bound, {self.dtype})."
+            f"A relative error of {self.sensitivity:.0e} would have been detected ({self.bound} bound, {self.dtype})."
         ]
         lines += [f"repeat it: {self.again}"] if self.again else []
         return "\n".join(lines)

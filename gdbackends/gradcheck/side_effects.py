@@ -51,7 +51,7 @@ def hand_values(checked: CheckedFunction, points: Array, dtype: str = "float64")
     if not np.array_equal(hand[[second, 0]], hand[-2:], equal_nan=True):
         return hand[:-2], _unsteady(checked, points, dtype)
     if any(not np.array_equal(np.asarray(now), then, equal_nan=True) for now, then in zip(kept, values, strict=True)):
-        return hand[:-2], Cause("stale", "what an earlier call returned is changed by a later one", {})
+        return hand[:-2], Cause("stale", "a later call changes the result of an earlier one", {})
     return hand[:-2], None
 
 
@@ -59,8 +59,8 @@ def _unsteady(checked: CheckedFunction, points: Array, dtype: str) -> Cause:
     """Return whether the function remembers the previous call or is random."""
     again = [_numbers(checked.by_hand(points[-1], dtype), checked.what).ravel() for _ in range(3)]
     if np.array_equal(again[1], again[2], equal_nan=True):
-        return Cause("stale", "at the same theta it gives another answer after a call at another theta", {})
-    return Cause("nondeterministic", "at the same theta it gives another answer each time", {})
+        return Cause("stale", "its result at a theta changes after a call at another theta", {})
+    return Cause("nondeterministic", "it returns different results at the same theta", {})
 
 
 def _same_bits(old: Array, new: Array) -> bool:
@@ -80,7 +80,7 @@ def _call(checked: CheckedFunction, theta: Array, data: list[Array], params: dic
         frames = _of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raised = InputError(f"the {checked.what} raises {text}{where}; mend it first")
+        raised = InputError(f"the {checked.what} raises {text}{where}; fix it first")
         raised.add_note("".join(traceback.format_list(frames)).rstrip())
     raise raised from None  # the note shows the user's frames
 

@@ -78,7 +78,7 @@ def _verdict(
         return "pass", kink
     lost = ~np.all([np.isfinite(gradient).all(0) for gradient in reference.gradients.values()], axis=0)
     if lost.any() and np.isfinite(hand).all():
-        text = "autodiff is not finite in {}: a root, a quotient or a norm at 0 is differentiated, behind a `where` too"
+        text = "autodiff is not finite in {}: a root, a quotient or a norm is differentiated at 0, perhaps in a `where`"
         return "inconclusive", Cause("different-function", text.format(component_list(reference.names, lost)), {})
     return "fail", _explain(reference, hand, agreements)
 
@@ -92,7 +92,7 @@ def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, s
     agreeing = [name for name, ratio in mine.items() if ratio <= 1]
     if agreeing and len(agreeing) < len(mine):
         other = next(name for name in mine if name not in agreeing)
-        text = f"yours agrees with {agreeing[0]}; {other} differs: look at its loss, its dtype and its kinks"
+        text = f"yours agrees with {agreeing[0]}; {other} differs: check its loss, its dtype and its kinks"
         return Cause("different-function", text, {})
     checked = reference.checked
     beside = (
@@ -116,7 +116,7 @@ def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, s
     cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
     if reference.direction is None:
         cause = cause or not_a_gradient(checked, evidence)
-    return cause or Cause("unexplained", "no mistake that is looked for explains the difference", {})
+    return cause or Cause("unexplained", "none of the known mistakes explains the difference", {})
 
 
 def _losses_differ(reference: Reference) -> Cause | None:
@@ -176,12 +176,14 @@ def _sentence(reference: Reference, verdict: Verdict, cause: Cause | None, fault
     if cause is not None and cause.kind == "different-function" and cause.text.startswith(_LOSSES):
         return f"FAIL: {cause.text}."
     if fault is not None:
-        return f"FAIL: the {what} is at fault itself: {fault.text}."
+        return f"FAIL: the {what} function is faulty: {fault.text}."
     if verdict == "pass":
         kink = "" if cause is None else ", a valid subgradient at a kink"
         return f"PASS: the {what} agrees with {who} within rounding{kink}."
     if verdict == "inconclusive" and cause is not None and cause.kind != "kink":
         return f"INCONCLUSIVE: {cause.text}."
     if verdict == "inconclusive":
-        return f"INCONCLUSIVE: no difference from {who} was seen, but only errors above {visible:.0e} could have been."
+        return (
+            f"INCONCLUSIVE: no difference from {who} was detected, but only errors above {visible:.0e} would have been."
+        )
     return f"FAIL: the {what} differs from {who} by more than rounding allows."
