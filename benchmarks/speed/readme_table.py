@@ -1,4 +1,4 @@
-"""Update the table and the advice in README.md: `python benchmarks/speed/readme_table.py RESULTS`."""
+"""Update the table of results and the advice in README.md: `python benchmarks/speed/readme_table.py RESULTS`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 
 def section(results: Results, path: str) -> str:
-    """Return what stands between the marks."""
+    """Return the section between the markers: the table, the advice, and the environment of the last run."""
     run = list(results.runs.values())[-1]
     versions = ", ".join(f"{name} {run['environment'][name]}" for name in ("python", "numpy", "jax", "torch"))
-    where = f"{run['environment']['cpu']}, {run['environment']['cores']} cores; {versions}; {run['at'][:10]}"
-    return f"{BEGIN}{markdown(result_rows(results))}\n({where}; [{path}]({path}))\n{END}"
+    source = f"{run['environment']['cpu']}, {run['environment']['cores']} cores; {versions}; {run['at'][:10]}"
+    return f"{BEGIN}{markdown(result_rows(results))}\n({source}; [{path}]({path}))\n{END}"
 
 
 def main() -> None:
-    """Replace the section."""
+    """Replace the section in README.md."""
     path = Path(sys.argv[1])
     text = README.read_text(encoding="utf8")
     before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"README.md has no marks {BEGIN.strip()} and {END.strip()}; put them where the table belongs")
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(
+            f"README.md has no markers {BEGIN.strip()} and {END.strip()}; add them around the place of the table"
+        )
     README.write_text(before + section(read_results(str(path)), path.as_posix()) + after, encoding="utf8")
 
 

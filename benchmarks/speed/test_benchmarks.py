@@ -1,7 +1,7 @@
-"""The pytest-benchmark suite over the works that `gdbackends bench` times, prepared alike. Run it by `make bench`.
+"""Time the workloads of `gdbackends bench` with pytest-benchmark: `make bench`.
 
-Every closure ends in the backend's `synchronize`, or in NumPy arrays, and is called by hand before it is timed, so that
-no calibration sees the compiler. A backend that does not compute the right thing fails, and has no time.
+Every closure ends in the backend's `synchronize` or returns NumPy arrays. It is called once before it is timed, so that
+compilation does not affect the calibration. A backend with a wrong result fails, and gets no time.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ STEPS = 100
 
 
 @lru_cache(maxsize=1)
-def judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, float, str]:
-    """Return the problem as it is placed, and how far its backend agrees; for all works of a spec, which follow."""
+def prepared_and_judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, float, str]:
+    """Return the problem on the backend, and the ratio and the quantity that `judge_backend` returns.
+
+    The last result is cached, since the tests of a spec run one after the other.
+    """
     data = spec.table()
     problem = prepare(
         data.X,
@@ -35,18 +38,18 @@ def judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, float, str]:
     return problem, *judge_backend(problem, get_backend(backend_name))
 
 
-@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # where the backend disagrees
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # if the backend is wrong
 @pytest.mark.parametrize("name", WORKS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype: str, name: str) -> None:
     spec = ProblemSpec(rows=rows, features=features, dtype=dtype)
-    problem, ratio, what = judged(backend_name, spec)
-    prepared = work(name, problem)
+    problem, ratio, quantity = prepared_and_judged(backend_name, spec)
     if not ratio <= 1:
-        pytest.fail(f"{backend_name} computes something else: its {what} is {ratio:.3g} times what rounding allows off")
-    run = partial(prepared.run, STEPS) if name == "step" else prepared.run
-    answer = run()
-    passes = answer.steps if isinstance(answer, Fit) else 1
+        pytest.fail(f"{backend_name} is wrong: the error of its {quantity} is {ratio:.3g} times the rounding bound")
+    workload = work(name, problem).run
+    run = partial(workload, STEPS) if name == "step" else workload
+    result = run()
+    passes = result.steps if isinstance(result, Fit) else 1
     benchmark.group = f"{STEPS} steps" if name == "step" else name
     benchmark.group += f" {rows:,} x {features} {dtype}"
     benchmark.extra_info |= {
@@ -56,7 +59,7 @@ def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype
         "features": features,
         "dtype": dtype,
         "agreement": ratio,
-        "bytes": spec.bytes * passes,  # that must be read, at least
+        "bytes": spec.bytes * passes,  # the minimum to read from memory
         "environment": environment(),
     }
     benchmark(run)
