@@ -1,4 +1,7 @@
-"""Screenshots of the report pages into docs/pictures: results wide and light, narrow and dark; a gradient report."""
+"""Take screenshots of the report pages into docs/pictures: `make pictures`. They require Chromium: `make browser`.
+
+The results appear wide and light, then narrow and dark; the report of a gradient appears wide and light.
+"""
 
 from __future__ import annotations
 
@@ -33,33 +36,33 @@ def ridge_gradient(theta, X, y, lam):
 """
 
 
-def shot(browser: Browser, path: Path, width: int, height: int, top: int = 0) -> None:
-    """Write what stands in a part of the page, at two thirds of its size."""
-    clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 2 / 3 if width > 400 else 1}
-    taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    path.write_bytes(base64.b64decode(taken["data"]))
+def save_screenshot(browser: Browser, path: Path, width: int, height: int) -> None:
+    """Save the top of the page, at two thirds of its size unless it is at most 400 pixels wide."""
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 2 / 3 if width > 400 else 1}
+    screenshot = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    path.write_bytes(base64.b64decode(screenshot["data"]))
 
 
 def main() -> None:
-    """Make the pages, and look at them."""
+    """Write the pages and take the screenshots."""
     if missing():
         sys.exit(missing())
-    folder = ROOT / "docs" / "pictures"
-    folder.mkdir(exist_ok=True)
+    pictures = ROOT / "docs" / "pictures"
+    pictures.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        config = Path(name)
+        temporary = Path(name)
         results = read_results(str(ROOT / "benchmarks" / "results" / "quick.jsonl"))
-        (config / "report.html").write_text(page([results]), "utf8")
-        (config / "ridge.py").write_text(RIDGE, "utf8")
+        (temporary / "report.html").write_text(page([results]), "utf8")
+        (temporary / "ridge.py").write_text(RIDGE, "utf8")
         check = [sys.executable, "-m", "gdbackends", "check", "ridge.py:ridge", "--page", "gradient.html"]
-        subprocess.run(check, cwd=config, check=False, capture_output=True)
-        with Browser(config) as browser:
-            browser.open(config / "report.html", 1200)
-            shot(browser, folder / "page.png", 1200, 1520)
-            browser.open(config / "report.html", 360, dark=True)
-            shot(browser, folder / "page-narrow.png", 360, 1500)
-            browser.open(config / "gradient.html", 1200)
-            shot(browser, folder / "gradient.png", 1200, 1160)
+        subprocess.run(check, cwd=temporary, check=False, capture_output=True)
+        with Browser(temporary) as browser:
+            browser.open(temporary / "report.html", 1200)
+            save_screenshot(browser, pictures / "page.png", 1200, 1520)
+            browser.open(temporary / "report.html", 360, dark=True)
+            save_screenshot(browser, pictures / "page-narrow.png", 360, 1500)
+            browser.open(temporary / "gradient.html", 1200)
+            save_screenshot(browser, pictures / "gradient.png", 1200, 1160)
 
 
 if __name__ == "__main__":

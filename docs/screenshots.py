@@ -1,4 +1,4 @@
-"""Screenshots of the pages, into docs/pictures: make pictures. Needs Chromium: make browser."""
+"""Take screenshots of the lesson into docs/pictures: `make pictures`. They require Chromium: `make browser`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chromium import Browser, missing  # noqa: E402
 from gdbackends.datasets import women  # noqa: E402
 from gdbackends.pictures.lesson import lesson  # noqa: E402
 
-OUT = Path(__file__).parent / "pictures"
-SHOTS = (  # name, figure, width, dark, sliders moved before
+FOLDER = Path(__file__).parent / "pictures"
+SCREENSHOTS = (  # file name, figure, width, whether dark, and the sliders to move before
     ("lesson-line", "line", 1000, False, (("line", "m", 2.0), ("line", "b", 5))),
     ("lesson-tangent", "tangent", 1000, False, ()),
     ("lesson-rate", "rate", 1000, False, (("rate", "a", 0.93), ("rate", "k", 12))),
@@ -26,19 +26,19 @@ SHOTS = (  # name, figure, width, dark, sliders moved before
 
 
 def main() -> None:
-    """Take them."""
+    """Take the screenshots and print their paths."""
     if missing():
         sys.exit(missing())
-    OUT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Browser(Path(folder)) as browser:
-        page = Path(folder) / "lesson.html"
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, Browser(Path(temporary)) as browser:
+        page = Path(temporary) / "lesson.html"
         page.write_text(lesson(women()).html(), encoding="utf8")
-        for name, figure, width, dark, moves in SHOTS:
+        for name, figure, width, dark, sliders in SCREENSHOTS:
             browser.open(page, width, dark=dark)
-            for move in moves:
-                browser.slide(*move)
-            browser.screenshot(OUT / f"{name}.png", f"#{figure}")
-            print(OUT / f"{name}.png")
+            for slider in sliders:
+                browser.slide(*slider)
+            browser.screenshot(FOLDER / f"{name}.png", f"#{figure}")
+            print(FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

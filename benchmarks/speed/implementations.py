@@ -29,7 +29,7 @@ class Implementation:
     Attributes:
         label: its name in the table, with {} for the setting.
         run: run(k) makes k units of steps; run(setting) fits. It waits, and returns theta (d + 1,) as a NumPy array.
-        settings: the settings of a fit, loosest first; the first that reaches the minimum loss is timed.
+        settings: the settings of a fit, loosest first; the first whose loss is low enough is timed.
         unit: the number of steps in one unit.
     """
 

@@ -34,7 +34,7 @@ def record(backend: str, file: Path, options: Sequence[str]) -> int:
     """Run and save the suite for a backend; return the exit status of pytest, and print its output if that is not 0."""
     command = [sys.executable, "-m", "pytest", str(HERE / "test_benchmarks.py"), "--quiet", "--no-header", "--tb=line"]
     command += ["--benchmark-only", "--benchmark-quiet", f"--backend={backend}", f"--benchmark-json={file}", *options]
-    command += ["-W", "ignore:Not saving anything"]  # when every case fails, which the output shows already
+    command += ["-W", "ignore:Not saving anything"]  # the warning if every case fails
     completed = subprocess.run(
         command, cwd=HERE.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -23,10 +23,7 @@ STEPS = 100
 
 @lru_cache(maxsize=1)
 def prepared_and_judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, float, str]:
-    """Return the problem on the backend, and the ratio and the quantity that `judge_backend` returns.
-
-    The last result is cached, since the tests of a spec run one after the other.
-    """
+    """Return a problem on the backend, and the result of `judge_backend`; cached for the next tests of the spec."""
     data = spec.table()
     problem = prepare(
         data.X,

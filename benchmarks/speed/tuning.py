@@ -31,7 +31,10 @@ MAX_BYTES = 1 << 30
 """The largest X of the grid, in bytes."""
 STEPS = 40
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
-"""The largest relative difference of the two after STEPS steps; `gdbackends bench` checks whether they are right."""
+"""The largest relative difference of theta between the tunings after STEPS steps.
+
+`gdbackends bench` checks whether theta is right.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class TuningTimes:
     """The times of two tunings in one process.
 
     Attributes:
-        best: seconds of a step with the tuning in each round.
-        idiomatic: seconds of a step with idiomatic tuning in each round.
-        first: seconds of the first STEPS steps with the tuning, including compilation.
-        plan: the plan of the tuning, as in `Fit.plan`.
+        best: seconds of a step in each round, with the tuning that --tuning names.
+        idiomatic: seconds of a step in each round, with idiomatic tuning.
+        first: seconds of the first STEPS steps with the named tuning, including compilation.
+        plan: the plan of the named tuning, as in `Fit.plan`.
         bandwidth: the memory read bandwidth in bytes per second; NaN for small data.
     """
 
