@@ -28,7 +28,6 @@ from gdbackends.measurement.formatting import duration
 from gdbackends.pictures import document
 from gdbackends.pictures.page import page
 from gdbackends.pictures.page.gradient_page import gradient_page
-from gdbackends.pictures.page.packing import packed
 from gdbackends.pictures.page.wording import file_labels
 from gdbackends.pictures.results import charts as result_charts
 from gdbackends.pictures.results.encodings import log_encoding, look, variant
@@ -242,7 +241,7 @@ def test_times_in_a_chart_are_those_of_the_rows(quick: Results) -> None:
         if row.case.spec.features == 10 and row.timing
     }
     panel = next(p for p in result_charts.times(quick).to_dict()["concat"] if p["title"] == "10 features")
-    found = {(p["c0"], p["c4"]): p["c1"] for p in panel["data"]["values"]}
+    found = {(p["rows"], p["backend"]): p["value"] for p in panel["data"]["values"]}
     assert found == pytest.approx(wanted, rel=1e-3)
 
 
@@ -256,34 +255,10 @@ def test_a_look_is_the_same_for_a_backend_and_differs_between_them(full: Results
 
 def test_a_logarithmic_axis_has_ticks_whatever_its_values() -> None:
     for values in ([1.0], [3e-6, 3.1e-6], [1e-9, 1e9], []):
-        axis = log_encoding("c1", values, "t", "")
+        axis = log_encoding("value", values, "t", "")
         low, high = axis["scale"]["domain"]
         assert 1 <= len(axis["axis"]["values"]) <= 10
         assert all(low <= tick <= high for tick in axis["axis"]["values"])
-
-
-def test_packing_loses_nothing(full: Results) -> None:
-    from gdbackends.pictures.document import Figure
-    from gdbackends.pictures.palette import as_variables
-    from gdbackends.pictures.results.panels import time_panel
-    from gdbackends.pictures.results.theme import Drawn, config
-
-    part = [row for row in result_rows(full) if row.case.spec.features == 10 and row.case.work == "step"]
-    specs = [{"config": config()} | time_panel(part, series(part), look(part)) for _ in range(3)]
-    (figure,), said = packed([Figure("x", tuple(map(Drawn, specs)), "")])
-
-    def whole(value):
-        if isinstance(value, list):
-            return [whole(each) for each in value]
-        if not isinstance(value, dict):
-            return value
-        if "=" in value:
-            lines = zip(*value["="].values(), strict=True)
-            return [{n: v for n, v in zip(value["="], line, strict=True) if v is not None} for line in lines]
-        return whole(said[value["$"]]) if "$" in value else {name: whole(each) for name, each in value.items()}
-
-    assert [whole(panel.to_dict()["packed"]) for panel in figure.panels] == [as_variables(spec) for spec in specs]
-    assert len(json.dumps([panel.to_dict() for panel in figure.panels])) < len(json.dumps(specs)) / 2
 
 
 def ridge(theta, X, y):

@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.pictures.palette import as_variables, variables
+from gdbackends.pictures.palette import as_variables, config, variables
 
 _ENDS = re.compile("<(/script|!--)", re.IGNORECASE)
 _FOLDER = Path(__file__).parent
@@ -99,6 +99,7 @@ def document(
         styles=[Markup(css) for css in (variables(), (_FOLDER / "document.css").read_text(encoding="utf8"), style)],
         scripts=[Markup(text) for text in scripts],
         policy=_policy(scripts),
+        config=Markup(embedded(as_variables(config()))),
         **values,
     )
 
@@ -111,10 +112,34 @@ def bundle() -> str:
 
 
 def page_spec(chart: Any) -> dict[str, Any]:
-    """Return a chart's JSON as a page holds it: as wide as there is room for, in the colours of the page."""
+    """Return the JSON of a chart for a page; document.js adds the width and the config, which all charts share."""
     spec = as_variables(jsonable(chart.to_dict()))
-    once = {"datasets": _shared(spec)} if "layer" in spec else {}
-    return spec | once | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    spec = {name: value for name, value in spec.items() if name not in ("config", "width", "autosize")}
+    shared = _shared(spec) if "layer" in spec else {}
+    return _compact(spec) | ({"datasets": shared} if shared else {})
+
+
+def _compact(value: Any) -> Any:
+    """Return a chart's JSON with its rows as columns, which name each field once; document.js turns them back."""
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        return [_compact(item) for item in items]
+    if not isinstance(value, dict):
+        return value
+    spec = {name: _compact(item) for name, item in cast("dict[str, Any]", value).items()}
+    data = spec.get("data")
+    if data and isinstance(data.get("values"), list):
+        spec["data"] = data | {"values": {"columns": _columns(data["values"])}}
+    return spec
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [_short(row.get(name)) for row in rows] for name in names}
+
+
+def _short(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _shared(spec: dict[str, Any]) -> dict[str, Any]:

@@ -88,11 +88,11 @@ def log_axis() -> alt.Axis:
 
 def dressed(chart: Any, width: int = 560, height: int = 320) -> Any:
     """Return a single or layered chart with our sizes (pixels), fonts and colours: the last thing done to a chart."""
-    return chart.properties(width=width, height=height, config=_config())
+    return chart.properties(width=width, height=height, config=config())
 
 
-def _config() -> dict[str, Any]:
-    """Return fonts and colours as Vega-Lite's config; in one piece, for every change of a chart copies all of it."""
+def config() -> dict[str, Any]:
+    """Return the fonts and colours of every chart, as a Vega-Lite config."""
     ink, muted, grid = (shade(name) for name in ("ink", "muted", "grid"))
     axis = {"labelColor": muted, "titleColor": ink, "gridColor": grid, "domainColor": muted, "tickColor": muted}
     axis |= {"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 8}

@@ -215,15 +215,18 @@ def _pointed(
     if not every:
         return None
     panels: list[Any] = []
-    for d in sorted({point["c9"] for _, point in every}):
+    for d in sorted({point["features"] for _, point in every}):
         for file, points in by_file.items():
-            some = [point for point in points if point["c9"] == d]
+            some = [point for point in points if point["features"] == d]
             panels += [shown.titled(panel(some, [p for _, p in every]), file, features(d))] if some else []
     several = len(shown.parts) > 1
-    lines = [(*([file] if several else []), f"{p['c9']:,}", f"{p['c0']:,}", _label(p), p["c6"]) for file, p in every]
+    lines = [
+        (*([file] if several else []), f"{p['features']:,}", f"{p['rows']:,}", _label(p), p["text"])
+        for file, p in every
+    ]
     headings = (*(["file"] if several else []), "features", "rows", "backend", heading)
     return Figure(f"{name}-{shown.number}", tuple(panels), caption, Table(headings, tuple(lines)))
 
 
 def _label(point: Mapping[str, Any]) -> str:
-    return point["c4"] if point["c5"] == USUAL else f"{point['c4']}, {point['c5']}"
+    return point["backend"] if point["variant"] == USUAL else f"{point['backend']}, {point['variant']}"

@@ -1,20 +1,6 @@
-// Puts back what the charts share. The reader chooses a group; sorts, filters, copies and saves the table of all rows.
+// Choose a group of charts; sort, filter, copy and save the table of all rows.
 const at = (id) => document.getElementById(id);
-const said = JSON.parse(at("said").textContent);
-const points = (columns) => Object.values(columns)[0].map((_, k) =>
-  Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, column[k]]).filter(([, v]) => v !== null)));
-const whole = (value) => {
-  if (Array.isArray(value)) return value.map(whole);
-  if (value === null || typeof value !== "object") return value;
-  if ("=" in value) return points(value["="]);
-  return "$" in value ? whole(said[value.$]) : Object.fromEntries(Object.entries(value).map(([k, v]) => [k, whole(v)]));
-};
-for (const script of document.querySelectorAll(".panel script")) {
-  const { packed, ...rest } = JSON.parse(script.textContent);
-  script.textContent = JSON.stringify({ ...whole(packed), ...rest });
-}
-
-// A group is drawn when it is first seen.
+// The charts of a group are drawn when it is first shown.
 const pick = at("pick");
 if (pick) {
   const choices = [...document.querySelectorAll(".choice")];

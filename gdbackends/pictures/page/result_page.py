@@ -18,7 +18,6 @@ from gdbackends.pictures.page.figures import HEADINGS as OF_A_GROUP
 from gdbackends.pictures.page.figures import Shown, figures
 from gdbackends.pictures.page.legend import Entry, legend
 from gdbackends.pictures.page.overall import HEADINGS, overall
-from gdbackends.pictures.page.packing import packed
 from gdbackends.pictures.page.table import rows_table
 from gdbackends.pictures.page.winners import Winners, winners
 from gdbackends.pictures.page.wording import ResultFile, environment_lines, failures, fastest, file_labels, verdict
@@ -83,7 +82,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     shown = look([row for file in files for row in file.rows])
     since = {file.name: changes(files[0].results, file.results) for file in files[1:]}
     choices = _choices(files, shown, since)
-    every, said = packed([*overall(files, shown), *(each for choice in choices for each in choice.figures)])
+    every = [*overall(files, shown), *(each for choice in choices for each in choice.figures)]
     table = rows_table(files)
     return document(
         "page/page.html.j2",
@@ -103,7 +102,6 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         file_names=tuple(called),
         table=table,
         data=embedded(table.data),
-        said=embedded(said),
     )
 
 

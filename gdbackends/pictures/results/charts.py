@@ -54,8 +54,8 @@ def paid_for(table: Table) -> Any:
     points, shown = paid_points(paid(found)), look(found)
     if not points:
         raise InputError("no dearer first call is ever paid for in these rows; give those of bench --work step")
-    counts = sorted({p["c9"] for p in points})
-    some = {d: [p for p in points if p["c9"] == d] for d in counts}
+    counts = sorted({p["features"] for p in points})
+    some = {d: [p for p in points if p["features"] == d] for d in counts}
     return together({features(d): paid_panel(each, shown, like=points) for d, each in some.items()})
 
 
@@ -116,8 +116,10 @@ def _ratios(some: Sequence[Row], table: Sequence[Row], title: str, missing: str,
     for found in groups(some).values():
         points = ratio_points(found, table, **other)
         if points:
-            counts, shown = sorted({p["c9"] for p in points}), look(found)
-            panels = {d: ratio_panel([p for p in points if p["c9"] == d], shown, title, like=points) for d in counts}
+            counts, shown = sorted({p["features"] for p in points}), look(found)
+            panels = {
+                d: ratio_panel([p for p in points if p["features"] == d], shown, title, like=points) for d in counts
+            }
             return together({features(d): panel for d, panel in panels.items()})
     raise InputError(missing)
 

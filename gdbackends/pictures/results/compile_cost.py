@@ -30,36 +30,42 @@ def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (
     sizes = sorted({(row.case.spec.features, row.case.spec.rows, size(row)) for row in _timed(every or table)})
     numbers = {name: k for k, (_, _, name) in enumerate(sizes)}
     data = [_bar(row, numbers[size(row)]) for row in _timed(table)]
-    config = {"field": "c8", "type": "nominal", "title": None, "sort": _order(data, shown), "axis": {"labelLimit": 130}}
+    config = {
+        "field": "label",
+        "type": "nominal",
+        "title": None,
+        "sort": _order(data, shown),
+        "axis": {"labelLimit": 130},
+    }
     axis = {"labelExpr": seconds_title("datum.value"), "tickCount": 4}
-    first: Spec = {"field": "c2", "type": "quantitative", "stack": None, "axis": axis}
+    first: Spec = {"field": "first", "type": "quantitative", "stack": None, "axis": axis}
     first |= {"title": "time in all"}
-    whole = {"field": "c3", "type": "quantitative", "title": first["title"]}
+    whole = {"field": "total", "type": "quantitative", "title": first["title"]}
     looks = {name: each for name, each in shown.encoding(legend=False).items() if name in ("color", "stroke")}
     bar = {"type": "bar", "height": {"band": 0.6}, "strokeWidth": 1.5}
-    pale = {"x": same(first) | {"stack": None}, "x2": {"field": "c3"}, "fillOpacity": {"value": 0.4}} | looks
+    pale = {"x": same(first) | {"stack": None}, "x2": {"field": "total"}, "fillOpacity": {"value": 0.4}} | looks
     text = {"type": "text", "align": "left", "dx": 5, "color": shade("ink")}
     return {
         "params": _chosen(list(numbers), bound),
-        "data": inline(data, "c0", "c3", "c9"),
+        "data": inline(data, "rows", "features"),
         "transform": [
-            {"filter": "datum.c7 == problem"},
-            {"calculate": "datum.c2 + datum.c1 * calls", "as": "c3"},
-            {"calculate": seconds_title("datum.c3"), "as": "c9"},
-            {"calculate": "1.35 * datum.c3", "as": "c0"},  # room for the text
+            {"filter": "datum.problem == problem"},
+            {"calculate": "datum.first + datum.value * calls", "as": "total"},
+            {"calculate": seconds_title("datum.total"), "as": "total_text"},
+            {"calculate": "1.35 * datum.total", "as": "room"},  # room for the text
         ],
         "layer": [
-            {"mark": bar, "encoding": {"x": first, "y": config, "tooltip": _told("c10", "first call")} | looks},
-            {"mark": bar, "encoding": pale | {"y": config, "tooltip": _told("c6", "a call after it")}},
-            {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": whole | {"field": "c0"}, "y": config}},
-            {"mark": text, "encoding": {"x": whole, "y": config, "text": {"field": "c9", "type": "nominal"}}},
+            {"mark": bar, "encoding": {"x": first, "y": config, "tooltip": _told("first_text", "first call")} | looks},
+            {"mark": bar, "encoding": pale | {"y": config, "tooltip": _told("text", "a call after it")}},
+            {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": whole | {"field": "room"}, "y": config}},
+            {"mark": text, "encoding": {"x": whole, "y": config, "text": {"field": "total_text"}}},
         ],
     }
 
 
 def _told(field: str, title: str) -> list[Spec]:
-    names = {"c8": "backend", field: title}
-    return [{"field": name, "type": "nominal", "title": text} for name, text in names.items()]
+    names = {"label": "backend", field: title}
+    return [{"field": name, "title": text} for name, text in names.items()]
 
 
 def _chosen(sizes: Sequence[str], bound: bool) -> list[Spec]:
@@ -76,7 +82,9 @@ def _order(data: Sequence[dict[str, Any]], shown: Look) -> list[str]:
     """Return the configs in the order of the legend."""
     order = [*shown.names, *shown.variants]
     return list(
-        dict.fromkeys(p["c8"] for p in sorted(data, key=lambda p: (order.index(p["c4"]), order.index(p["c5"]))))
+        dict.fromkeys(
+            p["label"] for p in sorted(data, key=lambda p: (order.index(p["backend"]), order.index(p["variant"])))
+        )
     )
 
 
@@ -85,24 +93,24 @@ def _timed(table: Sequence[Row]) -> list[Row]:
 
 
 def _bar(row: Row, problem: int) -> dict[str, Any]:
-    """Return what a bar knows: c1 is a call, c2 the first one, c7 the problem's number, c10 the first in words."""
+    """Return the fields of a bar: seconds of the first call and of a later one, and the number of the problem."""
     assert row.timing is not None
-    found = point(row.case, row.timing.median, timed(row)) | {"c2": rounded(row.first_call_s), "c7": problem}
-    return found | {"c8": row.case.config.label, "c10": duration(row.first_call_s)}
+    found = point(row.case, row.timing.median, timed(row)) | {"first": rounded(row.first_call_s), "problem": problem}
+    return found | {"label": row.case.config.label, "first_text": duration(row.first_call_s)}
 
 
 def paid_points(found: Mapping[str, Sequence[tuple[float, Row]]]) -> list[dict[str, Any]]:
     """Return the steps after which a first call has been paid, two digits of them, as `paid` finds them."""
     both = [(row, float(f"{steps:.2g}")) for each in found.values() for steps, row in each]
     points = [point(row.case, steps, f"{steps:,.0f} steps") for row, steps in both]
-    return sorted(points, key=lambda p: p["c0"])
+    return sorted(points, key=lambda p: p["rows"])
 
 
 def paid_panel(points: Points, shown: Look, *, like: Points = (), legend: bool = True) -> Spec:
     """Return the steps after which a first call has been paid, against rows; its axis has room for those of `like`."""
-    every = [p["c1"] for p in (*points, *like)]
-    steps = log_encoding("c1", every, "steps until paid", "format(datum.value, '~s')")
-    return curves(points, shown, steps, sizes=[p["c0"] for p in like], legend=legend)
+    every = [p["value"] for p in (*points, *like)]
+    steps = log_encoding("value", every, "steps until paid", "format(datum.value, '~s')")
+    return curves(points, shown, steps, sizes=[p["rows"] for p in like], legend=legend)
 
 
 def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Look) -> Spec:
@@ -116,24 +124,24 @@ def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Loo
     ends = [(crossing.low, crossing.small, crossing.high, crossing.large) for crossing in found]
     points: list[dict[str, Any]] = [
         {
-            "c0": rounded(rows, 2),
-            "c4": BackendConfig(config.backend).label,
-            "c5": variant(config),
-            "c6": config.label,
-            "c7": k,
+            "rows": rounded(rows, 2),
+            "backend": BackendConfig(config.backend).label,
+            "variant": variant(config),
+            "text": config.label,
+            "lane": k,
         }
         for k, (low, small, high, large) in enumerate(ends)
         for rows, config in ((low, small), (high, large))
     ]
     lanes = [
-        {"c0": rounded(c.rows, 2), "c2": rounded(c.low, 2), "c3": rounded(c.high, 2), "c7": k, "c8": name}
+        {"rows": rounded(c.rows, 2), "low": rounded(c.low, 2), "high": rounded(c.high, 2), "lane": k, "name": name}
         for k, (c, name) in enumerate(zip(found, names, strict=True))
     ]
-    rows = [p["c0"] for p in points]
-    across = log_encoding("c0", rows, "rows", "format(datum.value, '~s')")
-    lane = {"field": "c7", "type": "ordinal", "axis": None, "scale": {"paddingOuter": 0.2}}
-    names_of: Spec = {"field": "c8", "type": "nominal"}
-    told = [{"field": "c6", "type": "nominal", "title": "backend"}, {"field": "c0", "format": ",", "title": "rows"}]
+    rows = [p["rows"] for p in points]
+    across = log_encoding("rows", rows, "rows", "format(datum.value, '~s')")
+    lane = {"field": "lane", "type": "ordinal", "axis": None, "scale": {"paddingOuter": 0.2}}
+    names_of: Spec = {"field": "name"}
+    told = [{"field": "text", "title": "backend"}, {"field": "rows", "format": ",", "title": "rows"}]
     rule = {"type": "rule", "strokeWidth": 3, "color": shade("data"), "yOffset": 8}
     tick = {"type": "tick", "thickness": 3, "height": 16, "color": shade("ink"), "yOffset": 8}
     dot = {"type": "point", "filled": True, "opacity": 1, "strokeWidth": 1.5, "size": 90, "yOffset": 8}
@@ -143,7 +151,7 @@ def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Loo
         "data": inline(lanes),
         "layer": [
             {"mark": tick, "encoding": {"x": across, "y": lane}},
-            {"mark": rule, "encoding": {"x": same(across, "c2"), "x2": {"field": "c3"}, "y": lane}},
+            {"mark": rule, "encoding": {"x": same(across, "low"), "x2": {"field": "high"}, "y": lane}},
             {"mark": tick, "encoding": {"x": same(across), "y": lane}},
             {"mark": text, "encoding": {"x": {"value": 4}, "y": lane, "text": names_of}},
             {"data": inline(points), "mark": dot, "encoding": looks},

@@ -56,18 +56,18 @@ class Look:
     def encoding(self, *, line: bool = False, legend: bool = True) -> dict[str, Any]:
         """Return the encodings of a mark: colour and shape by the backend, dash or filling by the variant."""
         told = {"title": None} if legend else None
-        colours = {**_named("c4"), "legend": told, "scale": self._scale(0)}
+        colours = {**_named("backend"), "legend": told, "scale": self._scale(0)}
         if line:
             several = {"title": None, "symbolType": "stroke", "symbolSize": 500} if len(self.variants) > 1 else None
             dashes = {"domain": list(self.variants), "range": self.dashes}
-            dash = {**_named("c5"), "legend": several if legend else None, "scale": dashes}
+            dash = {**_named("variant"), "legend": several if legend else None, "scale": dashes}
             return {"color": colours, "strokeDash": dash}
         fills = {"domain": list(self.variants), "range": list(_FILLS[: len(self.variants)])}
         return {
             "color": colours,
             "stroke": colours | {"legend": None},
-            "shape": {**_named("c4"), "legend": told, "scale": self._scale(1)},
-            "fillOpacity": {"field": "c5", "type": "ordinal", "legend": None, "scale": fills},
+            "shape": {**_named("backend"), "legend": told, "scale": self._scale(1)},
+            "fillOpacity": {"field": "variant", "type": "ordinal", "legend": None, "scale": fills},
         }
 
     def _scale(self, part: int) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Look:
 
 
 def _named(field: str) -> dict[str, Any]:
-    return {"field": field, "type": "nominal"}
+    return {"field": field}
 
 
 def look(table: Iterable[Row]) -> Look:
@@ -101,7 +101,7 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
 
 def about_rows(sizes: Sequence[int]) -> dict[str, Any]:
     """Return the axis of rows: logarithmic, ticks where something was timed."""
-    return log_encoding("c0", sizes, "rows", "format(datum.value, '~s')", sorted(set(sizes)))
+    return log_encoding("rows", sizes, "rows", "format(datum.value, '~s')", sorted(set(sizes)))
 
 
 def log_encoding(
@@ -133,5 +133,5 @@ def _ticks(low: float, high: float) -> list[float]:
 def seconds_title(what: str) -> str:
     """Return the expression that writes a time with its unit, as the tables do."""
     steps = (("0.9995", "1", "s"), ("0.9995e-3", "1e3", "ms"), ("0.9995e-6", "1e6", "us"))
-    parts = [f"{what} >= {least} ? format({what} * {factor}, '.3~r') + ' {unit}' : " for least, factor, unit in steps]
-    return f"{what} == 0 ? '0' : {''.join(parts)}format({what} * 1e9, '.3~r') + ' ns'"
+    parts = [f"{what}>={least}?format({what}*{factor},'.3~r')+' {unit}':" for least, factor, unit in steps]
+    return f"{what}==0?'0':{''.join(parts)}format({what}*1e9,'.3~r')+' ns'"

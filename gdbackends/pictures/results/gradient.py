@@ -60,15 +60,15 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
     finite = [ratio for _, ratio in found if isfinite(ratio)]
     most = max([1.0, *finite]) * 10
     points: list[dict[str, Any]] = [
-        {"c0": k, "c4": name, "c1": rounded(max(ratio, _LEAST) if isfinite(ratio) else most, 3)}
-        | {"c5": "agrees" if ratio <= 1 else "differs" if isfinite(ratio) else "not finite"}
-        | {"c6": f"{ratio:.2g}" if isfinite(ratio) else "not finite"}
+        {"line": k, "name": name, "value": rounded(max(ratio, _LEAST) if isfinite(ratio) else most, 3)}
+        | {"kind": "agrees" if ratio <= 1 else "differs" if isfinite(ratio) else "not finite"}
+        | {"text": f"{ratio:.2g}" if isfinite(ratio) else "not finite"}
         for k, (name, ratio) in enumerate(found)
     ]
     title = "of what rounding allows"
-    across = log_encoding("c1", [1.0, most, *(p["c1"] for p in points)], title, "format(datum.value, '~g')")
+    across = log_encoding("value", [1.0, most, *(p["value"] for p in points)], title, "format(datum.value, '~g')")
     # the config is a number and its name a label: two components may have the same name
-    names = {"field": "c0", "type": "ordinal", "title": None, "axis": {"labels": False, "ticks": False}}
+    names = {"field": "line", "type": "ordinal", "title": None, "axis": {"labels": False, "ticks": False}}
     kinds = ["agrees", "differs", "not finite"]
     dots = {
         "x": same(across),
@@ -76,8 +76,8 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
         "color": _by_kind(kinds, [shade("torch"), shade("bad"), shade("bad")]),
         "shape": _by_kind(kinds, ["circle", "cross", "triangle-right"]),
         "tooltip": [
-            {"field": field, "type": "nominal", "title": text}
-            for field, text in (("c4", "of"), ("c6", "of what rounding allows"), ("c5", "it"))
+            {"field": field, "title": text}
+            for field, text in (("name", "of"), ("text", "of what rounding allows"), ("kind", "it"))
         ],
     }
     text: Spec = {"type": "text", "color": shade("ink"), "align": "left"}
@@ -85,11 +85,14 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
         {"mark": {"type": "point", "opacity": 0}, "encoding": {"x": across, "y": names}},
         rule_at(1.0, same(across), "x", "bad"),
         {"mark": {"type": "point", "filled": True, "opacity": 1, "size": 110, "yOffset": 8}, "encoding": dots},
-        {"mark": text | {"dy": -12}, "encoding": {"x": {"value": 4}, "y": names, "text": {"field": "c4"}}},
-        {"mark": text | {"dx": 10, "yOffset": 8}, "encoding": {"x": same(across), "y": names, "text": {"field": "c6"}}},
+        {"mark": text | {"dy": -12}, "encoding": {"x": {"value": 4}, "y": names, "text": {"field": "name"}}},
+        {
+            "mark": text | {"dx": 10, "yOffset": 8},
+            "encoding": {"x": same(across), "y": names, "text": {"field": "text"}},
+        },
     ]
     return {"data": inline(points), "layer": layers}
 
 
 def _by_kind(kinds: Sequence[str], of: Sequence[str]) -> Spec:
-    return {"field": "c5", "type": "nominal", "legend": None, "scale": {"domain": list(kinds), "range": list(of)}}
+    return {"field": "kind", "legend": None, "scale": {"domain": list(kinds), "range": list(of)}}

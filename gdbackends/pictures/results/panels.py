@@ -24,10 +24,10 @@ Points: TypeAlias = Sequence[dict[str, Any]]
 _SECONDS = seconds_title("datum.value")
 _TIMES = "format(datum.value, '~r')"
 _MEGABYTES = "format(datum.value, ',~r') + ' MB'"
-_KNOWN = [{"filter": "isValid(datum.c1)"}]
+_KNOWN = [{"filter": "isValid(datum.value)"}]
 _POINT = {"type": "point", "filled": True, "strokeWidth": 1.5, "opacity": 1}
-_ROWS = {"field": "c0", "type": "quantitative", "format": ",", "title": "rows"}
-_CASE = {"field": "c8", "type": "nominal", "title": "case"}
+_ROWS = {"field": "rows", "type": "quantitative", "format": ","}
+_CASE = {"field": "case"}
 
 
 def time_panel(
@@ -36,7 +36,7 @@ def time_panel(
     """Return time against rows, on an axis with room for those of `like`. Shaded: where the fastest changes."""
     points = [time_point(row, timed(row)) for row in table]
     every = [*_ends(points), *_ends([time_point(row, "") for row in like])]
-    value = log_encoding("c1", every, f"time of a {table[0].case.work}", _SECONDS)
+    value = log_encoding("value", every, f"time of a {table[0].case.work}", _SECONDS)
     usual = [each for each in found if each.tuning == shown.variants[0] or len(shown.variants) == 1]
     bands = _bands([c for each in usual for c in each.crossovers if _of_the_fastest(c, each)])
     return curves(points, shown, value, bands, sizes=[row.case.spec.rows for row in like], legend=legend)
@@ -44,8 +44,8 @@ def time_panel(
 
 def ratio_panel(points: Points, shown: Look, title: str, *, like: Points = (), legend: bool = True) -> Spec:
     """Return ratios against rows, and a line at 1, on axes with room for those of `like`."""
-    value = log_encoding("c1", [1.0, *_ends(points), *_ends(like)], title, _TIMES)
-    return curves(points, shown, value, [rule_at(1.0, same(value))], sizes=[p["c0"] for p in like], legend=legend)
+    value = log_encoding("value", [1.0, *_ends(points), *_ends(like)], title, _TIMES)
+    return curves(points, shown, value, [rule_at(1.0, same(value))], sizes=[p["rows"] for p in like], legend=legend)
 
 
 def curves(
@@ -61,25 +61,25 @@ def curves(
 
     The first layer tells scales and axes, the others share them.
     """
-    across = about_rows([*sizes, *(p["c0"] for p in points)])
-    colour = {"color": {"field": "c4", "type": "nominal"}}
-    ends = {"x": same(across), "y": same(value, "c2"), "y2": {"field": "c3"}} | colour
-    dots = {"x": same(across), "y": same(value), "tooltip": tip(shown, _ROWS)} | shown.encoding(legend=legend)
+    across = about_rows([*sizes, *(p["rows"] for p in points)])
+    colour = {"color": {"field": "backend"}}
+    ends = {"x": same(across), "y": same(value, "low"), "y2": {"field": "high"}} | colour
+    dots = {"x": same(across), "y": same(value), "tooltip": tip(shown, _ROWS)} | shown.encoding(legend=legend) | colour
     layers = [
         {"mark": "line", "encoding": {"x": across, "y": value} | shown.encoding(line=True, legend=legend)},
         {
-            "transform": [{"filter": "isValid(datum.c2)"}],
+            "transform": [{"filter": "isValid(datum.low)"}],
             "mark": {"type": "rule", "strokeWidth": 1.5},
             "encoding": ends,
         },
         {"transform": _KNOWN, "mark": _POINT, "encoding": dots},
         *more,
     ]
-    return {"data": inline(points, "c9"), "layer": layers}
+    return {"data": inline(points, "features"), "layer": layers}
 
 
 def _ends(points: Points) -> list[float]:
-    return [p[name] for p in points for name in ("c1", "c2", "c3") if name in p]
+    return [p[name] for p in points for name in ("value", "low", "high") if name in p]
 
 
 def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
@@ -89,27 +89,27 @@ def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
     """
     others = by_case(table)
     points = [p for row in table if (p := _judged(row, others))]
-    speed = log_encoding("c1", [1.0, *_ends(points)], "times as fast as NumPy", _TIMES)
+    speed = log_encoding("value", [1.0, *_ends(points)], "times as fast as NumPy", _TIMES)
     # what is wrong may be so by ten orders: it stands at the edge, and would else press all others to the left
-    edge = 100 * max([1.0, *(p["c7"] for p in points if "c1" in p)])
-    points = [p | {"c7": min(p["c7"], edge)} for p in points]
-    allowed, title = [1.0, *(p["c7"] for p in points)], "of what rounding allows"
-    across = log_encoding("c7", allowed, title, "format(datum.value, '~g')")
-    told = tip(shown, _CASE, {"field": "c7", "type": "quantitative", "title": title})
+    edge = 100 * max([1.0, *(p["agreement"] for p in points if "value" in p)])
+    points = [p | {"agreement": min(p["agreement"], edge)} for p in points]
+    allowed, title = [1.0, *(p["agreement"] for p in points)], "of what rounding allows"
+    across = log_encoding("agreement", allowed, title, "format(datum.value, '~g')")
+    told = tip(shown, _CASE, {"field": "agreement", "type": "quantitative", "title": title})
     cross = {"type": "point", "shape": "cross", "filled": True, "color": shade("bad"), "angle": 45, "size": 140}
     dots = {"x": across, "y": speed, "tooltip": told} | shown.encoding(legend=legend)
     failed = {"x": same(across), "y": {"value": "height"}, "tooltip": tip(shown, _CASE)}
     layers = [
         {"transform": _KNOWN, "mark": _POINT, "encoding": dots},
         {
-            "transform": [{"filter": "!isValid(datum.c1)"}],
+            "transform": [{"filter": "!isValid(datum.value)"}],
             "mark": cross | {"opacity": 1, "yOffset": -9},
             "encoding": failed,
         },
         rule_at(1.0, same(speed)),
         rule_at(1.0, same(across), "x", "bad"),
     ]
-    return {"data": inline(points, "c0", "c9"), "layer": layers}
+    return {"data": inline(points, "rows", "features"), "layer": layers}
 
 
 def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
@@ -120,7 +120,7 @@ def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
         return None
     speed = 1 / against.value if against else None
     text = f"{speed:.2g} x NumPy" if speed else f"{row.status}, {row.agreement:.1g} of what rounding allows"
-    return point(row.case, speed, text) | {"c7": rounded(row.agreement, 2), "c8": _what(row)}
+    return point(row.case, speed, text) | {"agreement": rounded(row.agreement, 2), "case": _what(row)}
 
 
 def memory_panel(table: Sequence[Row], shown: Look, *, of: str = "peak_bytes", legend: bool = True) -> Spec:
@@ -138,11 +138,11 @@ def bandwidth_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
 
 
 def _by_bytes(points: Points, shown: Look, axis: Spec, legend: bool, limit: float | None = None) -> Spec:
-    value = {"field": "c1", "type": "quantitative", "scale": {"zero": True}} | axis
-    across = log_encoding("c7", [p["c7"] for p in points], "bytes of X and y", _MEGABYTES)
+    value = {"field": "value", "type": "quantitative", "scale": {"zero": True}} | axis
+    across = log_encoding("bytes", [p["bytes"] for p in points], "bytes of X and y", _MEGABYTES)
     dots = {"x": across, "y": value, "tooltip": tip(shown, _CASE)} | shown.encoding(legend=legend)
     layers = [{"mark": _POINT, "encoding": dots}, *([] if limit is None else [rule_at(limit, same(value))])]
-    return {"data": inline(points, "c0", "c9"), "layer": layers}
+    return {"data": inline(points, "rows", "features"), "layer": layers}
 
 
 def rule_at(at: float, axis: Spec, along: str = "y", name: str = "muted") -> Spec:
@@ -152,13 +152,13 @@ def rule_at(at: float, axis: Spec, along: str = "y", name: str = "muted") -> Spe
 
 
 def tip(shown: Look, *more: Spec) -> list[Spec]:
-    """Return what is said of a point under the pointer."""
-    names = {"c4": "backend"} | ({"c5": "variant"} if len(shown.variants) > 1 else {}) | {"c6": "value"}
-    return [*({"field": name, "type": "nominal", "title": title} for name, title in names.items()), *more]
+    """Return the tooltip of a point; the title of a field is its name."""
+    variants = [{"field": "variant"}] if len(shown.variants) > 1 else []
+    return [{"field": "backend"}, *variants, {"field": "text", "title": "value"}, *more]
 
 
 def _bytes(row: Row) -> dict[str, Any]:
-    return {"c7": rounded(row.case.spec.bytes / 1e6), "c8": _what(row)}
+    return {"bytes": rounded(row.case.spec.bytes / 1e6), "case": _what(row)}
 
 
 def _what(row: Row) -> str:
@@ -167,12 +167,12 @@ def _what(row: Row) -> str:
 
 def _bands(found: Sequence[Crossover]) -> list[Spec]:
     """Return a band for each crossover, and a line where it is likeliest."""
-    values = [{"c0": rounded(c.rows, 2), "c2": rounded(c.low, 2), "c3": rounded(c.high, 2)} for c in found]
+    values = [{"rows": rounded(c.rows, 2), "low": rounded(c.low, 2), "high": rounded(c.high, 2)} for c in found]
     data, rows = {"data": {"values": values}}, {"type": "quantitative", "title": "rows"}
     band = {"type": "rect", "opacity": 0.16, "color": shade("data")}
     likeliest = {"type": "rule", "color": shade("data"), "strokeDash": [2, 3]}
-    across = {"x": {"field": "c2"} | rows, "x2": {"field": "c3"}}
-    layers = [{"mark": band, "encoding": across}, {"mark": likeliest, "encoding": {"x": {"field": "c0"} | rows}}]
+    across = {"x": {"field": "low"} | rows, "x2": {"field": "high"}}
+    layers = [{"mark": band, "encoding": across}, {"mark": likeliest, "encoding": {"x": {"field": "rows"} | rows}}]
     return [data | layer for layer in layers] if found else []
 
 

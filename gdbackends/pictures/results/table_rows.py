@@ -78,13 +78,13 @@ def point(case: Case, value: float | None, words: str, interval: tuple[float, fl
     """Return what a chart knows of a row: fields as `result_scales` names them; one without a value is left out."""
     low, high = interval or (None, None)
     numbers = {
-        "c0": case.spec.rows,
-        "c1": rounded(value),
-        "c2": rounded(low),
-        "c3": rounded(high),
-        "c9": case.spec.features,
+        "rows": case.spec.rows,
+        "value": rounded(value),
+        "low": rounded(low),
+        "high": rounded(high),
+        "features": case.spec.features,
     }
-    texts = {"c4": BackendConfig(case.config.backend).label, "c5": variant(case.config), "c6": words}
+    texts = {"backend": BackendConfig(case.config.backend).label, "variant": variant(case.config), "text": words}
     return {name: number for name, number in numbers.items() if number is not None} | texts
 
 
