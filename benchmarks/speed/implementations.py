@@ -24,7 +24,7 @@ STEP_COUNTS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 @dataclass(frozen=True)
 class Implementation:
-    """One way to make steps, or to fit.
+    """An implementation of a step or of a fit.
 
     Attributes:
         label: its name in the table, with {} for the setting.

@@ -49,7 +49,7 @@ def main() -> None:
     fastest = min(seconds for seconds, _ in results["polars"])
     for name, launches in results.items():
         seconds, peak = min(launches)[0], max(peak for _, peak in launches) / numbers.nbytes
-        print(f"{name:22} {seconds:5.2f} s {seconds / fastest:5.2f} x polars peak memory {peak:6.2f} x the numbers")
+        print(f"{name:22} {seconds:5.2f} s {seconds / fastest:5.2f} x polars, peak memory {peak:6.2f} x the numbers")
 
 
 if __name__ == "__main__":
