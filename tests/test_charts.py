@@ -34,7 +34,7 @@ def comparison():
 
 def test_the_loss_of_a_fit_is_drawn_step_by_step(fitted) -> None:
     chart = charts.loss(fitted)
-    assert [row["c1"] for row in rows(chart)] == fitted.losses.tolist()
+    assert [row["loss"] for row in rows(chart)] == fitted.losses.tolist()
     assert chart.to_dict()["encoding"]["y"]["scale"]["type"] == "log"
     exact = replace(fitted, losses=np.array([1.0, 0.0]))
     assert "type" not in charts.loss(exact).to_dict()["encoding"]["y"]["scale"]
@@ -50,18 +50,20 @@ def test_backends_have_their_own_colours_whatever_their_order(fitted) -> None:
 
 def test_the_path_is_that_of_the_fit(fitted) -> None:
     shown = rows(charts.path(fitted, ["height"]))
-    assert [row["c1"] for row in shown if row["c2"] == "height"] == fitted.path[:, 0].tolist()
-    assert [row["c1"] for row in shown if row["c2"] == "intercept"] == fitted.path[:, 1].tolist()
+    assert [row["value"] for row in shown if row["parameter"] == "height"] == fitted.path[:, 0].tolist()
+    assert [row["value"] for row in shown if row["parameter"] == "intercept"] == fitted.path[:, 1].tolist()
 
 
 def test_a_comparison_is_drawn_against_what_rounding_allows_and_in_seconds(comparison) -> None:
     shown = rows(charts.agreement(comparison))
     for row in comparison.rows:
-        own = {each["c1"]: each["c2"] for each in shown if each.get("c0") == row.backend}
+        own = {each["kind"]: each["ratio"] for each in shown if each.get("backend") == row.backend}
         assert own == {"gradient": max(row.gradient_ratio, 1e-3), "trajectory": max(row.trajectory_ratio, 1e-3)}
-    assert {"c2": 1.0} in shown
+    assert {"ratio": 1.0} in shown
     for row in comparison.rows:
-        own = {each["c1"]: each["c2"] for each in rows(charts.times(comparison)) if each["c0"] == row.backend}
+        own = {
+            each["kind"]: each["seconds"] for each in rows(charts.times(comparison)) if each["backend"] == row.backend
+        }
         assert own == {"first call": row.first_call_s, "a step": row.step_s}
 
 
@@ -69,9 +71,9 @@ def test_a_backend_that_did_not_agree_has_no_time_and_nan_is_far_off(comparison)
     first, *others = comparison.rows
     wrong = replace(first, status="disagrees", gradient_ratio=nan, trajectory_ratio=inf, first_call_s=None, step_s=None)
     changed = replace(comparison, rows=(wrong, *others))
-    own = [row["c2"] for row in rows(charts.agreement(changed)) if row.get("c0") == first.backend]
+    own = [row["ratio"] for row in rows(charts.agreement(changed)) if row.get("backend") == first.backend]
     assert len(own) == 2 and min(own) > 1
-    assert first.backend not in {row["c0"] for row in rows(charts.times(changed))}
+    assert first.backend not in {row["backend"] for row in rows(charts.times(changed))}
 
 
 def test_a_gradient_report_shows_its_components() -> None:
@@ -85,7 +87,7 @@ def test_a_gradient_report_shows_its_components() -> None:
         return X.T @ (X @ theta - y) / len(y) * np.array([2, 2, 2.001])
 
     report = check_gradient(loss, wrong, [0.5, -1.0, 2.0], X, y)
-    shown = {row["c1"]: row["c2"] for row in rows(charts.gradient(report)) if "c1" in row}
+    shown = {row["kind"]: row["ratio"] for row in rows(charts.gradient(report)) if "kind" in row}
     assert shown == {
         component.name: max(component.ratio, min(1e-3, *shown.values())) for component in report.components
     }

@@ -117,7 +117,7 @@ def test_the_page_says_what_the_package_finds(full: Results) -> None:
             first, then = (BackendConfig(p.backend).label for p in (crossing.small, crossing.large))
             tuning = "" if each.tuning == "best" else ", idiomatic"
             assert f"{features(each.spec.features)}{tuning}: {first}, then {then}" in text
-    for heading in ("Gradient over loss", "At its best, over idiomatic", "When a first call is paid", "Peak memory"):
+    for heading in ("Gradient over loss", "Best over idiomatic", "When the first call pays off", "Peak memory"):
         assert heading in text
     for row in found:
         assert row.timing or row.status in text
@@ -126,9 +126,9 @@ def test_the_page_says_what_the_package_finds(full: Results) -> None:
 def test_what_a_file_does_not_hold_is_left_out(quick: Results) -> None:
     text = page([quick])
     assert '<div class="verdict good">' in text
-    for heading in ("Gradient over loss", "idiomatic</h3>", "Without a time", "Changes</h2>", "What was timed"):
+    for heading in ("Gradient over loss", "idiomatic</h3>", "Without a time", "Changes</h2>", 'id="pick"'):
         assert heading not in text
-    assert "Peak memory" in text and "Share of the bandwidth" in text
+    assert "Peak memory" in text and "Fraction of the bandwidth" in text
 
 
 def test_files_stand_side_by_side_and_their_changes_are_said(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_times_in_a_chart_are_those_of_the_rows(quick: Results) -> None:
 def test_a_look_is_the_same_for_a_backend_and_differs_between_them(full: Results) -> None:
     shown = look(result_rows(full))
     assert shown.names[:3] == ["NumPy", "JAX", "PyTorch"]
-    assert len(set(shown.dress[:7])) == 7
+    assert len(set(shown.marks[:7])) == 7
     assert shown.variants == ("best", "idiomatic")
     assert {variant(row.case.config) for row in result_rows(full)} == set(shown.variants)
 
@@ -285,7 +285,12 @@ def test_a_gradient_report_has_its_page_and_charts(tmp_path: Path) -> None:
     wrong = report(False, names=(EVIL, "b"))
     text = gradient_page(wrong, f"{EVIL} on its own data")
     assert EVIL not in text
-    for said in (wrong.sentence, "Consistent with <strong>factor</strong>", "Repeat it", "of what rounding allows"):
+    for said in (
+        wrong.sentence,
+        "Consistent with <strong>factor</strong>",
+        "Repeat the check",
+        "of what rounding allows",
+    ):
         assert said in text
     for component in wrong.components:
         assert f"{component.hand:.10g}" in text

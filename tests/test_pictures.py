@@ -71,15 +71,15 @@ def test_the_two_palettes_name_the_same_and_no_colour_stands_for_two() -> None:
 def chart(title: str = "x", bind: bool = True) -> alt.Chart:
     slider = alt.binding_range(min=0, max=10, step=1, name="k") if bind else alt.Undefined
     k = alt.param(name="k", value=3, bind=slider)
-    rows = alt.Data(values=[{"c0": i, "c1": i * i, "c2": n} for i in range(10) for n in BACKENDS], name="rows")
+    rows = alt.Data(values=[{"i": i, "square": i * i, "backend": n} for i in range(10) for n in BACKENDS], name="rows")
     return dressed(
         alt.Chart(rows)
         .mark_line()
-        .transform_calculate(c3="datum.c1 * k")
+        .transform_calculate(product="datum.square * k")
         .encode(
-            x=alt.X("c0:Q", title=title),
-            y=alt.Y("c3:Q", title=title),
-            color=alt.Color("c2:N", scale=backend_scale(list(BACKENDS)), title=title),
+            x=alt.X("i:Q", title=title),
+            y=alt.Y("product:Q", title=title),
+            color=alt.Color("backend:N", scale=backend_scale(list(BACKENDS)), title=title),
         )
         .add_params(k)
     )

@@ -1,7 +1,7 @@
-"""A whole page in one HTML file: chart library, charts, tables and style inside; a policy forbids loading anything.
+"""A self-contained HTML page of charts and tables, with the chart library and the style; its policy forbids loading.
 
-Text is text: jinja2 escapes it, a chart's JSON has its `<` escaped, and the page's policy runs no script but those
-whose hashes it names.
+Texts cannot become code: jinja2 escapes them, `<` is escaped in the JSON of charts, and the Content-Security-Policy
+allows only the scripts whose hashes it lists.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers behind a picture, already formatted.
+    """The numbers of a figure, already formatted.
 
     Attributes:
-        headings: one a column; units belong here.
-        rows: as many texts each.
-        note: what should be said of them, such as that the rows are a sample.
+        headings: the headings of the columns, with units.
+        rows: the texts of each row.
+        note: a note on the numbers, such as that the rows are a sample.
     """
 
     headings: tuple[str, ...]
@@ -46,14 +46,14 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A picture in a page.
+    """A figure of a page.
 
     Attributes:
         name: its id in the page: letters, digits and hyphens.
-        panels: charts of altair, each a single or layered one, in a row where there is room, else one below the other.
-            The sliders of the first move the parameters of the same name in the others.
-        caption: what the picture shows, for who cannot see it too.
-        table: its numbers; None where the page shows them itself.
+        panels: single or layered altair charts, side by side if there is room. The sliders of the first panel move the
+            parameters of the same name in the others.
+        caption: a description of the figure, also for readers who cannot see it.
+        table: the numbers of the figure, or None if the page shows them elsewhere.
     """
 
     name: str
@@ -68,14 +68,14 @@ def document(
     """Return a page as HTML.
 
     Args:
-        template: a file below this folder that extends document.html.j2 and fills its block `body`; `figure("name")`
-            puts a figure there.
-        title: of the page.
-        figures: those that the template puts.
-        style: more CSS.
-        script: JavaScript to run after the page is read, but before the charts are drawn. Attributes such as
-            onclick are not run.
-        **values: what else the template names.
+        template: a file in this folder that extends document.html.j2 and fills its block `body`; `figure("name")`
+            inserts a figure.
+        title: the title of the page.
+        figures: the figures that the template inserts.
+        style: additional CSS.
+        script: JavaScript to run when the page is loaded, before the charts are drawn. Attributes such as onclick are
+            not run.
+        **values: other variables of the template.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -106,7 +106,7 @@ def document(
 
 @cache
 def bundle() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, of the version whose charts altair makes."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script, in the version that altair supports."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     return cast(Any, vl_convert).javascript_bundle(vl_version=version)
 
@@ -143,26 +143,26 @@ def _short(value: Any) -> Any:
 
 
 def _shared(spec: dict[str, Any]) -> dict[str, Any]:
-    """Take the named data that layers hold as text out of them, so that each stands there once; return them by name."""
-    found: dict[str, Any] = dict(spec.get("datasets", {}))
+    """Remove named data from the layers, so that each is embedded once, and return them by name."""
+    named: dict[str, Any] = dict(spec.get("datasets", {}))
     for layer in spec["layer"]:
         if "layer" in layer:
-            found |= _shared(layer)
+            named |= _shared(layer)
         data = layer.get("data", {})
         text = data.get("values")
-        if isinstance(text, str) and found.get(data.get("name"), text) == text:
-            found[data["name"]] = text
+        if isinstance(text, str) and named.get(data.get("name"), text) == text:
+            named[data["name"]] = text
             layer["data"] = {key: value for key, value in data.items() if key != "values"}
-    return found
+    return named
 
 
 def embedded(value: Any) -> str:
-    """Return JSON that can stand inside a script element: no text in it can end the element."""
+    """Return JSON for a script element, in which no text can end the element."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return "".join(_ESCAPES.get(c, c) for c in text) if any(c in text for c in _ESCAPES) else text
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Return a Content-Security-Policy: these scripts and no others, styles of the page's own, nothing from outside."""
+    """Return a Content-Security-Policy that allows only these scripts and inline styles, and no loading."""
     hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts)
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"

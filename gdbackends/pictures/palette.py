@@ -1,7 +1,7 @@
-"""Colours, one for each backend and the same everywhere, told apart by colour-blind readers; and the charts' dress.
+"""Colours, with one for each backend that colour-blind readers can distinguish; and the style of all charts.
 
-Charts are made in the light colours. A page shows each of them as the CSS variable of its name, which is another
-colour where the reader's system is dark: `variables()` gives both sets, `as_variables()` makes the exchange.
+Charts use the light colours. In a page each colour becomes a CSS variable, whose value depends on the light or dark
+scheme of the reader's system: `variables()` defines both sets, `as_variables()` replaces the colours.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ DARK = {
     "high": "#ff6ea6",
     "bad": "#ff7b72",
 }
-"""paper, panel: backgrounds; ink, muted: texts; numpy, jax, torch: backends, and nothing else; data: rows of a table;
-low, good, high: what is too small, right, too large, or any three things; bad: what failed."""
+"""paper, panel: backgrounds; ink, muted: texts; numpy, jax, torch: the backends only; data: rows of a table; low, good,
+high: too small, right, too large, or any three things; bad: failures."""
 
 BACKENDS = ("numpy", "jax", "torch")
 SHAPES = {"numpy": "circle", "jax": "square", "torch": "triangle-up"}
 DASHES = {"numpy": [1, 0], "jax": [7, 3], "torch": [2, 2]}
-"""The shape of a backend's points and the dashes of its line, for who sees no colours at all."""
+"""The shape of a backend's points and the dashes of its line, for readers who see no colours."""
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif"
 _TEXTS = ("title", "subtitle", "text", "description", "name", "domain", "data", "datasets", "values", "labelExpr")
 
 
 def colour(backend: str) -> str:
-    """Return the backend's colour; one that is not ours gets that of text."""
+    """Return the colour of a backend; custom backends have the colour of text."""
     return LIGHT[backend] if backend in BACKENDS else LIGHT["ink"]
 
 
 def shade(name: str) -> str:
-    """Return the colour of that name, as charts are made in."""
+    """Return the light colour of that name."""
     return LIGHT[name]
 
 
 def backend_scale(names: list[str], of: str = "colour") -> alt.Scale:
-    """Return the scale on which the named backends have their colours, their shapes ("shape") or dashes ("dash")."""
+    """Return the scale of the backends' colours, shapes ("shape") or dashes ("dash")."""
     ranges: dict[str, list[Any]] = {
         "colour": [colour(name) for name in names],
         "shape": [SHAPES.get(name, "diamond") for name in names],
@@ -76,7 +76,7 @@ def backend_scale(names: list[str], of: str = "colour") -> alt.Scale:
 
 
 def log_axis() -> alt.Axis:
-    """Return a logarithmic axis: labels at 1, 2 and 5 times powers of ten, lines at the powers, and hardly between."""
+    """Return a logarithmic axis with labels at 1, 2 and 5 times powers of ten, and faint lines between the powers."""
     lead = "round(datum.value/pow(10,floor(log(datum.value)/LN10+1e-9)))"
     text = "abs(log(datum.value))>11?format(datum.value,'.0e'):format(datum.value,'~g')"
     label = f"{lead}===1||{lead}===2||{lead}===5?{text}:''"
@@ -87,7 +87,7 @@ def log_axis() -> alt.Axis:
 
 
 def dressed(chart: Any, width: int = 560, height: int = 320) -> Any:
-    """Return a single or layered chart with our sizes (pixels), fonts and colours: the last thing done to a chart."""
+    """Return a single or layered chart with its size in pixels and the config of all charts; to be called last."""
     return chart.properties(width=width, height=height, config=config())
 
 
@@ -124,7 +124,7 @@ def config() -> dict[str, Any]:
 
 
 def as_variables(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a chart's JSON with each of our colours as `var(--its-name)`; texts and data stay as they are."""
+    """Return a chart's JSON with each colour of the palette as `var(--name)`; texts and data are unchanged."""
     names = {value: f"var(--{name})" for name, value in LIGHT.items()}
 
     def walk(value: Any) -> Any:
@@ -134,14 +134,14 @@ def as_variables(spec: Mapping[str, Any]) -> dict[str, Any]:
             return [walk(item) for item in cast("list[Any]", value)]
         if isinstance(value, dict):
             items = cast("dict[str, Any]", value).items()
-            return {k: v if k in _TEXTS and not _dresses(v) else walk(v) for k, v in items}
+            return {k: v if k in _TEXTS and not _is_style(v) else walk(v) for k, v in items}
         return value
 
     return walk(dict(spec))
 
 
-def _dresses(value: Any) -> bool:
-    """Say whether what stands under a text's key is the dress of such texts, as in a chart's config."""
+def _is_style(value: Any) -> bool:
+    """Return whether the value of a text's key is the style of such texts, as in a chart's config."""
     return isinstance(value, dict) and not {"values", "name", "url", "text", "value", "field"} & set(
         cast("dict[str, Any]", value)
     )

@@ -1,4 +1,4 @@
-"""What the report page says of a later file beside the first: versions, counts, and the cases that changed."""
+"""The changes between two files for the report page: versions, counts, and the cases that changed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gdbackends.benchmarking.regressions import Change, version_changes
 from gdbackends.benchmarking.table_cells import shown_ratio
 from gdbackends.pictures.page.wording import ResultFile
 
-_TOLD = ("slower", "faster", "fails now", "works now", "fails")
+_LISTED = ("slower", "faster", "fails now", "works now", "fails")
 
 
 @dataclass(frozen=True)
 class Changed:
-    """What is said.
+    """The changes from one file to another.
 
     Attributes:
         old: the name of the first file.
-        new: of the later one.
-        versions: that differ.
-        counts: of the cases, in words.
-        reasons: why cases cannot be compared, and how many.
-        lines: the cases that changed: backend, case, new over old, in a word.
+        new: the name of the later file.
+        versions: the versions that differ.
+        counts: the number of cases by outcome, in words.
+        reasons: the reasons why cases cannot be compared, with their numbers.
+        lines: the cases that changed: backend, case, ratio of new to old, outcome.
     """
 
     old: str
@@ -34,20 +34,20 @@ class Changed:
     lines: tuple[tuple[str, str, str, str], ...]
 
 
-def changed(old: ResultFile, new: ResultFile, found: Sequence[Change]) -> Changed:
-    """Return what is said of the changes that `changes` found."""
-    counts = Counter(change.word for change in found)
-    reasons = Counter(change.reason for change in found if change.reason)
+def changed(old: ResultFile, new: ResultFile, every: Sequence[Change]) -> Changed:
+    """Return the summary of the changes between two files."""
+    counts = Counter(change.word for change in every)
+    reasons = Counter(change.reason for change in every if change.reason)
     lines = [
         (change.case.config.label, _case(change), shown_ratio(change.ratio), change.word)
-        for change in found
-        if change.word in _TOLD
+        for change in every
+        if change.word in _LISTED
     ]
     return Changed(
         old.name,
         new.name,
         tuple(version_changes(old.results, new.results)),
-        f"{len(found)} cases: {', '.join(f'{count} {word}' for word, count in counts.items())}.",
+        f"{len(every)} cases: {', '.join(f'{count} {word}' for word, count in counts.items())}.",
         tuple(f"{count} case{'s' if count > 1 else ''}: {reason}" for reason, count in reasons.items()),
         tuple(lines),
     )

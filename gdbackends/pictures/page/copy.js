@@ -1,4 +1,4 @@
-// Copies a text; the older way is for browsers that do not let a page from disk have the new one.
+// Copy a text; execCommand is for browsers that deny the clipboard API to pages opened from disk.
 const copied = async (text) => {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,4 +1,4 @@
-"""The figures of a group of the report page, each with its caption and its numbers; without data there is none."""
+"""The figures of a group of the report page, each with a caption and a table of its numbers."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from gdbackends.pictures.results.compile_cost import crossover_panel, first_call
 from gdbackends.pictures.results.encodings import USUAL, Look
 from gdbackends.pictures.results.panels import Points, Spec, ratio_panel, time_panel
 from gdbackends.pictures.results.table_rows import Group, by_features, features, ratio_point, ratio_points
-from gdbackends.pictures.results.theme import Drawn, config
+from gdbackends.pictures.results.theme import Drawn
 
 Panel: TypeAlias = Callable[[Points, Points], Spec]
-"""A chart of some points, on axes with room for the others."""
+"""A function that draws points on axes with room for other points."""
 HEADINGS = {
     "times": "Time against rows",
-    "first": "First call, and calls after it",
-    "paid": "When a first call is paid",
-    "crossovers": "Where the order changes",
+    "first": "First call, and later calls",
+    "paid": "When the first call pays off",
+    "crossovers": "Crossovers",
     "over-loss": "Gradient over loss",
-    "over-idiomatic": "At its best, over idiomatic",
+    "over-idiomatic": "Best over idiomatic",
     "changes": "Changes",
 }
-"""Of the figures, by their names without the group's number."""
+"""The headings of a group's figures, by name without the number of the group."""
 _HEIGHT = 280
-_ARTICLES = {"step": "a step", "fit": "a fit", "gradient": "a gradient and its loss", "loss": "a loss"}
+_WORKS = {"step": "a step", "fit": "a fit", "gradient": "a gradient and its loss", "loss": "a loss"}
 _LOG = "both axes logarithmic"
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a group of the page shows.
+    """The data of one group of the page.
 
     Attributes:
-        number: of the group, from 0.
-        group: what it is.
-        parts: by the file's name, its rows in the group.
-        series: by the file's name, what its rows show.
-        look: of all charts.
-        changed: by the name of a later file, what changed since the first, in this group.
-        whole: by the file's name, all its rows.
+        number: the number of the group, from 0.
+        group: the group.
+        parts: the rows of the group, by file name.
+        series: the series of the group, by file name.
+        look: the look of all charts.
+        changed: the changes since the first file in this group, by file name.
+        whole: all rows, by file name.
     """
 
     number: int
@@ -64,35 +64,35 @@ class Shown:
         return [row for rows in self.parts.values() for row in rows]
 
     def of(self, name: str, d: int) -> list[Series]:
-        """Return what the rows of a file with so many features show."""
+        """Return the series of a file with this number of features."""
         return [each for each in self.series[name] if each.spec.features == d]
 
     def titled(self, chart: Spec, name: str, title: str = "", height: int = _HEIGHT) -> Drawn:
-        """Return a chart dressed, under what it shows: the title, and the file where there are several."""
+        """Return a chart with its title, and the file name if there are several files."""
         names = [text for text in (title, name if len(self.parts) > 1 else "") if text]
-        told = {"title": dict(zip(("text", "subtitle"), names, strict=False))} if names else {}
-        return Drawn(told | {"height": height, "config": config()} | chart)
+        titles = {"title": dict(zip(("text", "subtitle"), names, strict=False))} if names else {}
+        return Drawn(titles | {"height": height} | chart)
 
     def table(self, *titles: str) -> Table:
-        """Return these columns of the rows."""
+        """Return a table of these columns."""
         several = len(self.parts) > 1
-        found = [
+        lines = [
             (*([name] if several else []), *(WRITTEN[title](row) for title in titles))
             for name, rows in self.parts.items()
             for row in ordered(rows)
         ]
-        return Table((*(["file"] if several else []), *titles), tuple(found))
+        return Table((*(["file"] if several else []), *titles), tuple(lines))
 
 
 def figures(shown: Shown) -> Iterator[Figure]:
-    """Yield the figures that there is something for."""
+    """Yield the figures of a group that have data."""
     yield _times(shown)
     if any(row.first_call_s is not None for row in shown.every):
         yield _first_calls(shown)
     for make in (_paid, _crossovers, _over_loss, _over_idiomatic, _changes):
-        found = make(shown)
-        if found is not None:
-            yield found
+        made = make(shown)
+        if made is not None:
+            yield made
 
 
 def _times(shown: Shown) -> Figure:
@@ -103,10 +103,10 @@ def _times(shown: Shown) -> Figure:
         for name, sizes in by_file.items()
         if any(row.timing for row in sizes.get(d, []))
     ]
-    dashed = ", dashed what is not the best tuning on the CPU" if len(shown.look.variants) > 1 else ""
+    dashed = ", dashed for variants other than the best tuning on the CPU" if len(shown.look.variants) > 1 else ""
     caption = (
-        f"Time of {_ARTICLES[shown.group.work]} against rows, {_LOG}: a line a backend{dashed}; upright bars are 99 % "
-        "intervals. Lower is faster. Shaded is where the fastest changes."
+        f"Time of {_WORKS[shown.group.work]} against rows, {_LOG}. Each line is a backend{dashed}; vertical bars are "
+        "99 % intervals. Lower is faster. The fastest backend changes in the shaded intervals."
     )
     return Figure(f"times-{shown.number}", tuple(panels), caption, shown.table("features", "rows", "backend", "a call"))
 
@@ -118,8 +118,8 @@ def _first_calls(shown: Shown) -> Figure:
         if any(row.first_call_s is not None and row.timing for row in part)
     ]
     caption = (
-        "What is paid once beside what each call takes, of the size and number of calls chosen above: the first call, "
-        "compiling included (dark), and the calls after it (pale)."
+        "Total time for the size and number of calls selected above: the first call, compilation included (dark), and "
+        "the calls after it (pale)."
     )
     table = shown.table("features", "rows", "backend", "first call", "a call")
     return Figure(f"first-{shown.number}", tuple(panels), caption, table)
@@ -128,8 +128,8 @@ def _first_calls(shown: Shown) -> Figure:
 def _paid(shown: Shown) -> Figure | None:
     by_file = {name: paid_points(paid(part)) for name, part in shown.parts.items()}
     caption = (
-        "After how many steps a dearer first call has been paid for by faster steps, against NumPy, where the backend "
-        f"is faster than NumPy; {_LOG}. Lower is sooner."
+        "The number of steps after which faster steps outweigh a slower first call, compared with NumPy, for backends "
+        f"that are faster than NumPy; {_LOG}. Lower is earlier."
     )
 
     def panel(points: Points, like: Points) -> Spec:
@@ -139,7 +139,7 @@ def _paid(shown: Shown) -> Figure | None:
 
 
 def _over_loss(shown: Shown) -> Figure | None:
-    caption = f"The time of a gradient, and its loss, over that of the loss alone; {_LOG}. At 1 the gradient is free."
+    caption = f"The time of a gradient with its loss over that of the loss alone; {_LOG}. At 1 the gradient is free."
     if shown.group.work != "gradient":
         return None
     by_file = {name: ratio_points(part, shown.whole[name], work="loss") for name, part in shown.parts.items()}
@@ -148,8 +148,8 @@ def _over_loss(shown: Shown) -> Figure | None:
 
 def _over_idiomatic(shown: Shown) -> Figure | None:
     caption = (
-        "The time of each backend at its best over its own as people usually write it (idiomatic), with 99 % "
-        f"intervals; {_LOG}. Below 1 the tuning helps."
+        "The time of each backend with its best tuning over its time with idiomatic tuning, with 99 % intervals; "
+        f"{_LOG}. Below 1 the tuning helps."
     )
     by_file = {name: ratio_points(part, part, tuning="idiomatic") for name, part in shown.parts.items()}
     return _pointed(shown, "over-idiomatic", by_file, _ratio(shown, "x idiomatic"), caption, "x idiomatic")
@@ -161,7 +161,7 @@ def _changes(shown: Shown) -> Figure | None:
         for name, found in shown.changed.items()
     }
     first = next(iter(shown.parts))
-    caption = f"The time over that of {first}, with 99 % intervals; {_LOG}. Above 1 it has become slower."
+    caption = f"The time over that in {first}, with 99 % intervals; {_LOG}. Above 1 a case has become slower."
     return _pointed(shown, "changes", by_file, _ratio(shown, f"x {first}"), caption, f"x {first}")
 
 
@@ -184,8 +184,8 @@ def _crossovers(shown: Shown) -> Figure | None:
     ]
     headings = (*(["file"] if len(shown.parts) > 1 else []), "the faster of two", "rows, about", "at least", "at most")
     caption = (
-        "Where one of two backends ceases to be the faster, in rows, on a logarithmic axis: the bar is what the 99 % "
-        "intervals allow, the stroke the likeliest; left who is faster below, right who is faster above."
+        "The number of rows at which the faster of two backends changes, on a logarithmic axis: the bar is the 99 % "
+        "interval, the stroke the estimate; the backend on the left is faster below, that on the right above."
     )
     return Figure(f"crossovers-{shown.number}", tuple(panels), caption, Table(headings, tuple(lines)))
 
@@ -210,7 +210,7 @@ def _pointed(
     caption: str,
     heading: str,
 ) -> Figure | None:
-    """Return a figure of points, a panel for each number of features and file; None without any."""
+    """Return a figure with a panel for each number of features and file, or None if there are no points."""
     every = [(file, point) for file, points in by_file.items() for point in points]
     if not every:
         return None

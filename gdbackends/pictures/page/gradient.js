@@ -1,4 +1,4 @@
 document.getElementById("copy")?.addEventListener("click", async () => {
   const done = await copied(document.getElementById("again").textContent);
-  document.getElementById("copied").textContent = done ? "copied" : "the browser does not let this page copy";
+  document.getElementById("copied").textContent = done ? "copied" : "the browser does not allow this page to copy";
 });

@@ -1,4 +1,4 @@
-"""The report page's legend: a swatch for each backend and each variant, drawn as the charts draw them."""
+"""The legend of the report page: a swatch for each backend and variant, drawn like the charts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the legend.
+    """An entry of the legend.
 
     Attributes:
-        name: a backend, or a variant.
-        colour: the palette's name; "" of a variant.
-        key: the backend as results name it; "" of a variant.
-        path: of the backend's shape, in SVG of 16 by 16.
-        dashes: of the variant's line, as SVG has them.
+        name: the display name of a backend or variant.
+        colour: the palette's name of the backend's colour.
+        key: the name of the backend in the results.
+        path: the SVG path of the backend's shape, in a box of 16 by 16.
+        dashes: the SVG dash pattern of the variant's line.
     """
 
     name: str
@@ -37,8 +37,8 @@ class Entry:
 
 
 def legend(shown: Look) -> list[Entry]:
-    """Return the backends; and the variants, where there are several."""
-    backends = zip(shown.names, shown.dress, shown.backends, strict=True)
+    """Return the entries of the backends, and of the variants if there are several."""
+    backends = zip(shown.names, shown.marks, shown.backends, strict=True)
     entries = [Entry(name, of, key, _SHAPES[shape]) for name, (of, shape), key in backends]
     several = len(shown.variants) > 1
     dashes = zip(shown.variants, shown.dashes, strict=True)

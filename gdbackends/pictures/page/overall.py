@@ -1,4 +1,4 @@
-"""The figures of all rows of the report page: agreement beside speed, memory, bandwidth; a panel a file."""
+"""The figures of all rows of the report page, with a panel for each file: agreement, memory, bandwidth."""
 
 from __future__ import annotations
 
@@ -9,43 +9,48 @@ from gdbackends.pictures.document import Figure
 from gdbackends.pictures.page.wording import ResultFile
 from gdbackends.pictures.results.encodings import Look
 from gdbackends.pictures.results.panels import Spec, agreement_panel, bandwidth_panel, memory_panel
-from gdbackends.pictures.results.theme import Drawn, config
+from gdbackends.pictures.results.theme import Drawn
 
-_WHERE = " The numbers are in the table of all rows: "
+_WHERE = " The numbers are in the table of all rows, in the columns "
 HEADINGS = {
-    "agreement": "Agreement beside speed",
+    "agreement": "Agreement and speed",
     "memory": "Peak memory",
     "device-memory": "Peak memory of the device",
-    "bandwidth": "Share of the bandwidth",
+    "bandwidth": "Fraction of the bandwidth",
 }
-"""Of the figures, by their names."""
+"""The headings of the figures by name."""
 
 
 def overall(files: Sequence[ResultFile], shown: Look) -> Iterator[Figure]:
-    """Yield the figures that there is something for."""
+    """Yield the figures of all rows that have data."""
     if any(row.agreement is not None for file in files for row in file.rows):
         caption = (
-            "A point a case. Across, the largest difference from the truth over what rounding allows: left of the red "
-            "line a backend agrees. Upward, how many times as fast as NumPy; both axes logarithmic. A red cross at the "
-            "foot has no time; at the right edge it differs by a hundred times more than any other, or by far more."
+            "Each point is a case. The horizontal axis is the largest error over what rounding allows; left of the red "
+            "line a backend agrees. The vertical axis is the speed relative to NumPy. Both axes are logarithmic. Red "
+            "crosses at the bottom have no time; those at the right edge are wrong by at least a hundred times more "
+            "than any timed case."
         )
-        yield _figure("agreement", files, shown, agreement_panel, caption + _WHERE + "agrees, x NumPy.", "agreement")
+        yield _figure("agreement", files, shown, agreement_panel, caption + _WHERE + "agrees and x NumPy.", "agreement")
     if any(row.peak_bytes is not None for file in files for row in file.rows):
         caption = (
-            "A point a case: the most memory of the process, the framework included, against the bytes of the data "
-            "(logarithmic)."
+            "Each point is a case: the peak memory of the process, including the framework, against the bytes of the "
+            "data (logarithmic). The numbers are in the table of all rows, in the column memory."
         )
-        yield _figure("memory", files, shown, memory_panel, caption + _WHERE + "memory.", "peak_bytes")
+        yield _figure("memory", files, shown, memory_panel, caption, "peak_bytes")
     if any(row.device_peak_bytes is not None for file in files for row in file.rows):
-        caption = "A point a case: the most memory of the device, against the bytes of the data (logarithmic)."
+        caption = (
+            "Each point is a case: the peak memory of the device against the bytes of the data (logarithmic). The "
+            "numbers are in the table of all rows, in the column on device."
+        )
         panel = partial(memory_panel, of="device_peak_bytes")
-        yield _figure("device-memory", files, shown, panel, caption + _WHERE + "on device.", "device_peak_bytes")
+        yield _figure("device-memory", files, shown, panel, caption, "device_peak_bytes")
     if any(row.share is not None for file in files for row in file.rows):
         caption = (
-            "A point a case whose data exceed the last cache: the bytes that must be read, over the time and over the "
-            "bandwidth that reading alone reaches here (100 %), against the bytes of the data (logarithmic)."
+            "Each point is a case whose data exceed the last cache: the bytes that must be read over the time, as a "
+            "fraction of the read bandwidth measured on this machine, against the bytes of the data (logarithmic). The "
+            "numbers are in the table of all rows, in the column bandwidth."
         )
-        yield _figure("bandwidth", files, shown, bandwidth_panel, caption + _WHERE + "bandwidth.", "share")
+        yield _figure("bandwidth", files, shown, bandwidth_panel, caption, "share")
 
 
 def _figure(
@@ -56,7 +61,7 @@ def _figure(
     caption: str,
     needed: str,
 ) -> Figure:
-    several, height = len(files) > 1, {"height": 340, "config": config()}
+    several, height = len(files) > 1, {"height": 340}
     known = [file for file in files if any(getattr(row, needed) is not None for row in file.rows)]
     panels = [
         Drawn(({"title": file.name} if several else {}) | height | panel(file.rows, shown, legend=False))

@@ -27,7 +27,7 @@ for (const each of lines) each.plain = plain(each.texts.join(" "));
 const shown = () => order.filter((each) => !each.line.hidden);
 const field = (name, index) => (fields[name].length === 1 ? fields[name][0] : fields[name][index]);
 
-// What a cell is sorted by: its field, its text, or the number that its text begins with; null is always last.
+// Return the sort key of a cell: its field, its text, or the number at the start of its text; null is always last.
 const value = (each, column) => {
   if (keys[column]) return field(keys[column], each.index);
   const text = each.texts[column];
@@ -55,24 +55,24 @@ const sort = (column, sign) => {
   });
 });
 
-const told = (text) => { at("shown").textContent = text; };
+const report = (text) => { at("shown").textContent = text; };
 const count = () => {
-  const seen = shown().length;
-  return seen === lines.length ? `${seen} rows` : `${seen} of ${lines.length} rows`;
+  const rows = shown().length;
+  return rows === lines.length ? `${rows} rows` : `${rows} of ${lines.length} rows`;
 };
 at("filter").addEventListener("input", (event) => {
   const words = plain(event.target.value).split(/\s+/).filter(Boolean);
   for (const each of lines) each.line.hidden = !words.every((word) => each.plain.includes(word));
-  told(count());
+  report(count());
 });
 
 at("copy").addEventListener("click", async () => {
   const head = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
   const text = [head, ...shown().map((each) => each.texts)].map((cells) => cells.join("\t")).join("\n");
-  told((await copied(text)) ? `${count()} copied` : "The browser does not let this page copy; download the CSV instead");
+  report((await copied(text)) ? `${count()} copied` : "The browser does not allow this page to copy; download the CSV instead");
 });
 
-// Text that a spreadsheet would run as a formula gets an apostrophe; numbers are left alone.
+// Prefix text that a spreadsheet would run as a formula with an apostrophe; numbers are unchanged.
 const csv = (cell) => {
   if (cell === null) return "";
   const text = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) && Number.isNaN(Number(cell)) ? `'${cell}` : String(cell);
@@ -86,5 +86,5 @@ at("save").addEventListener("click", () => {
   link.download = `${document.title.replace(/[^\w]+/g, "-").replace(/^-|-$/g, "").toLowerCase()}.csv`;
   link.click();
   URL.revokeObjectURL(link.href);
-  told(`${count()} saved`);
+  report(`${count()} saved`);
 });

@@ -1,4 +1,4 @@
-"""The report page: files of results as one HTML file for an engineer, advice first."""
+"""The report page: files of results as one HTML file that begins with the advice."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
-    """What is said of a group in a file.
+class GroupSummary:
+    """The summary of a group in one file.
 
     Attributes:
-        name: of the file.
-        fastest: how often who is.
-        advice: in sentences.
-        winners: the table.
+        name: the name of the file.
+        fastest: a sentence on how often each backend is fastest.
+        advice: the advice in sentences.
+        winners: the table of the fastest backends.
     """
 
     name: str
@@ -46,19 +46,19 @@ class Said:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A group of the page, of which the reader sees one at a time.
+    """A group of the page, of which one is shown at a time.
 
     Attributes:
-        name: of the work, objective and dtype.
-        said: of each file.
-        figures: that there is something for.
-        headings: of the figures.
-        columns: how many panels stand beside each other.
-        legend: of what is in them.
+        name: the workload, objective and dtype.
+        summaries: the summary of each file.
+        figures: the figures that have data.
+        headings: the headings of the figures.
+        columns: the number of panels side by side.
+        legend: the legend of the figures.
     """
 
     name: str
-    said: list[Said]
+    summaries: list[GroupSummary]
     figures: list[Figure]
     headings: list[str]
     columns: int
@@ -69,16 +69,16 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     """Return the report of files of results as HTML.
 
     Args:
-        results: as `read_results` gives them; several stand side by side, and what changed since the first is said.
-        title: of the page.
+        results: results from `read_results`; several are shown side by side, with the changes since the first.
+        title: the title of the page.
 
     Raises:
-        InputError: none are given, or one has no row with a time.
+        InputError: there are no results, or a file has no row with a time.
     """
     if not results:
-        raise InputError("a page needs a file of results, got none; gdbackends bench makes one")
-    called = file_labels([each.path for each in results])
-    files = [ResultFile(name, each, rows_in(each)) for name, each in zip(called, results, strict=True)]
+        raise InputError("a page needs a file of results, got none; make one with gdbackends bench")
+    labels = file_labels([each.path for each in results])
+    files = [ResultFile(name, each, rows_in(each)) for name, each in zip(labels, results, strict=True)]
     shown = look([row for file in files for row in file.rows])
     since = {file.name: changes(files[0].results, file.results) for file in files[1:]}
     choices = _choices(files, shown, since)
@@ -99,14 +99,14 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
         imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
         environment=[(name, *texts) for name, texts in environment_lines(files)],
-        file_names=tuple(called),
+        file_names=tuple(labels),
         table=table,
         data=embedded(table.data),
     )
 
 
 def _choices(files: Sequence[ResultFile], shown: Look, since: dict[str, list[Change]]) -> list[Choice]:
-    """Return the groups that any file has."""
+    """Return the groups of all files."""
     by_file = {file.name: groups(file.rows) for file in files}
     every = groups([row for file in files for row in file.rows])
     return [_choice(number, group, files, by_file, shown, since) for number, group in enumerate(every)]
@@ -121,14 +121,17 @@ def _choice(
     since: dict[str, list[Change]],
 ) -> Choice:
     parts = {file.name: by_file[file.name][group] for file in files if group in by_file[file.name]}
-    here = {name: [c for c in found if Group.of(c.case) == group] for name, found in since.items()}
+    changed_here = {name: [c for c in each if Group.of(c.case) == group] for name, each in since.items()}
     whole = {file.name: file.rows for file in files}
     every = {name: series(rows) for name, rows in parts.items()}
-    said = [Said(name, fastest(of), [*advices(of), *payments(parts[name])], winners(of)) for name, of in every.items()]
-    found = list(figures(Shown(number, group, parts, every, shown, here, whole)))
-    panels = len(found[0].panels)
+    summaries = [
+        GroupSummary(name, fastest(of), [*advices(of), *payments(parts[name])], winners(of))
+        for name, of in every.items()
+    ]
+    made = list(figures(Shown(number, group, parts, every, shown, changed_here, whole)))
+    panels = len(made[0].panels)
     columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
-    headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in found]
+    headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in made]
     timed = {row.case.config.backend for part in parts.values() for row in part if row.timing}
     entries = [entry for entry in legend(shown) if not entry.key or entry.key in timed]
-    return Choice(str(group), said, found, headings, columns, entries)
+    return Choice(str(group), summaries, made, headings, columns, entries)

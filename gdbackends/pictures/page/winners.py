@@ -1,4 +1,4 @@
-"""The report page's table of who is fastest where: a line a number of features, a column a size."""
+"""The table of the fastest backends: a line for each number of features, a column for each number of rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gdbackends.pictures.results.table_rows import features
 
 @dataclass(frozen=True)
 class Cell:
-    """Who is fastest at a size.
+    """The fastest backends at one size.
 
     Attributes:
-        name: of the one, or of those that no one beats.
-        note: how many times faster than the next; or that no difference was seen, or noise hides it.
-        backends: as results name them.
+        name: the display names of the fastest backends.
+        note: the ratio to the next one, or why there is more than one.
+        backends: the names of the backends in the results.
     """
 
     name: str
@@ -27,23 +27,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Winners:
-    """The table.
+    """The table of the fastest backends.
 
     Attributes:
-        sizes: the headings.
-        lines: what each is of, and its cells; None where nothing was timed.
+        sizes: the headings of the columns.
+        lines: the heading and the cells of each line; None if nothing was timed.
     """
 
     sizes: tuple[str, ...]
     lines: tuple[tuple[str, tuple[Cell | None, ...]], ...]
 
 
-def winners(found: Sequence[Series]) -> Winners:
-    """Return who is fastest at each size, for series of one work, objective and dtype."""
-    sizes = sorted({at.rows for each in found for at in each.winners})
-    several = len({each.tuning for each in found}) > 1
+def winners(group: Sequence[Series]) -> Winners:
+    """Return the fastest backends at each size, for series of one workload, objective and dtype."""
+    sizes = sorted({at.rows for each in group for at in each.winners})
+    several = len({each.tuning for each in group}) > 1
     lines: list[tuple[str, tuple[Cell | None, ...]]] = []
-    for each in found:
+    for each in group:
         at = {winner.rows: _cell(winner) for winner in each.winners}
         name = features(each.spec.features) + (f", {each.tuning}" if several else "")
         lines.append((name, tuple(at.get(n) for n in sizes)))
@@ -58,5 +58,5 @@ def _cell(at: Winner) -> Cell:
 
 
 def _name(config: BackendConfig) -> str:
-    """Return what a config is called on a line that says its tuning."""
+    """Return the label of a backend without its tuning, which the line gives."""
     return BackendConfig(config.backend, config.device, config.threads).label

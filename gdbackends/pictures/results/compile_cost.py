@@ -1,4 +1,4 @@
-"""Single charts of costs that weigh against each other: a first call and those after it; two that change order."""
+"""Charts of the trade-off between the first call and later calls, and of crossovers of two backends."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _CALLS = (0, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 
 
 def first_call_panel(table: Sequence[Row], shown: Look, every: Sequence[Row] = (), *, bound: bool = True) -> Spec:
-    """Return stacked bars of the first call and as many after it as one chooses, of the size one chooses.
+    """Return stacked bars of the first call and later calls, for a size and a number of calls that the reader selects.
 
     Args:
         table: the rows.
         shown: the look.
-        every: the rows whose sizes one can choose from; none: the table's.
-        bound: with what one chooses by; another chart's choice can move this one's.
+        every: the rows whose sizes can be selected; by default those of the table.
+        bound: whether the chart has its own inputs; otherwise it follows those of another chart.
     """
     sizes = sorted({(row.case.spec.features, row.case.spec.rows, size(row)) for row in _timed(every or table)})
     numbers = {name: k for k, (_, _, name) in enumerate(sizes)}
@@ -69,7 +69,7 @@ def _told(field: str, title: str) -> list[Spec]:
 
 
 def _chosen(sizes: Sequence[str], bound: bool) -> list[Spec]:
-    """Return the parameters by which the reader chooses: the problem's number, and the calls."""
+    """Return the parameters that the reader selects: the number of the problem, and the number of calls."""
     problems = {"options": list(range(len(sizes))), "labels": list(sizes), "name": "rows x features"}
     counts = [f"{count:,}" for count in _CALLS]
     calls = {"options": list(_CALLS), "labels": counts, "name": "calls after the first"}
@@ -79,7 +79,7 @@ def _chosen(sizes: Sequence[str], bound: bool) -> list[Spec]:
 
 
 def _order(data: Sequence[dict[str, Any]], shown: Look) -> list[str]:
-    """Return the configs in the order of the legend."""
+    """Return the backends in the order of the legend."""
     order = [*shown.names, *shown.variants]
     return list(
         dict.fromkeys(
@@ -100,25 +100,25 @@ def _bar(row: Row, problem: int) -> dict[str, Any]:
 
 
 def paid_points(found: Mapping[str, Sequence[tuple[float, Row]]]) -> list[dict[str, Any]]:
-    """Return the steps after which a first call has been paid, two digits of them, as `paid` finds them."""
+    """Return the results of `paid` as points: the number of steps after which a first call has paid off."""
     both = [(row, float(f"{steps:.2g}")) for each in found.values() for steps, row in each]
     points = [point(row.case, steps, f"{steps:,.0f} steps") for row, steps in both]
     return sorted(points, key=lambda p: p["rows"])
 
 
 def paid_panel(points: Points, shown: Look, *, like: Points = (), legend: bool = True) -> Spec:
-    """Return the steps after which a first call has been paid, against rows; its axis has room for those of `like`."""
+    """Return the steps after which the first call has paid off, against rows, with room for the points of `like`."""
     every = [p["value"] for p in (*points, *like)]
     steps = log_encoding("value", every, "steps until paid", "format(datum.value, '~s')")
     return curves(points, shown, steps, sizes=[p["rows"] for p in like], legend=legend)
 
 
 def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Look) -> Spec:
-    """Return where one of two configs ceases to be the faster: the interval, and the two at its ends.
+    """Return the crossovers, each as an interval with the two backends at its ends.
 
     Args:
-        found: the crossovers, one below the other.
-        names: what stands over each.
+        found: the crossovers, from top to bottom.
+        names: the title of each.
         shown: the look.
     """
     ends = [(crossing.low, crossing.small, crossing.high, crossing.large) for crossing in found]
@@ -141,12 +141,12 @@ def crossover_panel(found: Sequence[Crossover], names: Sequence[str], shown: Loo
     across = log_encoding("rows", rows, "rows", "format(datum.value, '~s')")
     lane = {"field": "lane", "type": "ordinal", "axis": None, "scale": {"paddingOuter": 0.2}}
     names_of: Spec = {"field": "name"}
-    told = [{"field": "text", "title": "backend"}, {"field": "rows", "format": ",", "title": "rows"}]
+    tooltip = [{"field": "text", "title": "backend"}, {"field": "rows", "format": ","}]
     rule = {"type": "rule", "strokeWidth": 3, "color": shade("data"), "yOffset": 8}
     tick = {"type": "tick", "thickness": 3, "height": 16, "color": shade("ink"), "yOffset": 8}
     dot = {"type": "point", "filled": True, "opacity": 1, "strokeWidth": 1.5, "size": 90, "yOffset": 8}
     text = {"type": "text", "align": "left", "dy": -12, "fontSize": 12, "color": shade("ink")}
-    looks = {"x": same(across), "y": lane, "tooltip": told} | shown.encoding(legend=False)
+    looks = {"x": same(across), "y": lane, "tooltip": tooltip} | shown.encoding(legend=False)
     return {
         "data": inline(lanes),
         "layer": [

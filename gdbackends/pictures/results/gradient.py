@@ -1,4 +1,4 @@
-"""Charts of a gradient report: who agrees with whom, and the worst components, over what rounding allows."""
+"""Charts of a gradient report: the agreement of each pair, and the components that differ most."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gdbackends.pictures.results.table_rows import inline
 from gdbackends.pictures.results.theme import alone
 
 _LEAST = 1e-4
-"""Where a ratio of 0, which no logarithmic axis has, is drawn."""
+"""The value at which a ratio of 0 is drawn on a logarithmic axis."""
 
 
 def votes(report: GradientReport) -> Any:
-    """Return the largest difference of each pair, over what rounding allows, as a chart of altair.
+    """Return the largest difference of each pair over what rounding allows, as an altair chart.
 
     Raises:
         InputError: no gradients were compared.
@@ -30,7 +30,7 @@ def votes(report: GradientReport) -> Any:
 
 
 def components(report: GradientReport) -> Any:
-    """Return the worst components' differences from autodiff, over what rounding allows, as a chart of altair.
+    """Return the largest differences from autodiff over what rounding allows, as an altair chart.
 
     Raises:
         InputError: no components were compared.
@@ -41,22 +41,22 @@ def components(report: GradientReport) -> Any:
 
 
 def votes_panel(report: GradientReport) -> Spec:
-    """Return a line a pair."""
+    """Return a line for each pair."""
     return _ratios([(f"{a} and {b}", ratio) for (a, b), ratio in report.agreements.items()])
 
 
 def components_panel(report: GradientReport) -> Spec:
-    """Return a line a component, the worst first."""
+    """Return a line for each component, the largest difference first."""
     return _ratios([(component.name, component.ratio) for component in report.components])
 
 
 def height(count: int) -> int:
-    """Return the height of so many lines, in pixels."""
+    """Return the height of a chart with `count` lines, in pixels."""
     return 30 + 46 * count
 
 
 def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
-    """Return ratios as points beside a line at 1: a disc agrees, a cross does not, an arrow is not finite."""
+    """Return ratios as points, with a line at 1: a disc agrees, a cross differs, an arrow is not finite."""
     finite = [ratio for _, ratio in found if isfinite(ratio)]
     most = max([1.0, *finite]) * 10
     points: list[dict[str, Any]] = [
@@ -67,7 +67,7 @@ def _ratios(found: Sequence[tuple[str, float]]) -> Spec:
     ]
     title = "of what rounding allows"
     across = log_encoding("value", [1.0, most, *(p["value"] for p in points)], title, "format(datum.value, '~g')")
-    # the config is a number and its name a label: two components may have the same name
+    # lines are identified by a number, since two components may have the same name
     names = {"field": "line", "type": "ordinal", "title": None, "axis": {"labels": False, "ticks": False}}
     kinds = ["agrees", "differs", "not finite"]
     dots = {

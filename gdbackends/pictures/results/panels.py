@@ -1,6 +1,6 @@
-"""The single charts that pages and notebooks are made of: time, ratios, agreement, memory, bandwidth.
+"""The single charts of results, for pages and notebooks: time, ratios, agreement, memory, bandwidth.
 
-They are Vega-Lite as dictionaries: a page has a hundred of them, and altair's own objects take 0.3 s each.
+They are dictionaries of Vega-Lite: a page has up to a hundred of them, and altair's objects take 0.3 s each.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gdbackends.pictures.results.encodings import Look, about_rows, log_encoding
 from gdbackends.pictures.results.table_rows import inline, point, time_point
 
 Spec: TypeAlias = dict[str, Any]
-"""A chart as Vega-Lite has it."""
+"""A chart in Vega-Lite."""
 Points: TypeAlias = Sequence[dict[str, Any]]
-"""What a chart knows of its rows."""
+"""The rows of a chart's data."""
 _SECONDS = seconds_title("datum.value")
 _TIMES = "format(datum.value, '~r')"
 _MEGABYTES = "format(datum.value, ',~r') + ' MB'"
@@ -33,7 +33,7 @@ _CASE = {"field": "case"}
 def time_panel(
     table: Sequence[Row], found: Sequence[Series], shown: Look, like: Sequence[Row] = (), *, legend: bool = True
 ) -> Spec:
-    """Return time against rows, on an axis with room for those of `like`. Shaded: where the fastest changes."""
+    """Return time against rows, on an axis with room for the rows of `like`; crossovers of the fastest are shaded."""
     points = [time_point(row, timed(row)) for row in table]
     every = [*_ends(points), *_ends([time_point(row, "") for row in like])]
     value = log_encoding("value", every, f"time of a {table[0].case.work}", _SECONDS)
@@ -43,7 +43,7 @@ def time_panel(
 
 
 def ratio_panel(points: Points, shown: Look, title: str, *, like: Points = (), legend: bool = True) -> Spec:
-    """Return ratios against rows, and a line at 1, on axes with room for those of `like`."""
+    """Return ratios against rows with a line at 1, on axes with room for the points of `like`."""
     value = log_encoding("value", [1.0, *_ends(points), *_ends(like)], title, _TIMES)
     return curves(points, shown, value, [rule_at(1.0, same(value))], sizes=[p["rows"] for p in like], legend=legend)
 
@@ -57,9 +57,9 @@ def curves(
     sizes: Sequence[int] = (),
     legend: bool = True,
 ) -> Spec:
-    """Return a line a config over the rows, with intervals; it breaks where a value is missing.
+    """Return a line for each backend over the rows, with intervals and a gap at missing values.
 
-    The first layer tells scales and axes, the others share them.
+    The first layer defines the scales and axes, which the others share.
     """
     across = about_rows([*sizes, *(p["rows"] for p in points)])
     colour = {"color": {"field": "backend"}}
@@ -83,21 +83,21 @@ def _ends(points: Points) -> list[float]:
 
 
 def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
-    """Return the difference from the truth, over what rounding allows, beside the speed over NumPy's.
+    """Return the agreement (the largest error over what rounding allows) against the speed relative to NumPy.
 
-    A case without a time stands at the foot.
+    Cases without a time are at the bottom.
     """
     others = by_case(table)
     points = [p for row in table if (p := _judged(row, others))]
     speed = log_encoding("value", [1.0, *_ends(points)], "times as fast as NumPy", _TIMES)
-    # what is wrong may be so by ten orders: it stands at the edge, and would else press all others to the left
+    # a wrong result may differ by ten orders of magnitude: it is drawn at the edge, so as not to compress the others
     edge = 100 * max([1.0, *(p["agreement"] for p in points if "value" in p)])
     points = [p | {"agreement": min(p["agreement"], edge)} for p in points]
     allowed, title = [1.0, *(p["agreement"] for p in points)], "of what rounding allows"
     across = log_encoding("agreement", allowed, title, "format(datum.value, '~g')")
-    told = tip(shown, _CASE, {"field": "agreement", "type": "quantitative", "title": title})
+    tooltip = tip(shown, _CASE, {"field": "agreement", "type": "quantitative", "title": title})
     cross = {"type": "point", "shape": "cross", "filled": True, "color": shade("bad"), "angle": 45, "size": 140}
-    dots = {"x": across, "y": speed, "tooltip": told} | shown.encoding(legend=legend)
+    dots = {"x": across, "y": speed, "tooltip": tooltip} | shown.encoding(legend=legend)
     failed = {"x": same(across), "y": {"value": "height"}, "tooltip": tip(shown, _CASE)}
     layers = [
         {"transform": _KNOWN, "mark": _POINT, "encoding": dots},
@@ -113,7 +113,7 @@ def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
 
 
 def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
-    """Return agreement and speed of a row, or why it has none; None where neither can be told."""
+    """Return the agreement and the speed of a row, or its failure; None if neither is known."""
     base = beside(row, others, backend="numpy", device="cpu")
     against = ratio(row, base) if base else None
     if not row.agreement or (against is None and row.timing is not None):
@@ -124,15 +124,15 @@ def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
 
 
 def memory_panel(table: Sequence[Row], shown: Look, *, of: str = "peak_bytes", legend: bool = True) -> Spec:
-    """Return peak memory, of the process or ("device_peak_bytes") the device, against the bytes of the data."""
-    found = [(row, getattr(row, of) / 1e6) for row in table if getattr(row, of) is not None]
-    points = [point(row.case, most, f"{most:,.0f} MB") | _bytes(row) for row, most in found]
+    """Return the peak memory of the process, or of the device ("device_peak_bytes"), against the bytes of the data."""
+    peaks = [(row, getattr(row, of) / 1e6) for row in table if getattr(row, of) is not None]
+    points = [point(row.case, peak, f"{peak:,.0f} MB") | _bytes(row) for row, peak in peaks]
     axis = {"axis": {"labelExpr": _MEGABYTES}, "title": "peak memory"}
     return _by_bytes(points, shown, axis, legend)
 
 
 def bandwidth_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
-    """Return the share of the read bandwidth against the bytes of the data."""
+    """Return the fraction of the read bandwidth that is used, against the bytes of the data."""
     points = [point(row.case, row.share, f"{row.share:.0%}") | _bytes(row) for row in table if row.share is not None]
     return _by_bytes(points, shown, {"axis": {"format": ".0%"}, "title": "share of the read bandwidth"}, legend, 1.0)
 
@@ -146,7 +146,7 @@ def _by_bytes(points: Points, shown: Look, axis: Spec, legend: bool, limit: floa
 
 
 def rule_at(at: float, axis: Spec, along: str = "y", name: str = "muted") -> Spec:
-    """Return a dashed line across a chart at a value of an axis."""
+    """Return a dashed line at a value of an axis."""
     mark = {"type": "rule", "strokeDash": [3, 3], "color": shade(name), "strokeWidth": 1.5}
     return {"data": {"values": [{axis["field"]: at}]}, "mark": mark, "encoding": {along: axis}}
 
@@ -166,18 +166,18 @@ def _what(row: Row) -> str:
 
 
 def _bands(found: Sequence[Crossover]) -> list[Spec]:
-    """Return a band for each crossover, and a line where it is likeliest."""
+    """Return a band and a line for the interval and the estimate of each crossover."""
     values = [{"rows": rounded(c.rows, 2), "low": rounded(c.low, 2), "high": rounded(c.high, 2)} for c in found]
     data, rows = {"data": {"values": values}}, {"type": "quantitative", "title": "rows"}
     band = {"type": "rect", "opacity": 0.16, "color": shade("data")}
-    likeliest = {"type": "rule", "color": shade("data"), "strokeDash": [2, 3]}
+    estimate = {"type": "rule", "color": shade("data"), "strokeDash": [2, 3]}
     across = {"x": {"field": "low"} | rows, "x2": {"field": "high"}}
-    layers = [{"mark": band, "encoding": across}, {"mark": likeliest, "encoding": {"x": {"field": "rows"} | rows}}]
+    layers = [{"mark": band, "encoding": across}, {"mark": estimate, "encoding": {"x": {"field": "rows"} | rows}}]
     return [data | layer for layer in layers] if found else []
 
 
 def _of_the_fastest(crossing: Crossover, found: Series) -> bool:
-    """Say whether who is the fastest changes there."""
+    """Return whether the fastest backend changes at the crossover."""
     return any(
         crossing.small in before.first and crossing.large in after.first and before.rows <= crossing.rows <= after.rows
         for before, after in pairwise(found.winners)

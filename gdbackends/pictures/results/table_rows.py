@@ -1,4 +1,4 @@
-"""The rows that charts of results are made of: sorted into groups and panels, and as the points of a chart."""
+"""Group the rows of results for charts, and convert them to the points of a chart."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gdbackends.measurement.statistics import Estimate
 from gdbackends.pictures.results.encodings import rounded, variant
 
 Table: TypeAlias = Results | Sequence[Row]
-"""What every chart of results takes."""
+"""The data of a chart of results."""
 _ORDER = ("step", "fit", "gradient", "loss")
 
 
 class Group(NamedTuple):
-    """What is compared with each other: sizes may differ, and nothing else."""
+    """The cases that a chart compares, which differ only in size and backend."""
 
     work: str
     objective: str
@@ -32,50 +32,50 @@ class Group(NamedTuple):
         return cls(case.work, case.spec.objective, case.spec.dtype)
 
     def __str__(self) -> str:
-        """Return it as a reader chooses it."""
+        """Return the title of the group."""
         return f"{self.work}, {self.objective} loss, {self.dtype}"
 
 
 def rows_in(table: Table) -> list[Row]:
-    """Return the rows, those of results too.
+    """Return the rows of a table.
 
     Raises:
-        InputError: none of them has a time.
+        InputError: no row has a time.
     """
-    found = result_rows(table) if isinstance(table, Results) else list(table)
-    if all(row.timing is None for row in found):
+    rows = result_rows(table) if isinstance(table, Results) else list(table)
+    if all(row.timing is None for row in rows):
         where = f"{table.path}: " if isinstance(table, Results) else ""
-        raise InputError(f"{where}no row has a time, so there is nothing to draw; gdbackends bench times them")
-    return found
+        raise InputError(f"{where}no row has a time, so there is nothing to draw; time them with gdbackends bench")
+    return rows
 
 
 def groups(table: Sequence[Row]) -> dict[Group, list[Row]]:
-    """Return the rows by group, the usual ones first; a group in which nothing has a time is left out."""
-    found: dict[Group, list[Row]] = {}
+    """Return the rows by group, in order of objective, dtype and workload; groups without a time are omitted."""
+    by_group: dict[Group, list[Row]] = {}
     for row in table:
-        found.setdefault(Group.of(row.case), []).append(row)
+        by_group.setdefault(Group.of(row.case), []).append(row)
 
     def key(group: Group) -> tuple[Any, ...]:
-        usual = group.objective != "squared", group.dtype != "float64"
-        return (*usual, _ORDER.index(group.work), group)
+        other = group.objective != "squared", group.dtype != "float64"
+        return (*other, _ORDER.index(group.work), group)
 
-    return {each: found[each] for each in sorted(found, key=key) if any(row.timing for row in found[each])}
+    return {each: by_group[each] for each in sorted(by_group, key=key) if any(row.timing for row in by_group[each])}
 
 
 def by_features(table: Sequence[Row]) -> dict[int, list[Row]]:
-    """Return the rows of each number of features, smaller sizes first."""
+    """Return the rows by number of features, sorted by size."""
     counts = sorted({row.case.spec.features for row in table})
     every = sorted(table, key=lambda row: row.case.spec.rows)
     return {d: [row for row in every if row.case.spec.features == d] for d in counts}
 
 
 def features(count: int) -> str:
-    """Return the title of a panel."""
+    """Return a number of features as the title of a panel."""
     return f"{count:,} feature{'s' if count > 1 else ''}"
 
 
 def point(case: Case, value: float | None, words: str, interval: tuple[float, float] | None = None) -> dict[str, Any]:
-    """Return what a chart knows of a row: fields as `result_scales` names them; one without a value is left out."""
+    """Return the fields of a row, as described in `encodings`; unknown numbers are omitted."""
     low, high = interval or (None, None)
     numbers = {
         "rows": case.spec.rows,
@@ -89,12 +89,12 @@ def point(case: Case, value: float | None, words: str, interval: tuple[float, fl
 
 
 def inline(points: Sequence[dict[str, Any]], *unused: str) -> dict[str, Any]:
-    """Return points as the data of a chart, without the fields that it does not use."""
+    """Return points as the data of a chart, without the unused fields."""
     return {"values": [{name: v for name, v in p.items() if name not in unused} for p in points]}
 
 
 def time_point(row: Row, words: str) -> dict[str, Any]:
-    """Return the time of a row; its interval, if there are launches enough for one."""
+    """Return the time of a row, with its interval if there is more than one launch."""
     timing = row.timing
     if timing is None:
         return point(row.case, None, words)
@@ -102,17 +102,17 @@ def time_point(row: Row, words: str) -> dict[str, Any]:
 
 
 def ratio_points(some: Sequence[Row], table: Sequence[Row], **other: str) -> list[dict[str, Any]]:
-    """Return the time of each row over that of the one in the table in which these names of the case are otherwise."""
-    found: list[dict[str, Any]] = []
+    """Return the ratio of each row's time to that of the row whose case has the other values given."""
+    points: list[dict[str, Any]] = []
     others = by_case(table)
     for row in some:
         base = beside(row, others, **other)
         if base is not None and base is not row and (against := ratio(row, base)) is not None:
-            found.append(ratio_point(row.case, against))
-    return found
+            points.append(ratio_point(row.case, against))
+    return points
 
 
 def ratio_point(case: Case, against: Estimate) -> dict[str, Any]:
-    """Return a ratio with its interval."""
+    """Return a ratio with its interval, if there is one."""
     ends = (against.low, against.high) if against.spread < inf else None
     return point(case, against.value, shown_ratio(against), ends)
