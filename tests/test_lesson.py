@@ -290,10 +290,10 @@ def test_the_slider_over_all_rates_shows_the_fit(browser, page, made) -> None:
         path = by_fit(view, made.subject.y, rate, steps, start)
         costs = [LinearRegression().loss(theta, view.plain, made.subject.y) for theta in path]
         for panel in (0, 1):
-            rows = {row["c0"]: row for row in browser.rows("rate", panel, "c0", "c1", "c2", "c3")}
+            rows = {row["step"]: row for row in browser.rows("rate", panel, "step", "slope", "cost", "level")}
             assert sorted(rows) == list(range(steps + 1))
-            close([[rows[k]["c1"], rows[k]["c3"]] for k in range(steps + 1)], path)
-            close([rows[k]["c2"] for k in range(steps + 1)], costs)
+            close([[rows[k]["slope"], rows[k]["level"]] for k in range(steps + 1)], path)
+            close([rows[k]["cost"] for k in range(steps + 1)], costs)
 
 
 @pytest.mark.browser
@@ -305,8 +305,8 @@ def test_the_path_over_the_contours_is_the_fit(browser, page, made, panel, way) 
         browser.slide("contours", "p", power)
         rate = 0.2 * view.ends.largest_stable_rate
         path = by_fit(view, made.subject.y, rate, 2**power - 1)
-        rows = {int(row["c0"]): row for row in browser.rows("contours", panel, "c0", "c1", "c2") if "c3" not in row}
-        shown = [(rows[k]["c1"], rows[k]["c2"]) for k in range(2**power)]
+        rows = {int(row["step"]): row for row in browser.rows("contours", panel, "step", "first", "second")}
+        shown = [(rows[k]["first"], rows[k]["second"]) for k in range(2**power)]
         close(shown, path)
 
 
@@ -314,13 +314,13 @@ def test_the_path_over_the_contours_is_the_fit(browser, page, made, panel, way) 
 def test_the_lines_at_step_k_are_those_of_the_fits(browser, page, made) -> None:
     browser.open(page)
     browser.slide("contours", "p", 4)
-    ends = browser.rows("contours", 2, "c0", "c2", "c3")
+    ends = browser.rows("contours", 2, "feature", "way", "line")
     for way in ("as it is", "standardised"):
         view = made.subject.views[way]
         theta = view.scaling.to_data_units(by_fit(view, made.subject.y, 0.2 * view.ends.largest_stable_rate, 15)[-1])
-        drawn = [row for row in ends if row["c2"] == way]
+        drawn = [row for row in ends if row["way"] == way]
         assert len(drawn) >= 2
-        close([row["c3"] for row in drawn], [theta[0] * row["c0"] + theta[1] for row in drawn])
+        close([row["line"] for row in drawn], [theta[0] * row["feature"] + theta[1] for row in drawn])
 
 
 @pytest.mark.browser
@@ -332,9 +332,9 @@ def test_the_cost_beside_the_line_is_the_objective(browser, page, made) -> None:
         browser.slide("line", "m", m)
         browser.slide("line", "b", b)
         m, b = (browser.run(signal, each) for each in "mb")
-        cost = browser.rows("line", 1, "c3")
-        close([cost[0]["c3"]], [LinearRegression().loss(np.array([m, b]), X, y)])
-        squares = {row["c0"]: row["c2"] for row in browser.rows("line", 1, "c0", "c1", "c2")}
+        cost = browser.rows("line", 1, "cost")
+        close([cost[0]["cost"]], [LinearRegression().loss(np.array([m, b]), X, y)])
+        squares = {row["feature"]: row["loss"] for row in browser.rows("line", 1, "feature", "target", "loss")}
         close([squares[v] for v in made.subject.x], (m * made.subject.x + b - y) ** 2)
 
 
@@ -344,16 +344,14 @@ def test_your_own_rate_and_the_cost_against_the_rate_are_the_fits(browser, page,
     about = made.subject
     view = about.views["standardised"]
     browser.slide("steps", "a", 0.3)
-    own = {int(row["c1"]): row["c2"] for row in browser.rows("steps", 0, "c1", "c2", "c3", "c4")}
+    own = {int(row["step"]): row["loss"] for row in browser.rows("steps", 0, "step", "loss", "first", "second")}
     path = by_fit(view, about.y, 0.3, 40)
     close([own[k] for k in range(41)], [LinearRegression().loss(theta, view.plain, about.y) for theta in path])
     browser.slide("limits", "k", 25)
     centred = about.views["centred"]
     browser.run("document.querySelectorAll('#limits input[type=radio]')[1].click()")
     browser.slide("limits", "k", 26)
-    shown = {
-        round(row["c0"], 2): row["c1"] for row in browser.rows("limits", 0, "c0", "c1") if isinstance(row["c0"], float)
-    }
+    shown = {round(row["ratio"], 2): row["cost"] for row in browser.rows("limits", 0, "ratio", "cost")}
     for share in (0.1, 0.5, 0.95):
         theta = by_fit(centred, about.y, share * centred.ends.largest_stable_rate, 26)[-1]
         close([shown[share]], [LinearRegression().loss(theta, centred.plain, about.y)])
@@ -363,16 +361,16 @@ def test_your_own_rate_and_the_cost_against_the_rate_are_the_fits(browser, page,
 def test_the_tangent_and_the_prediction_are_where_the_slider_stands(browser, page, made) -> None:
     browser.open(page)
     browser.slide("tangent", "m", 2.0)
-    chosen = browser.rows("tangent", 0, "c0", "c1", "c2", "c3")[0]
+    chosen = browser.rows("tangent", 0, "m", "cost", "derivative", "next")[0]
     view = made.subject.views["centred"]
-    theta = np.array([chosen["c0"], made.subject.y.mean()])
+    theta = np.array([chosen["m"], made.subject.y.mean()])
     value, gradient = LinearRegression().value_and_grad(theta, view.plain, made.subject.y)
-    close([chosen["c1"], chosen["c2"]], [value, gradient[0]])
-    assert abs(chosen["c0"] - 2.0) < 0.1
+    close([chosen["cost"], chosen["derivative"]], [value, gradient[0]])
+    assert abs(chosen["m"] - 2.0) < 0.1
     browser.slide("prediction", "x", 70)
-    said = browser.rows("prediction", 0, "c0", "c1", "said")[0]
-    close([said["c1"]], made.fit.predict([[said["c0"]]]))
-    assert said["said"] == "70 → 154"
+    row = browser.rows("prediction", 0, "feature", "predicted", "text")[0]
+    close([row["predicted"]], made.fit.predict([[row["feature"]]]))
+    assert row["text"] == "70 → 154"
 
 
 @pytest.mark.browser

@@ -43,21 +43,24 @@ def _panels(subject: LessonData, view: ScaledView, paths: dict[str, Array], s: S
     costs = [view.cost.cost(theta) for theta in flat]
     cost = f"cost J ({subject.target} squared)"
     counted = np.tile(np.arange(s.count), len(paths))
-    rows = columns("batches", *flat.T, np.repeat(names, s.count), counted, costs)
-    table = alt.Chart(rows).transform_filter("datum.c3<=s")
-    here = table.transform_filter("datum.c3===s")
-    key = alt.Color("c2:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(columns=1))
+    slope, level = flat.T
+    rows = columns("batches", slope=slope, level=level, name=np.repeat(names, s.count), step=counted, cost=costs)
+    table = alt.Chart(rows).transform_filter("datum.step<=s")
+    here = table.transform_filter("datum.step===s")
+    key = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(columns=1))
     contour = contours(view, box(view), "slope w, standardised", f"{subject.target} at the mean {subject.feature}")
     places: list[dict[str, Any]] = [
-        {"x": "c0:Q", "y": "c1:Q"},
+        {"x": "slope:Q", "y": "level:Q"},
         {
-            "x": axis(alt.X, "c3", "step", (0, s.count - 1)),
-            "y": logarithmic("c4", cost),
+            "x": axis(alt.X, "step", "step", (0, s.count - 1)),
+            "y": logarithmic("cost", cost),
         },
     ]
     charts: list[Chart] = []
     for k, place in enumerate(places):
-        line = table.mark_line(clip=True, strokeWidth=1.5, strokeJoin="round").encode(**place, color=key, order="c3:Q")
+        line = table.mark_line(clip=True, strokeWidth=1.5, strokeJoin="round").encode(
+            **place, color=key, order="step:Q"
+        )
         dot = here.mark_point(filled=True, size=110, opacity=1, clip=True).encode(**place, color=key)
         layers = alt.layer(*([contour] if k == 0 else []), line, dot)
         charts.append(dressed(layers.add_params(s.param(bound=k == 0)), height=380))

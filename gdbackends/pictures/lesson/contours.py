@@ -25,7 +25,7 @@ from gdbackends.pictures.palette import dressed, shade
 _SHARE = 0.2
 """The rate, as a share of the largest stable one."""
 _COLOURS = {"as it is": "low", "standardised": "good"}
-_TOLD = "pow(2,p)-1"
+_STEP = "pow(2,p)-1"
 
 
 def contours_figure(subject: LessonData) -> Figure:
@@ -56,16 +56,20 @@ def contours_figure(subject: LessonData) -> Figure:
 def _paths(view: ScaledView, p: Slider, first: str, second: str, title: str) -> Chart:
     rate = repr(_SHARE * view.ends.largest_stable_rate)
     steps = sorted({*range(41), *(2**j - 1 for j in range(p.count))})
-    x, y = after(view.cost, view.start, rate, "datum.c0")
-    path = alt.Chart(columns("path", steps)).transform_filter(f"datum.c0<={_TOLD}").transform_calculate(c1=x, c2=y)
+    x, y = after(view.cost, view.start, rate, "datum.step")
+    path = (
+        alt.Chart(columns("path", step=steps))
+        .transform_filter(f"datum.step<={_STEP}")
+        .transform_calculate(first=x, second=y)
+    )
     colour = shade(_COLOURS[view.way])
-    here = path.transform_filter(f"datum.c0==={_TOLD}")
+    here = path.transform_filter(f"datum.step==={_STEP}")
     ends = box(view)
     layers = alt.layer(
         contours(view, ends, first, second),
-        path.mark_line(color=colour, strokeWidth=1.5, clip=True).encode(x="c1:Q", y="c2:Q", order="c0:Q"),
-        path.mark_point(color=colour, filled=True, size=30, opacity=1, clip=True).encode(x="c1:Q", y="c2:Q"),
-        here.mark_point(color=colour, filled=True, size=130, opacity=1, clip=True).encode(x="c1:Q", y="c2:Q"),
+        path.mark_line(color=colour, strokeWidth=1.5, clip=True).encode(x="first:Q", y="second:Q", order="step:Q"),
+        path.mark_point(color=colour, filled=True, size=30, opacity=1, clip=True).encode(x="first:Q", y="second:Q"),
+        here.mark_point(color=colour, filled=True, size=130, opacity=1, clip=True).encode(x="first:Q", y="second:Q"),
     )
     return dressed(layers.add_params(p.param(bound=view.way == "as it is"))).properties(title=title)
 
@@ -89,16 +93,20 @@ def contours(view: ScaledView, ends: tuple[list[float], list[float]], first: str
     reach = np.sqrt(2 * above / np.maximum(view.cost.values, 1e-12 * view.cost.values[-1]))
     half_axes, minimum = (view.cost.vectors * reach).tolist(), view.cost.minimum.tolist()
     x, y = (
-        f"({m!r})+datum.c0*(({a!r})*cos(datum.c3*PI/90)+({b!r})*sin(datum.c3*PI/90))"
+        f"({m!r})+datum.size*(({a!r})*cos(datum.angle*PI/90)+({b!r})*sin(datum.angle*PI/90))"
         for m, (a, b) in zip(minimum, half_axes, strict=True)
     )
-    rings = alt.Chart(columns("contours", 2.0 ** -np.arange(-1, 7)))
-    rings = rings.transform_calculate(c3="sequence(0,181)").transform_flatten(["c3"]).transform_calculate(c1=x, c2=y)
-    best = alt.Chart(columns("best", [0], *([m] for m in minimum)))
-    place = {"x": axis(alt.X, "c1", first, ends[0]), "y": axis(alt.Y, "c2", second, ends[1])}
+    rings = alt.Chart(columns("contours", size=2.0 ** -np.arange(-1, 7)))
+    rings = (
+        rings.transform_calculate(angle="sequence(0,181)")
+        .transform_flatten(["angle"])
+        .transform_calculate(first=x, second=y)
+    )
+    best = alt.Chart(columns("best", first=minimum[:1], second=minimum[1:]))
+    place = {"x": axis(alt.X, "first", first, ends[0]), "y": axis(alt.Y, "second", second, ends[1])}
     lines = rings.mark_line(color=shade("data"), strokeWidth=1, opacity=0.75, clip=True)
     cross = best.mark_point(shape="cross", filled=True, size=110, color=shade("ink"), opacity=1)
-    return alt.layer(lines.encode(**place, detail="c0:N", order="c3:Q"), cross.encode(**place))
+    return alt.layer(lines.encode(**place, detail="size:N", order="angle:Q"), cross.encode(**place))
 
 
 def _lines(subject: LessonData, views: list[ScaledView], p: Slider) -> Chart:
@@ -107,17 +115,19 @@ def _lines(subject: LessonData, views: list[ScaledView], p: Slider) -> Chart:
     scale = alt.Scale(domain=names, range=[shade(_COLOURS[name]) for name in names])
     layers: list[Chart] = [scatter(subject, padded(subject.y, 0.35))]
     for view in views:
-        slope, level = after(view.cost, view.start, repr(_SHARE * view.ends.largest_stable_rate), f"({_TOLD})")
+        slope, level = after(view.cost, view.start, repr(_SHARE * view.ends.largest_stable_rate), f"({_STEP})")
         scaled = view.scaling.apply(ends[:, None])[:, 0]
-        table = columns(f"line-{view.way[:2]}", ends, scaled, [view.way] * 2)
-        drawn = alt.Chart(table).transform_calculate(c3=f"({slope})*datum.c1+({level})")
+        table = columns(f"line-{view.way[:2]}", feature=ends, scaled=scaled, way=[view.way] * 2)
+        drawn = alt.Chart(table).transform_calculate(line=f"({slope})*datum.scaled+({level})")
         dash = [6, 3] if view.way == "as it is" else [1, 0]
         layers.append(
             drawn.mark_line(clip=True, strokeDash=dash).encode(
-                x="c0:Q", y="c3:Q", color=alt.Color("c2:N", scale=scale, title=None, legend=alt.Legend(columns=2))
+                x="feature:Q",
+                y="line:Q",
+                color=alt.Color("way:N", scale=scale, title=None, legend=alt.Legend(columns=2)),
             )
         )
-    layers.append(readout(f"'k = '+format({_TOLD},',')"))
+    layers.append(readout(f"'k = '+format({_STEP},',')"))
     return dressed(alt.layer(*layers).add_params(p.param(bound=False)))
 
 

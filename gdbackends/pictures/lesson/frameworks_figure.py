@@ -51,19 +51,19 @@ def frameworks_figure(found: FrameworkResults) -> Figure:
 
 def _around(found: FrameworkResults, component: int, zoom: Slider, title: str) -> Chart:
     order = [each.name for each in found.seen]
-    rows = columns("gradients", order, [each.apart[component] for each in found.seen])
+    rows = columns("gradients", name=order, difference=[each.apart[component] for each in found.seen])
     allowed = float(found.allowed[component])
-    band = alt.Chart(columns("band", [-allowed], [allowed])).transform_calculate(
-        c2="datum.c0/pow(10,z)", c3="datum.c1/pow(10,z)"
+    band = alt.Chart(columns("band", low=[-allowed], high=[allowed])).transform_calculate(
+        zoomed="datum.low/pow(10,z)", end="datum.high/pow(10,z)"
     )
-    shown = alt.Chart(rows).transform_calculate(c2="datum.c1/pow(10,z)")
-    x = alt.X("c2:Q", title="difference / 10^zoom", scale=alt.Scale(domain=[-1, 1], nice=False))
-    y = alt.Y("c0:N", title=None, sort=order)
-    key = alt.Color("c0:N", scale=backend_scale(order), legend=None)
-    shape = alt.Shape("c0:N", scale=backend_scale(order, "shape"), legend=None)
+    shown = alt.Chart(rows).transform_calculate(zoomed="datum.difference/pow(10,z)")
+    x = alt.X("zoomed:Q", title="difference / 10^zoom", scale=alt.Scale(domain=[-1, 1], nice=False))
+    y = alt.Y("name:N", title=None, sort=order)
+    key = alt.Color("name:N", scale=backend_scale(order), legend=None)
+    shape = alt.Shape("name:N", scale=backend_scale(order, "shape"), legend=None)
     layers = alt.layer(
-        band.mark_rect(color=shade("data"), opacity=0.2, clip=True).encode(x=x, x2="c3:Q"),
-        alt.Chart(columns("zero", [0.0])).mark_rule(color=shade("data")).encode(x="c0:Q"),
+        band.mark_rect(color=shade("data"), opacity=0.2, clip=True).encode(x=x, x2="end:Q"),
+        alt.Chart(columns("zero", zoomed=[0.0])).mark_rule(color=shade("data")).encode(x="zoomed:Q"),
         shown.mark_point(filled=True, size=150, opacity=1, clip=True).encode(x=x, y=y, color=key, shape=shape),
     )
     return dressed(layers.add_params(zoom.param(bound=component == 0)), height=150).properties(title=title)

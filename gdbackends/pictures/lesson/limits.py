@@ -43,27 +43,30 @@ def _valley(subject: LessonData, views: list[ScaledView]) -> Chart:
     shares = np.round(np.arange(0.01, 1.1001, 0.01), 2)
     costs = {}
     for view in views:
-        first, second = after(view.cost, view.start, f"datum.c0*{view.ends.largest_stable_rate!r}", "k")
+        first, second = after(view.cost, view.start, f"datum.ratio*{view.ends.largest_stable_rate!r}", "k")
         costs[view.way] = cost_of(view.cost, first, second)
     cost = f"way==='{WAYS[0]}'?{costs[WAYS[0]]}:way==='{WAYS[1]}'?{costs[WAYS[1]]}:{costs[WAYS[2]]}"
-    curve = alt.Chart(columns("rates", shares)).transform_calculate(c1=f"max({cost},1e-300)")
-    rows = [
-        [v.way, v.ends.best_rate / v.ends.largest_stable_rate, v.ends.best_rate, v.ends.largest_stable_rate]
-        for v in views
-    ]
-    marks = alt.Chart(columns("marks", *zip(*rows, strict=True))).transform_filter("datum.c0===way")
-    best = marks.transform_calculate(c4="datum.c1", c5="'best '+format(datum.c2,'.4~g')")
-    limit = marks.transform_calculate(c4="1", c5="'limit '+format(datum.c3,'.4~g')")
-    x = axis(alt.X, "c0", "rate / largest stable rate", (0, 1.1))
+    curve = alt.Chart(columns("rates", ratio=shares)).transform_calculate(cost=f"max({cost},1e-300)")
+    table = columns(
+        "marks",
+        way=[view.way for view in views],
+        ratio=[view.ends.best_rate / view.ends.largest_stable_rate for view in views],
+        rate=[view.ends.best_rate for view in views],
+        limit=[view.ends.largest_stable_rate for view in views],
+    )
+    marks = alt.Chart(table).transform_filter("datum.way===way")
+    best = marks.transform_calculate(position="datum.ratio", text="'best '+format(datum.rate,'.4~g')")
+    limit = marks.transform_calculate(position="1", text="'limit '+format(datum.limit,'.4~g')")
+    x = axis(alt.X, "ratio", "rate / largest stable rate", (0, 1.1))
     first = max(views[2].cost.cost(views[2].start), 1e-300)
     ends = (max(views[2].cost.least * 0.8, first * 1e-12), first * 100)
-    y = logarithmic("c1", f"cost J ({subject.target} squared)", ends)
+    y = logarithmic("cost", f"cost J ({subject.target} squared)", ends)
     layers: list[Chart] = [curve.mark_line(color=shade("good"), clip=True).encode(x=x, y=y)]
     for each, colour, line in ((best, "ink", 10), (limit, "bad", 28)):
         layers += [
-            each.mark_rule(color=shade(colour), strokeDash=[4, 3], strokeWidth=1.5).encode(x="c4:Q"),
+            each.mark_rule(color=shade(colour), strokeDash=[4, 3], strokeWidth=1.5).encode(x="position:Q"),
             each.mark_text(align="right", dx=-6, fontWeight=600, color=shade(colour)).encode(
-                x="c4:Q", y=alt.value(line), text="c5:N"
+                x="position:Q", y=alt.value(line), text="text:N"
             ),
         ]
     return dressed(alt.layer(*layers))
@@ -80,20 +83,25 @@ def steps_figure(subject: LessonData) -> Figure:
         )
         rows += [(f"{name}, {short(share * limit)}", k, float(v)) for k, v in enumerate([*fitted.losses, fitted.loss])]
     names = list(dict.fromkeys(name for name, *_ in rows))
-    fitted = alt.Chart(columns("fits", *zip(*[row for row in rows if row[2] > 0], strict=True)))
+    positive = [row for row in rows if row[2] > 0]
+    name, step, loss = ([row[j] for row in positive] for j in range(3))
+    fitted = alt.Chart(columns("fits", name=name, step=step, loss=loss))
     a = slider("a", "your own learning rate", 0.02 * limit, 1.05 * limit, 0.2 * limit, 103)
-    first, second = after(view.cost, start, "a", "datum.c1")
-    own = alt.Chart(columns("own", [0] * (steps + 1), range(steps + 1)))
-    own = own.transform_calculate(c3=first, c4=second)
-    own = own.transform_calculate(c2=f"max({cost_of(view.cost, 'datum.c3', 'datum.c4')},1e-300)")
-    x = axis(alt.X, "c1", "step k", (0, steps))
-    y = logarithmic("c2", f"loss ({subject.target} squared)")
+    first, second = after(view.cost, start, "a", "datum.step")
+    own = alt.Chart(columns("own", step=range(steps + 1)))
+    own = own.transform_calculate(first=first, second=second)
+    own = own.transform_calculate(loss=f"max({cost_of(view.cost, 'datum.first', 'datum.second')},1e-300)")
+    x = axis(alt.X, "step", "step k", (0, steps))
+    y = logarithmic("loss", f"loss ({subject.target} squared)")
     colours = [shade(colour) for _, colour in RATES.values()]
-    key = alt.Color("c0:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(columns=1))
+    key = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), title=None, legend=alt.Legend(columns=1))
     dash = alt.StrokeDash(
-        "c0:N", scale=alt.Scale(domain=names, range=[[6, 3], [1, 0], [2, 2]]), title=None, legend=alt.Legend(columns=1)
+        "name:N",
+        scale=alt.Scale(domain=names, range=[[6, 3], [1, 0], [2, 2]]),
+        title=None,
+        legend=alt.Legend(columns=1),
     )
-    least = alt.Chart(columns("least", [0], [0], [max(view.cost.least, 1e-300)]))
+    least = alt.Chart(columns("least", loss=[max(view.cost.least, 1e-300)]))
     layers = alt.layer(
         least.mark_rule(color=shade("data"), strokeDash=[2, 3]).encode(y=y),
         fitted.mark_line().encode(x=x, y=y, color=key, strokeDash=dash),

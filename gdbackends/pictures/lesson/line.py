@@ -54,34 +54,34 @@ def _sliders(subject: LessonData) -> tuple[Slider, Slider]:
 
 
 def _line(subject: LessonData, m: Slider, b: Slider, cost: str) -> Chart:
-    ends = alt.Chart(columns("ends", padded(subject.x))).transform_calculate(c1="m*datum.c0+b")
-    rows = alt.Chart(points(subject)).transform_calculate(c2="m*datum.c0+b")
+    ends = alt.Chart(columns("ends", feature=padded(subject.x))).transform_calculate(line="m*datum.feature+b")
+    rows = alt.Chart(points(subject)).transform_calculate(line="m*datum.feature+b")
     errors = rows.mark_rule(color=shade("high"), strokeWidth=1.5, opacity=0.8, clip=True)
     drawn = ends.mark_line(color=shade("good"), clip=True)
     layers = alt.layer(
-        errors.encode(x="c0:Q", y="c1:Q", y2="c2:Q"),
+        errors.encode(x="feature:Q", y="target:Q", y2="line:Q"),
         scatter(subject, padded(subject.y, 0.35)),
-        drawn.encode(x="c0:Q", y="c1:Q"),
+        drawn.encode(x="feature:Q", y="line:Q"),
         readout(f"'cost J = '+{written(cost)}"),
     )
     return dressed(layers.add_params(m.param(), b.param()))
 
 
 def _losses(subject: LessonData, m: Slider, b: Slider, cost: str) -> Chart:
-    rows = alt.Chart(points(subject)).transform_calculate(c2="pow(m*datum.c0+b-datum.c1,2)")
+    rows = alt.Chart(points(subject)).transform_calculate(loss="pow(m*datum.feature+b-datum.target,2)")
     bar = max(1.0, min(5.0, 250 / subject.shown.size))
     squares = rows.mark_bar(color=shade("high"), width=bar, opacity=0.8).encode(
-        x=axis(alt.X, "c0", subject.feature, padded(subject.x)),
+        x=axis(alt.X, "feature", subject.feature, padded(subject.x)),
         y=alt.Y(
-            "c2:Q",
+            "loss:Q",
             title=f"loss of an example ({subject.target} squared)",
             axis=alt.Axis(labelExpr=LABEL, tickCount=6),
         ),
     )
-    mean = alt.Chart(ONCE).transform_calculate(c3=cost)
+    mean = alt.Chart(ONCE).transform_calculate(cost=cost)
     layers = alt.layer(
         squares,
-        mean.mark_rule(color=shade("good"), strokeWidth=2.5).encode(y="c3:Q"),
+        mean.mark_rule(color=shade("good"), strokeWidth=2.5).encode(y="cost:Q"),
         readout(f"'mean: cost J = '+{written(cost)}", colour="good"),
     )
     return dressed(layers.add_params(m.param(bound=False), b.param(bound=False)))
@@ -107,15 +107,15 @@ def losses_figure() -> Figure:
     at = slider("r", "error r", -3, 3, 1.5, 60)
     r, squared, absolute = np.array(at.positions), SquaredError(), AbsoluteError()
     zero = np.zeros_like(r)
-    losses = columns("losses", r, squared.value(r, zero), absolute.value(r, zero))
-    slopes = columns("slopes", r, squared.derivative(r, zero), absolute.derivative(r, zero))
+    losses = columns("losses", r=r, squared=squared.value(r, zero), absolute=absolute.value(r, zero))
+    slopes = columns("slopes", r=r, squared=squared.derivative(r, zero), absolute=absolute.derivative(r, zero))
     values = [f(r, zero) for loss in (squared, absolute) for f in (loss.value, loss.derivative)]
     rows = [tuple(short(float(each[k])) for each in (r, *values)) for k in range(0, r.size, 5)]
     return Figure(
         "losses",
         (
             _two(losses, at, "loss of an example", "0"),
-            _two(slopes, at, "derivative of the loss", "datum.c4==='squared'||datum.c0===0?0:datum.c0<0?-1:1"),
+            _two(slopes, at, "derivative of the loss", "datum.loss==='squared'||datum.r===0?0:datum.r<0?-1:1"),
         ),
         "Left: the squared loss is a smooth bowl, the absolute loss a V with a kink at 0. Right: the derivative of the "
         "squared loss is a straight line through 0, small where the error is small; that of the absolute loss is "
@@ -127,16 +127,16 @@ def losses_figure() -> Figure:
 def _two(table: alt.Data, at: Slider, title: str, pieces: str) -> Chart:
     """Return both curves; those of one loss are joined within its pieces alone."""
     names, colours = ["squared", "absolute"], [shade("good"), shade("low")]
-    named = alt.Color("c4:N", scale=alt.Scale(domain=names, range=colours), title=None)
-    dashed = alt.StrokeDash("c4:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)
-    both = alt.Chart(table).transform_fold(["c1", "c2"], as_=["which", "c3"])
-    both = both.transform_calculate(c4="datum.which==='c1'?'squared':'absolute'").transform_calculate(c5=pieces)
-    place = {"x": axis(alt.X, "c0", "error r = prediction - target"), "y": axis(alt.Y, "c3", title)}
-    here = at_slider(both, at)
+    named = alt.Color("loss:N", scale=alt.Scale(domain=names, range=colours), title=None)
+    dashed = alt.StrokeDash("loss:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)
+    both = alt.Chart(table).transform_fold([*names], as_=["loss", "value"])
+    both = both.transform_calculate(piece=pieces)
+    place = {"x": axis(alt.X, "r", "error r = prediction - target"), "y": axis(alt.Y, "value", title)}
+    here = at_slider(both, at, "r")
     label = here.mark_text(align="left", dx=9, dy=-10, fontWeight=600)
     layers = alt.layer(
-        both.mark_line().encode(**place, color=named, strokeDash=dashed, detail="c5:N"),
+        both.mark_line().encode(**place, color=named, strokeDash=dashed, detail="piece:N"),
         here.mark_point(filled=True, size=110, opacity=1).encode(**place, color=named),
-        label.encode(**place, text=alt.Text("c3:Q", format=".3~g"), color=named),
+        label.encode(**place, text=alt.Text("value:Q", format=".3~g"), color=named),
     )
     return dressed(layers.add_params(at.param(bound=title.startswith("loss"))))

@@ -26,24 +26,27 @@ def prediction_figure(subject: LessonData) -> Figure:
     x = slider("x", f"a new {subject.feature}", ends[0], ends[1], float(subject.x.mean()), 100)
     places = np.array(x.positions)
     predicted = fitted.predict(places[:, None])
-    table = columns("predictions", places, predicted, predicted - typical, predicted + typical)
-    here = at_slider(alt.Chart(table), x)
-    horizontal = axis(alt.X, "c0", subject.feature, (places[0], places[-1]))
-    vertical = axis(alt.Y, "c1", subject.target, padded(np.concatenate((subject.y, predicted))))
+    table = columns(
+        "predictions", feature=places, predicted=predicted, low=predicted - typical, high=predicted + typical
+    )
+    here = at_slider(alt.Chart(table), x, "feature")
+    horizontal = axis(alt.X, "feature", subject.feature, (places[0], places[-1]))
+    domain = padded(np.concatenate((subject.y, predicted)))
+    vertical = axis(alt.Y, "predicted", subject.target, domain)
     place = {"x": horizontal, "y": vertical}
-    points = scatter(subject).encode(**place)
-    said = here.transform_calculate(said=f"{written('datum.c0')}+' → '+{written('datum.c1')}")
+    points = scatter(subject).encode(x=horizontal, y=axis(alt.Y, "target", subject.target, domain))
+    text = here.transform_calculate(text=f"{written('datum.feature')}+' → '+{written('datum.predicted')}")
     layers = alt.layer(
         alt.Chart(table)
         .mark_area(color=shade("good"), opacity=0.13, clip=True)
-        .encode(x=horizontal, y="c2:Q", y2="c3:Q"),
+        .encode(x=horizontal, y="low:Q", y2="high:Q"),
         points,
         alt.Chart(table).mark_line(color=shade("good"), clip=True).encode(**place),
-        here.mark_rule(color=shade("high"), strokeDash=[4, 3]).encode(x="c0:Q"),
-        here.mark_rule(color=shade("high"), strokeDash=[4, 3]).encode(y="c1:Q"),
-        here.mark_point(filled=True, size=150, color=shade("high"), opacity=1).encode(x="c0:Q", y="c1:Q"),
-        said.mark_text(align="left", baseline="top", fontSize=15, fontWeight=700, color=shade("high")).encode(
-            x=alt.value(8), y=alt.value(6), text="said:N"
+        here.mark_rule(color=shade("high"), strokeDash=[4, 3]).encode(x="feature:Q"),
+        here.mark_rule(color=shade("high"), strokeDash=[4, 3]).encode(y="predicted:Q"),
+        here.mark_point(filled=True, size=150, color=shade("high"), opacity=1).encode(x="feature:Q", y="predicted:Q"),
+        text.mark_text(align="left", baseline="top", fontSize=15, fontWeight=700, color=shade("high")).encode(
+            x=alt.value(8), y=alt.value(6), text="text:N"
         ),
     )
     return Figure(

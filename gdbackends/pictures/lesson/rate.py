@@ -63,10 +63,10 @@ def rate_figure(subject: LessonData) -> Figure:
     a = slider("a", "learning rate a", 0.02 * limit, 1.1 * limit, 0.15 * limit, 110)
     k = slider("k", "steps k", 0, 30, 10, 30)
     path = _descent(subject, view, start, "a", "k", "good").add_params(a.param(), k.param())
-    said = f"a<{limit!r}*(1-1e-9)?'':'beyond the limit: every step is larger'"
+    text = f"a<{limit!r}*(1-1e-9)?'':'beyond the limit: every step is larger'"
     return Figure(
         "rate",
-        (path, _costs(subject, view, start, said).add_params(a.param(bound=False), k.param(bound=False))),
+        (path, _costs(subject, view, start, text).add_params(a.param(bound=False), k.param(bound=False))),
         f"Left: the steps of descent on the parabola at the chosen rate. Right: the cost before each step. The best "
         f"rate is {short(best)}, the largest stable one {short(limit)}; beyond it every step leads further away.",
         Table(
@@ -84,24 +84,24 @@ def rate_figure(subject: LessonData) -> Figure:
 
 
 def _descent(subject: LessonData, view: ScaledView, start: Array, rate: str, steps: str, colour: str) -> Chart:
-    """Return the steps on the parabola: c0 the step, c1 the slope, c2 the cost."""
-    slope, level = after(view.cost, start, rate, "datum.c0")
+    """Return the steps on the parabola, with the fields step, slope and cost."""
+    slope, level = after(view.cost, start, rate, "datum.step")
     least, reach = view.cost.minimum, 1.5 * abs(float(start[0] - view.cost.minimum[0]))
     grid = cast(Array, np.linspace(least[0] - reach, least[0] + reach, 121))
     costs = [view.cost.cost(np.array([w, least[1]])) for w in grid]
     top = max(costs)
     axes = {
-        "x": axis(alt.X, "c1", "slope w, standardised", (grid[0], grid[-1])),
-        "y": axis(alt.Y, "c2", f"cost J ({subject.target} squared)", (0, top)),
+        "x": axis(alt.X, "slope", "slope w, standardised", (grid[0], grid[-1])),
+        "y": axis(alt.Y, "cost", f"cost J ({subject.target} squared)", (0, top)),
     }
-    curve = alt.Chart(columns("curve", np.zeros_like(grid), grid, costs)).mark_line(color=shade("data"), opacity=0.7)
+    curve = alt.Chart(columns("curve", slope=grid, cost=costs)).mark_line(color=shade("data"), opacity=0.7)
     path = (
-        alt.Chart(columns("path", range(31)))
-        .transform_filter(f"datum.c0<={steps}")
-        .transform_calculate(c1=slope, c3=level)
-        .transform_calculate(c2=cost_of(view.cost, "datum.c1", "datum.c3"))
+        alt.Chart(columns("path", step=range(31)))
+        .transform_filter(f"datum.step<={steps}")
+        .transform_calculate(slope=slope, level=level)
+        .transform_calculate(cost=cost_of(view.cost, "datum.slope", "datum.level"))
     )
-    order = alt.Order("c0:Q")
+    order = alt.Order("step:Q")
     return dressed(
         alt.layer(
             curve.encode(**axes),
@@ -111,18 +111,20 @@ def _descent(subject: LessonData, view: ScaledView, start: Array, rate: str, ste
     )
 
 
-def _costs(subject: LessonData, view: ScaledView, start: Array, said: str) -> Chart:
-    slope, level = after(view.cost, start, "a", "datum.c0")
+def _costs(subject: LessonData, view: ScaledView, start: Array, text: str) -> Chart:
+    slope, level = after(view.cost, start, "a", "datum.step")
     steps = (
-        alt.Chart(columns("steps", range(31))).transform_filter("datum.c0<=k").transform_calculate(c1=slope, c3=level)
+        alt.Chart(columns("steps", step=range(31)))
+        .transform_filter("datum.step<=k")
+        .transform_calculate(slope=slope, level=level)
     )
-    steps = steps.transform_calculate(c2=f"max({cost_of(view.cost, 'datum.c1', 'datum.c3')},1e-300)")
-    y = logarithmic("c2", f"cost J ({subject.target} squared)")
-    x = axis(alt.X, "c0", "step k", (0, 30))
+    steps = steps.transform_calculate(cost=f"max({cost_of(view.cost, 'datum.slope', 'datum.level')},1e-300)")
+    y = logarithmic("cost", f"cost J ({subject.target} squared)")
+    x = axis(alt.X, "step", "step k", (0, 30))
     return dressed(
         alt.layer(
             steps.mark_line(color=shade("good"), strokeWidth=1.5).encode(x=x, y=y),
             steps.mark_point(color=shade("good"), filled=True, size=60, opacity=1).encode(x=x, y=y),
-            readout(said, colour="bad"),
+            readout(text, colour="bad"),
         )
     )

@@ -39,8 +39,9 @@ class Parabola:
         return m, cost.cost(theta), float(cost.gradient(theta)[0])
 
     def table(self, name: str, convention: Convention = "mean") -> alt.Data:
-        """Return a row for each position: c0 is m, c1 the cost, c2 its derivative."""
-        return columns(name, *zip(*(self.point(m, convention) for m in self.at.positions), strict=True))
+        """Return a row for each position, with the fields m, cost and derivative."""
+        points = np.array([self.point(m, convention) for m in self.at.positions])
+        return columns(name, m=points[:, 0], cost=points[:, 1], derivative=points[:, 2])
 
     def numbers(self, *conventions: Convention) -> tuple[tuple[str, ...], ...]:
         """Return rows of a table: m, then the cost and the derivative in each convention."""
@@ -49,7 +50,7 @@ class Parabola:
 
     def axes(self) -> dict[str, Any]:
         """Return the positions of m and its cost."""
-        return {"x": axis(alt.X, "c0", "slope m"), "y": axis(alt.Y, "c1", self.title)}
+        return {"x": axis(alt.X, "m", "slope m"), "y": axis(alt.Y, "cost", self.title)}
 
 
 def parabola(subject: LessonData) -> Parabola:
@@ -66,24 +67,29 @@ def tangent_figure(subject: LessonData) -> Figure:
     """Return section 3: a point on the parabola, its tangent, and the step that this means."""
     curve = parabola(subject)
     table = curve.table("parabola")
-    here, half = at_slider(alt.Chart(table), curve.at), 18 * curve.at.step
-    ends = {"c3": f"datum.c0-{half!r}", "c4": f"datum.c0+{half!r}"}
-    ends |= {"c5": f"datum.c1-{half!r}*datum.c2", "c6": f"datum.c1+{half!r}*datum.c2"}
-    step = here.transform_calculate(c3=f"datum.c0-{curve.rate!r}*datum.c2")
-    told = "datum.c2<0?'it falls: m must grow':datum.c2>0?'it rises: m must fall':'it is level: m is best'"
+    here, half = at_slider(alt.Chart(table), curve.at, "m"), 18 * curve.at.step
+    ends = {"left": f"datum.m-{half!r}", "right": f"datum.m+{half!r}"}
+    ends |= {
+        "left_cost": f"datum.cost-{half!r}*datum.derivative",
+        "right_cost": f"datum.cost+{half!r}*datum.derivative",
+    }
+    step = here.transform_calculate(next=f"datum.m-{curve.rate!r}*datum.derivative")
+    meaning = (
+        "datum.derivative<0?'it falls: m must grow':datum.derivative>0?'it rises: m must fall':'it is level: m is best'"
+    )
     place = {"x": alt.value(alt.ExprRef("width/2")), "y": alt.value(4)}
-    said = here.transform_calculate(said=f"['dJ/dm = '+{written('datum.c2')}, {told}]")
+    text = here.transform_calculate(text=f"['dJ/dm = '+{written('datum.derivative')}, {meaning}]")
     layers = alt.layer(
         alt.Chart(table).mark_line(color=shade("data"), clip=True).encode(**curve.axes()),
         here.transform_calculate(**ends)
         .mark_rule(color=shade("good"), strokeWidth=2.5, clip=True)
-        .encode(x="c3:Q", y="c5:Q", x2="c4:Q", y2="c6:Q"),
-        step.mark_rule(color=shade("high"), strokeWidth=4, clip=True).encode(x="c0:Q", x2="c3:Q", y="c1:Q"),
+        .encode(x="left:Q", y="left_cost:Q", x2="right:Q", y2="right_cost:Q"),
+        step.mark_rule(color=shade("high"), strokeWidth=4, clip=True).encode(x="m:Q", x2="next:Q", y="cost:Q"),
         step.mark_point(color=shade("high"), filled=True, shape="diamond", size=120, opacity=1, clip=True).encode(
-            x="c3:Q", y="c1:Q"
+            x="next:Q", y="cost:Q"
         ),
-        here.mark_point(color=shade("good"), filled=True, size=130, opacity=1).encode(x="c0:Q", y="c1:Q"),
-        said.mark_text(baseline="top", fontWeight=600, color=shade("good")).encode(**place, text="said:N"),
+        here.mark_point(color=shade("good"), filled=True, size=130, opacity=1).encode(x="m:Q", y="cost:Q"),
+        text.mark_text(baseline="top", fontWeight=600, color=shade("good")).encode(**place, text="text:N"),
     )
     return Figure(
         "tangent",
@@ -117,18 +123,22 @@ def _secant(curve: Parabola) -> Chart:
     far = [curve.point(m + each)[1] for each in h.positions]
     secant = [(value - cost) / each for value, each in zip(far, h.positions, strict=True)]
     moved = [m + each for each in h.positions]
-    table = columns("secants", h.positions, [m] * h.count, [cost] * h.count, moved, far, secant)
-    here = at_slider(alt.Chart(table), h)
+    table = columns(
+        "secants", h=h.positions, m=[m] * h.count, cost=[cost] * h.count, moved=moved, moved_cost=far, secant=secant
+    )
+    here = at_slider(alt.Chart(table), h, "h")
     point = here.mark_point(color=shade("high"), filled=True, size=110, opacity=1)
-    told = f"['(J(m + h) - J(m)) / h = '+{written('datum.c5')}, 'dJ/dm = '+{written(repr(slope))}]"
+    text = f"['(J(m + h) - J(m)) / h = '+{written('datum.secant')}, 'dJ/dm = '+{written(repr(slope))}]"
     layers = alt.layer(
         alt.Chart(curve.table("parabola")).mark_line(color=shade("data")).encode(**curve.axes()),
-        here.mark_rule(color=shade("high"), strokeWidth=2.5).encode(x="c1:Q", y="c2:Q", x2="c3:Q", y2="c4:Q"),
-        point.encode(x="c1:Q", y="c2:Q"),
-        point.encode(x="c3:Q", y="c4:Q"),
-        here.transform_calculate(said=told)
+        here.mark_rule(color=shade("high"), strokeWidth=2.5).encode(
+            x="m:Q", y="cost:Q", x2="moved:Q", y2="moved_cost:Q"
+        ),
+        point.encode(x="m:Q", y="cost:Q"),
+        point.encode(x="moved:Q", y="moved_cost:Q"),
+        here.transform_calculate(text=text)
         .mark_text(baseline="top", fontWeight=600, color=shade("high"))
-        .encode(x=alt.value(alt.ExprRef("width/2")), y=alt.value(4), text="said:N"),
+        .encode(x=alt.value(alt.ExprRef("width/2")), y=alt.value(4), text="text:N"),
     )
     return dressed(layers.add_params(h.param(), curve.at.param()))
 
@@ -139,15 +149,15 @@ def _halves(curve: Parabola) -> Chart:
     conventions: tuple[Convention, ...] = ("mean", "half")
     for name, convention, colour in zip(names, conventions, colours, strict=True):
         table = alt.Chart(curve.table(f"costs-{convention}", convention))
-        named = table.transform_calculate(c7=f"'{name}'")
-        key = alt.Color("c7:N", scale=alt.Scale(domain=names, range=colours), title=None)
-        here = at_slider(named, curve.at)
-        said = here.transform_calculate(said=f"'slope '+{written('datum.c2')}")
+        named = table.transform_calculate(convention=f"'{name}'")
+        key = alt.Color("convention:N", scale=alt.Scale(domain=names, range=colours), title=None)
+        here = at_slider(named, curve.at, "m")
+        text = here.transform_calculate(text=f"'slope '+{written('datum.derivative')}")
         layers += [
             named.mark_line(strokeDash=[1, 0] if convention == "mean" else [6, 3]).encode(**curve.axes(), color=key),
-            here.mark_point(filled=True, size=110, opacity=1, color=colour).encode(x="c0:Q", y="c1:Q"),
-            said.mark_text(align="left", dx=10, dy=-8, fontWeight=600, color=colour).encode(
-                x="c0:Q", y="c1:Q", text="said:N"
+            here.mark_point(filled=True, size=110, opacity=1, color=colour).encode(x="m:Q", y="cost:Q"),
+            text.mark_text(align="left", dx=10, dy=-8, fontWeight=600, color=colour).encode(
+                x="m:Q", y="cost:Q", text="text:N"
             ),
         ]
     return dressed(alt.layer(*layers).add_params(curve.at.param(bound=False)))

@@ -82,16 +82,16 @@ LABEL = "datum.value!==0&&(abs(datum.value)>=1e6||abs(datum.value)<1e-3)?format(
 """The label of an axis, as a chart expression: very large and small numbers as powers of ten."""
 
 
-def columns(name: str, *values: Any) -> alt.Data:
-    """Return columns as a chart's data, their fields c0, c1, ...: one text of JSON, which altair copies in no time."""
-    lists = [np.asarray(each).tolist() for each in values]
-    rows = [{f"c{j}": v for j, v in enumerate(row)} for row in zip(*lists, strict=True)]
+def columns(name: str, /, **fields: Any) -> alt.Data:
+    """Return the data of a chart from its columns, as a JSON text, which altair copies without validating each row."""
+    lists = [np.asarray(each).tolist() for each in fields.values()]
+    rows = [dict(zip(fields, row, strict=True)) for row in zip(*lists, strict=True)]
     text = json.dumps(jsonable(rows), allow_nan=False, separators=(",", ":"))
     return alt.Data(values=text, name=name, format=alt.JsonDataFormat(type="json"))
 
 
-ONCE = alt.Data(values=[{"c0": 0}], name="once")
-"""One row, for what is drawn once."""
+ONCE = alt.Data(values=[{"zero": 0}], name="once")
+"""A single row, for marks that are drawn once."""
 
 
 def padded(values: Array, share: float = 0.08) -> list[float]:
@@ -114,8 +114,8 @@ def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -
 
 
 def points(subject: LessonData) -> alt.Data:
-    """Return the shown rows: c0 the feature, c1 the target."""
-    return columns("rows", subject.x[subject.shown], subject.y[subject.shown])
+    """Return the rows that are shown, with the fields feature and target."""
+    return columns("rows", feature=subject.x[subject.shown], target=subject.y[subject.shown])
 
 
 def scatter(subject: LessonData, y_domain: Sequence[float] | None = None) -> Chart:
@@ -124,8 +124,8 @@ def scatter(subject: LessonData, y_domain: Sequence[float] | None = None) -> Cha
         alt.Chart(points(subject))
         .mark_point(filled=True, opacity=0.75, color=shade("data"), clip=True)
         .encode(
-            x=axis(alt.X, "c0", subject.feature, padded(subject.x)),
-            y=axis(alt.Y, "c1", subject.target, padded(subject.y) if y_domain is None else y_domain),
+            x=axis(alt.X, "feature", subject.feature, padded(subject.x)),
+            y=axis(alt.Y, "target", subject.target, padded(subject.y) if y_domain is None else y_domain),
         )
     )
 
@@ -140,8 +140,8 @@ def readout(expression: str, dy: int = 0, colour: str = "ink") -> Chart:
     return (
         alt.Chart(ONCE)
         .mark_text(align="left", baseline="top", fontSize=13, fontWeight=600, color=shade(colour), dy=dy)
-        .transform_calculate(said=expression)
-        .encode(x=alt.value(6), y=alt.value(4), text="said:N")
+        .transform_calculate(text=expression)
+        .encode(x=alt.value(6), y=alt.value(4), text="text:N")
     )
 
 
@@ -165,6 +165,6 @@ def after(cost: Quadratic, start: Array, rate: str, step: str) -> tuple[str, str
     return first, second
 
 
-def at_slider(chart: Chart, at: Slider) -> Chart:
-    """Return the chart of that row alone whose c0 is where the slider stands."""
-    return chart.transform_filter(f"abs(datum.c0-{at.name})<{at.step / 2!r}")
+def at_slider(chart: Chart, at: Slider, field: str) -> Chart:
+    """Return the chart of the row whose field has the value of the slider."""
+    return chart.transform_filter(f"abs(datum.{field}-{at.name})<{at.step / 2!r}")
