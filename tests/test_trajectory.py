@@ -109,7 +109,7 @@ def test_float32_with_too_many_rows_is_blind() -> None:
     problem = prepare(np.arange(8.0)[:, None], np.arange(8.0), get_backend("numpy"))
     big = dataclasses.replace(problem, y=np.broadcast_to(0.0, (2_000_000,)))
     assert error_bound(problem, problem.theta0[None], "float32").blind is False
-    with pytest.raises(ValueError, match="as many rows"):
+    with pytest.raises(ValueError, match="the same number of rows"):
         error_bound(big, problem.theta0[None], "float32")
     X = np.broadcast_to(np.ones((1, 2)), (1_800_000, 2))
     wide = dataclasses.replace(problem, X=X, y=np.zeros(1_800_000))

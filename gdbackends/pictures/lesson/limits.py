@@ -6,6 +6,7 @@ import altair as alt
 import numpy as np
 
 from gdbackends.descent import fit
+from gdbackends.objectives import Array
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.lesson.lesson_data import WAYS, LessonData, ScaledView
 from gdbackends.pictures.lesson.rate import RATES
@@ -87,10 +88,7 @@ def steps_figure(subject: LessonData) -> Figure:
     name, step, loss = ([row[j] for row in positive] for j in range(3))
     fitted = alt.Chart(columns("fits", name=name, step=step, loss=loss))
     a = slider("a", "your own learning rate", 0.02 * limit, 1.05 * limit, 0.2 * limit, 103)
-    first, second = after(view.cost, start, "a", "datum.step")
-    own = alt.Chart(columns("own", step=range(steps + 1)))
-    own = own.transform_calculate(first=first, second=second)
-    own = own.transform_calculate(loss=f"max({cost_of(view.cost, 'datum.first', 'datum.second')},1e-300)")
+    own = _descent(view, start, steps)
     x = axis(alt.X, "step", "step k", (0, steps))
     y = logarithmic("loss", f"loss ({subject.target} squared)")
     colours = [shade(colour) for _, colour in RATES.values()]
@@ -121,3 +119,11 @@ def steps_figure(subject: LessonData) -> Figure:
             tuple((str(k), *(short(losses[name][k]) if k in losses[name] else "-" for name in names)) for k in shown),
         ),
     )
+
+
+def _descent(view: ScaledView, start: Array, steps: int) -> Chart:
+    """Return the step and the loss of a descent at the rate of the slider a."""
+    first, second = after(view.cost, start, "a", "datum.step")
+    loss = f"max({cost_of(view.cost, 'datum.first', 'datum.second')},1e-300)"
+    table = alt.Chart(columns("own", step=range(steps + 1)))
+    return table.transform_calculate(first=first, second=second).transform_calculate(loss=loss)
