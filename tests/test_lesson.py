@@ -30,7 +30,7 @@ SECTIONS = ("1. A line and its cost", "2. Why squared", "3. The cost is a parabo
     "6. The long thin valley",
     "7. The loss",
     "8. Batch",
-    "9. The same by",
+    "9. The same with",
     "10. The prediction",
 )
 
@@ -172,17 +172,17 @@ def test_numbers_have_no_more_digits_than_four() -> None:
 def test_frameworks_agree_within_rounding_and_are_judged_by_it(monkeypatch) -> None:
     about = subject(women())
     found = frameworks(about)
-    assert [each.name for each in found.seen] == ["numpy", "jax", "torch"]
+    assert [each.name for each in found.results] == ["numpy", "jax", "torch"]
     assert found.agree and found.exact and not found.notes
-    assert max(np.abs(each.apart).max() for each in found.seen) <= found.allowed.max()
-    assert {each.digits[0][0] for each in found.seen} == {found.seen[0].digits[0][0]}
-    gradients = [each.gradient for each in found.seen]
+    assert max(np.abs(each.difference).max() for each in found.results) <= found.allowed.max()
+    assert {each.digits[0][0] for each in found.results} == {found.results[0].digits[0][0]}
+    gradients = [each.gradient for each in found.results]
 
     def lying(function, name, *arguments):
         gradient = gradients[("numpy", "jax", "torch").index(name)]
         if name == "torch":
             raise lesson_frameworks.Crashed("it ended")
-        return gradient * (1 + 1e-9 * (name == "jax")), found.seen[0].fit
+        return gradient * (1 + 1e-9 * (name == "jax")), found.results[0].fit
 
     monkeypatch.setattr(lesson_frameworks, "in_fresh_process", lying)
     wrong = frameworks(about)

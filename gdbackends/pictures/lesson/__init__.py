@@ -1,4 +1,4 @@
-"""The lesson of gradient descent on one's own data: ten sections, each with a picture one can play with."""
+"""The lesson of gradient descent on the user's data: ten sections, each with an interactive figure."""
 
 from gdbackends.pictures.lesson.sections import Lesson, lesson
 

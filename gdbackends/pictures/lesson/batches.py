@@ -1,4 +1,4 @@
-"""Pictures of the lesson: the paths of batch, mini-batch and stochastic descent, which are real fits."""
+"""Figure of the lesson: the paths of batch, mini-batch and stochastic descent, which are real fits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gdbackends.pictures.palette import dressed, shade
 
 
 def batches_figure(subject: LessonData) -> Figure:
-    """Return section 8: batch, mini-batch and stochastic descent from one start, real fits."""
+    """Return the figure of section 8: batch, mini-batch and stochastic descent from the same start."""
     view, n = subject.views["standardised"], subject.y.size
     rate = min(0.05 * view.ends.largest_stable_rate, 1 / batch_curvature(LinearModel(), view.plain, 1))
     steps = min(400, max(80, ceil(8 / (rate * float(view.cost.values[0])))))
@@ -29,10 +29,10 @@ def batches_figure(subject: LessonData) -> Figure:
     return Figure(
         "batches",
         _panels(subject, view, paths, Slider("s", "steps", 0, 1, steps + 1, steps)),
-        f"Left: the paths of three fits from one start, at one rate, {short(rate)}, over the contours of the cost of "
-        "all rows. Batch descent goes straight; mini-batch strays a little; stochastic descent, one row a step, "
-        "wanders, and circles about the best, the cross, for each row would have a line of its own. Right: the cost of "
-        "all rows at each step.",
+        f"Left: the paths of three fits from one start at the rate {short(rate)}, over the contours of the cost of all "
+        "rows. The path of batch descent is straight; that of mini-batch descent deviates a little; that of stochastic "
+        "descent, with one row per step, wanders around the minimum (the cross), since each row alone has another "
+        "best line. Right: the cost of all rows at each step.",
         _batches_table(subject, paths, steps, view),
     )
 
@@ -68,7 +68,7 @@ def _panels(subject: LessonData, view: ScaledView, paths: dict[str, Array], s: S
 
 
 def _path(subject: LessonData, view: ScaledView, rate: float, steps: int, size: int | None) -> Array:
-    """Return the path of a fit in the coordinates that were descended, (steps + 1, 2)."""
+    """Return the path of a fit in the coordinates of the descent, (steps + 1, 2)."""
     fitted = fit(
         *(subject.x[:, None], subject.y),
         backend="numpy",
@@ -86,4 +86,4 @@ def _batches_table(subject: LessonData, paths: dict[str, Array], steps: int, vie
     shown = sorted({0, 1, 2, 5, 10, steps // 4, steps // 2, steps})
     rows = [(str(k), *(short(view.cost.cost(path[k])) for path in paths.values())) for k in shown]
     heads = [f"cost ({subject.target} squared), {name}" for name in paths]
-    return Table(("steps", *heads), tuple(rows), "The cost is that of all rows; a step of one row is far cheaper.")
+    return Table(("steps", *heads), tuple(rows), "The cost is that of all rows; a step of one row is much cheaper.")

@@ -1,4 +1,4 @@
-"""Pictures of the lesson: paths over the cost's contours, of the feature as it is and standardised, and of batches."""
+"""Figure of the lesson: paths over the contours of the cost, for the feature as it is and standardised."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gdbackends.pictures.lesson.vega import (
 from gdbackends.pictures.palette import dressed, shade
 
 _SHARE = 0.2
-"""The rate, as a share of the largest stable one."""
+"""The rate as a fraction of the largest stable one."""
 _COLOURS = {"as it is": "low", "standardised": "good"}
 _STEP = "pow(2,p)-1"
 
 
 def contours_figure(subject: LessonData) -> Figure:
-    """Return section 6: contours and paths in both ways to write the feature, and the line at step k."""
+    """Return the figure of section 6: contours and paths for both scalings, and the lines at step k."""
     raw, standardised = (subject.views[way] for way in ("as it is", "standardised"))
     rate = _SHARE * raw.ends.largest_stable_rate
     slowest = max(float(raw.cost.values[0]) * rate, 1e-9)
@@ -38,7 +38,7 @@ def contours_figure(subject: LessonData) -> Figure:
     height = f"{subject.target} at the mean {subject.feature}"
     valley = "ellipses about as long as wide"
     if raw.thin:
-        valley = "a long thin valley, drawn wider than it is; descent falls across it at once and then creeps along"
+        valley = "a long thin valley (widened here); descent crosses it at once and then moves slowly along it"
     return Figure(
         "contours",
         (
@@ -46,9 +46,9 @@ def contours_figure(subject: LessonData) -> Figure:
             _paths(standardised, p, "slope w", height, "standardised"),
             _lines(subject, [raw, standardised], p),
         ),
-        f"Left: with {subject.feature} as it is, the cost's contours are {valley}. Middle: standardised, the contours "
-        "are circles, and the way is straight. Right: the lines that both have after k steps. Both rates are a fifth "
-        "of the largest stable one.",
+        f"Left: with {subject.feature} as it is, the contours of the cost are {valley}. Middle: with the standardised "
+        "feature they are circles, and the path is straight. Right: the lines of both after k steps. Both rates are a "
+        "fifth of the largest stable one.",
         _contours_table(subject, [raw, standardised], p),
     )
 
@@ -75,7 +75,7 @@ def _paths(view: ScaledView, p: Slider, first: str, second: str, title: str) -> 
 
 
 def box(view: ScaledView) -> tuple[list[float], list[float]]:
-    """Return the ends of both axes: around the start and the minimum; of the standardised feature in equal units."""
+    """Return the ends of both axes around the start and the minimum, in equal units for the standardised feature."""
     both = np.array([view.start, view.cost.minimum])
     if view.way == "as it is":
         return padded(both[:, 0], 0.4), padded(both[:, 1], 0.4)
@@ -85,9 +85,9 @@ def box(view: ScaledView) -> tuple[list[float], list[float]]:
 
 
 def contours(view: ScaledView, ends: tuple[list[float], list[float]], first: str, second: str) -> Chart:
-    """Return lines of equal cost: the one through the start, the next outside it, and those inside.
+    """Return lines of equal cost: one outside the start, one through it, and those inside.
 
-    Each is an ellipse about the minimum, half as large as the one before: a quarter of what is above the least cost.
+    Each is an ellipse around the minimum of half the size of the previous one, with a quarter of its excess cost.
     """
     above = max(view.cost.cost(view.start) - view.cost.least, 1e-300)
     reach = np.sqrt(2 * above / np.maximum(view.cost.values, 1e-12 * view.cost.values[-1]))

@@ -1,4 +1,4 @@
-"""One gradient by every framework, each in a process of its own, against the exact one and what rounding allows."""
+"""Compute one gradient with every framework in its own process, and compare it with the exact one."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from gdbackends.pictures.lesson.lesson_data import LessonData
 from gdbackends.rounding import Limit, exact_value_and_grad
 
 EXACT_LIMIT = 1 << 21
-"""Rows up to which the exact gradient is computed, by whole numbers; above, NumPy's stands for it."""
+"""Rows up to which the exact gradient is computed in rational arithmetic; above, NumPy's replaces it."""
 _STEPS = 25
 
 
 @dataclass(frozen=True, eq=False)
 class FrameworkResult:
-    """What one framework computed.
+    """The results of one framework.
 
     Attributes:
-        name: of the framework.
-        gradient: (2,), at the point.
-        fit: at the same rate and with as many steps as the others.
-        digits: of each component, split where a framework first differs.
-        apart: (2,), from the exact gradient.
-        share: the largest part of what rounding allows between any two correct gradients.
+        name: the name of the framework.
+        gradient: (2,), the gradient at the point.
+        fit: the fit, with the same rate and number of steps for all frameworks.
+        digits: the digits of each component, split at the first difference between frameworks.
+        difference: (2,), the difference from the exact gradient.
+        ratio: the largest difference from another framework over what rounding allows.
     """
 
     name: str
     gradient: Array
     fit: Fit
     digits: tuple[tuple[str, str], ...]
-    apart: Array
-    share: float
+    difference: Array
+    ratio: float
 
 
 @dataclass(frozen=True, eq=False)
 class FrameworkResults:
-    """One gradient by all.
+    """The gradient of all frameworks at one point.
 
     Attributes:
-        point: (2,), in standardised units.
-        seen: one a framework.
-        allowed: (2,), how far each may lie from the exact gradient.
-        exact: the reference is exact.
-        rate: of the fits.
-        notes: which are left out, and why.
+        point: (2,), the point in standardised units.
+        results: the results of each framework.
+        allowed: (2,), the largest difference from the exact gradient that rounding explains.
+        exact: whether the reference is exact.
+        rate: the learning rate of the fits.
+        notes: the frameworks that are left out, and why.
     """
 
     point: Array
-    seen: tuple[FrameworkResult, ...]
+    results: tuple[FrameworkResult, ...]
     allowed: Array
     exact: bool
     rate: float
@@ -65,19 +65,19 @@ class FrameworkResults:
 
     @property
     def agree(self) -> bool:
-        """Whether all differ by no more than rounding allows."""
-        return all(each.share <= 1 for each in self.seen)
+        """Whether no difference exceeds what rounding allows."""
+        return all(each.ratio <= 1 for each in self.results)
 
 
 def compute(name: str, X: Array, y: Array, point: Array, rate: float) -> tuple[Array, Fit]:
-    """Return a framework's gradient (2,) at a point in standardised units, and its fit; run in a process of its own."""
+    """Return the gradient (2,) of a framework at a point in standardised units, and its fit; run in its own process."""
     problem = prepare(X, y, get_backend(name))
     gradients = values(problem.backend, problem, point[None]).gradients
     return gradients[0], fit_prepared(problem, rate, _STEPS, tolerance=0)
 
 
 def frameworks(subject: LessonData) -> FrameworkResults:
-    """Return the gradient half-way between the start and the best, by every framework that is installed."""
+    """Return the gradient of every installed framework half-way between the start and the minimum."""
     view, notes = subject.views["standardised"], list[str]()
     point = (view.start + view.cost.minimum) / 2
     rate = 0.2 * view.ends.largest_stable_rate
@@ -115,17 +115,17 @@ def _judged(
 ) -> tuple[FrameworkResult, ...]:
     texts = [[f"{g:.16e}" for g in gradient] for gradient, _ in found.values()]
     same = [_common([row[j] for row in texts]) for j in range(2)]
-    seen: list[FrameworkResult] = []
+    results: list[FrameworkResult] = []
     for (name, (gradient, fitted)), row in zip(found.items(), texts, strict=True):
-        apart = [float(Fraction(float(g)) - true) for g, true in zip(gradient, exact, strict=True)]
-        share = max(Limit(2 * allowed).ratio(gradient, other) for other, _ in found.values())
+        difference = [float(Fraction(float(g)) - true) for g, true in zip(gradient, exact, strict=True)]
+        ratio = max(Limit(2 * allowed).ratio(gradient, other) for other, _ in found.values())
         digits = tuple((text[:k], text[k:]) for text, k in zip(row, same, strict=True))
-        seen.append(FrameworkResult(name, gradient, fitted, digits, np.array(apart), share))
-    return tuple(seen)
+        results.append(FrameworkResult(name, gradient, fitted, digits, np.array(difference), ratio))
+    return tuple(results)
 
 
 def _common(texts: list[str]) -> int:
-    """Return how many characters all begin with; the exponents count as one."""
+    """Return the length of the common beginning of all texts; 0 if their exponents differ."""
     if len({text.partition("e")[2] for text in texts}) > 1:
         return 0
     length = min(len(text) for text in texts)

@@ -1,4 +1,4 @@
-"""Pictures of the lesson: the gradients of all frameworks, down to their last digits."""
+"""Figure of the lesson: the gradients of all frameworks to their last digits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gdbackends.pictures.palette import backend_scale, dressed, shade
 
 
 def frameworks_figure(found: FrameworkResults) -> Figure:
-    """Return section 9: the gradients around the exact one, with a slider that zooms into their last digits."""
-    far = max(float(np.abs(each.gradient).max()) for each in found.seen) or 1.0
-    near = [abs(v) for each in found.seen for v in (*each.apart, *found.allowed) if v]
+    """Return the figure of section 9: the gradients around the exact one, with a slider that zooms in."""
+    far = max(float(np.abs(each.gradient).max()) for each in found.results) or 1.0
+    near = [abs(v) for each in found.results for v in (*each.difference, *found.allowed) if v]
     low, high = floor(log10(min(near, default=far * 1e-16))), ceil(log10(far))
     start = min(max(ceil(log10(float(found.allowed.max()) or far * 1e-15)), low), high)
     zoom = Slider("z", "zoom, as a power of ten", low, 1, high - low + 1, start)
@@ -25,33 +25,33 @@ def frameworks_figure(found: FrameworkResults) -> Figure:
     return Figure(
         "frameworks",
         tuple(_around(found, j, zoom, f"derivative {what[j]}") for j in range(2)),
-        f"For both components of the gradient, how far each framework's lies from {reference}, in the middle. The band "
-        "is what rounding allows each. Zoomed out they are one; only in the last digits do they part, "
-        + ("well within the band." if found.agree else "and here by more than the band: they DISAGREE."),
+        f"For both components of the gradient, the difference of each framework from {reference}, in the middle. The "
+        "band is what rounding allows for each. The frameworks differ only in the last digits, "
+        + ("by less than the band." if found.agree else "but by more than the band: they DISAGREE."),
         Table(
             (
                 "framework",
                 *(f"{w}: from {reference}" for w in what),
                 *(f"{w}: allowed" for w in what),
-                "share of allowed",
+                "difference / allowed",
             ),
             tuple(
                 (
                     each.name,
-                    *(f"{v:.2g}" for v in each.apart),
+                    *(f"{v:.2g}" for v in each.difference),
                     *(f"{v:.2g}" for v in found.allowed),
-                    f"{each.share:.2g}",
+                    f"{each.ratio:.2g}",
                 )
-                for each in found.seen
+                for each in found.results
             ),
-            "Two correct gradients may differ by twice what each is allowed; the share is of that.",
+            "Two correct gradients may differ by twice what is allowed for each; the last column refers to that.",
         ),
     )
 
 
 def _around(found: FrameworkResults, component: int, zoom: Slider, title: str) -> Chart:
-    order = [each.name for each in found.seen]
-    rows = columns("gradients", name=order, difference=[each.apart[component] for each in found.seen])
+    order = [each.name for each in found.results]
+    rows = columns("gradients", name=order, difference=[each.difference[component] for each in found.results])
     allowed = float(found.allowed[component])
     band = alt.Chart(columns("band", low=[-allowed], high=[allowed])).transform_calculate(
         zoomed="datum.low/pow(10,z)", end="datum.high/pow(10,z)"
@@ -70,8 +70,8 @@ def _around(found: FrameworkResults, component: int, zoom: Slider, title: str) -
 
 
 def gradient_rows(found: FrameworkResults) -> list[tuple[str, ...]]:
-    """Return what each fit came to: framework, m, b, loss, steps."""
+    """Return the result of each fit: framework, m, b, loss, steps."""
     return [
         (each.name, *(short(float(v)) for v in each.fit.theta), short(each.fit.loss), str(each.fit.steps))
-        for each in found.seen
+        for each in found.results
     ]

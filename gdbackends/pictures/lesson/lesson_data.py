@@ -1,4 +1,4 @@
-"""What the lesson is about: one feature of a table, the target, and the cost of a line in three ways to write it."""
+"""The data of the lesson: one feature of a table, the target, and the cost of a line for three scalings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gdbackends.objectives import Array, LinearModel
 from gdbackends.scaling import Scaling, identity, standardization
 
 SHOWN = 300
-"""Rows that a picture shows at most; every number is of all rows."""
+"""Largest number of rows that a figure shows; every number is of all rows."""
 
 Way: TypeAlias = Literal["as it is", "centred", "standardised"]
 WAYS: tuple[Way, ...] = ("as it is", "centred", "standardised")
@@ -24,15 +24,15 @@ WAYS: tuple[Way, ...] = ("as it is", "centred", "standardised")
 
 @dataclass(frozen=True, eq=False)
 class ScaledView:
-    """The cost of a line, the feature written in one way.
+    """The cost of a line for one scaling of the feature.
 
     Attributes:
-        way: how.
-        scaling: from the data's units to those descended in.
-        problem: as NumPy descends it from slope 0 and intercept 0 (in every way the same line).
-        plain: (n, 1), the feature so written.
-        ends: of the Hessian's spectrum.
-        cost: along its eigenvectors.
+        way: the name of the scaling.
+        scaling: the scaling from the units of the data to those of the descent.
+        problem: the problem on NumPy, from slope 0 and intercept 0 (the same line for every scaling).
+        plain: (n, 1), the scaled feature.
+        ends: the extreme eigenvalues of the Hessian.
+        cost: the cost along the eigenvectors of the Hessian.
     """
 
     way: Way
@@ -44,12 +44,12 @@ class ScaledView:
 
     @property
     def thin(self) -> bool:
-        """Whether the cost's contours are a long thin valley: ten times as long as wide, or more."""
+        """Whether the contours of the cost are a long thin valley, at least ten times as long as wide."""
         return self.ends.singular or (self.ends.condition or 0.0) > 100
 
     @property
     def start(self) -> Array:
-        """(2,), where the descent begins."""
+        """(2,), the start of the descent."""
         return self.problem.theta0
 
 
@@ -60,12 +60,12 @@ class LessonData:
     Attributes:
         x: (n,), the feature.
         y: (n,), the target.
-        feature: its name.
-        target: its name.
-        table: what the table is called.
-        others: the names of the features that are left out.
-        shown: (m,), the rows that pictures show, all or a sample.
-        views: by the way to write the feature.
+        feature: the name of the feature.
+        target: the name of the target.
+        table: the name of the table.
+        others: the names of the other features.
+        shown: (m,), the indices of the rows that figures show, all or a sample.
+        views: the costs by the name of the scaling.
     """
 
     x: Array
@@ -79,34 +79,34 @@ class LessonData:
 
     @property
     def sampled(self) -> str:
-        """What to say of pictures that do not show all rows; "" if they do."""
+        """The note on figures that show a sample of the rows; "" if they show all."""
         n, m = self.y.size, self.shown.size
         return "" if n == m else f"Shown: {m} of {n:,} rows, drawn at random. Every number is of all rows."
 
 
 def subject(data: Dataset, feature: str | None = None) -> LessonData:
-    """Return what the lesson is about.
+    """Return the data of the lesson.
 
     Args:
         data: the table.
-        feature: the name of the one to show; None means that by which alone a line costs least.
+        feature: the name of the feature to show, by default the one whose line has the least cost.
 
     Raises:
-        InputError: there is no such feature, or no line can be drawn, since the feature has one value.
+        InputError: there is no such feature, or the feature has a single value, so that no line can be drawn.
     """
-    moving = [j for j in range(len(data.names)) if data.X[:, j].min() < data.X[:, j].max()]
+    varying = [j for j in range(len(data.names)) if data.X[:, j].min() < data.X[:, j].max()]
     if feature is not None and feature not in data.names:
         raise InputError(f"there is no feature {feature!r}; there are {_some(data.names)}")
-    if feature is not None and data.names.index(feature) not in moving:
+    if feature is not None and data.names.index(feature) not in varying:
         raise InputError(f"{feature!r} has one value in all rows, so no line has a slope; choose another feature")
-    if not moving:
+    if not varying:
         raise InputError(
             f"a line needs two rows that differ in a feature, got {data.y.size} of one value; give other data"
         )
     shown = cast(Array, np.arange(data.y.size))
     if data.y.size > SHOWN:
         shown = np.sort(np.random.default_rng(0).choice(data.y.size, SHOWN, replace=False))
-    chosen = min(moving, key=lambda j: _least(data.X[:, j], data.y)) if feature is None else data.names.index(feature)
+    chosen = min(varying, key=lambda j: _least(data.X[:, j], data.y)) if feature is None else data.names.index(feature)
     x, name = data.X[:, chosen].copy(), data.names[chosen]
     return LessonData(
         x=x,

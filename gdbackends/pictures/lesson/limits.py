@@ -1,4 +1,4 @@
-"""Pictures of the lesson: the best rate and the limit for three ways to write the feature; the loss step by step."""
+"""Figures of the lesson: the best rate and the limit for three scalings of the feature; the loss step by step."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from gdbackends.pictures.palette import dressed, shade
 
 
 def limits_figure(subject: LessonData) -> Figure:
-    """Return section 5: the cost after k steps against the rate, the feature written in three ways."""
+    """Return the third figure of section 5: the cost after k steps against the rate, for three scalings."""
     k = slider("k", "steps k", 1, 60, 20, 59)
     views = [subject.views[way] for way in WAYS]
     chosen = alt.param(
         name="way",
         value=WAYS[2],
-        bind=alt.BindRadioSelect(input="radio", options=list(WAYS), name=f"{subject.feature[:40]}, written"),
+        bind=alt.BindRadioSelect(input="radio", options=list(WAYS), name=f"scaling of {subject.feature[:40]}"),
     )
     return Figure(
         "limits",
         (_valley(subject, views).add_params(chosen, k.param()),),
-        "The cost after k steps against the rate, as a share of the largest stable rate of each way to write "
-        f"{subject.feature}. The marked best rate leaves the slowest direction least to go; right of 1 the cost grows "
-        "without end."
-        + (" Written as it is, no rate brings it near its least in so few steps." if views[0].thin else ""),
+        "The cost after k steps against the rate, as a fraction of the largest stable rate for each scaling of "
+        f"{subject.feature}. The best rate, which is marked, is the best for the slowest direction; right of 1 the "
+        "cost grows without bound."
+        + (" For the feature as it is, no rate comes near the minimum in so few steps." if views[0].thin else ""),
         Table(
-            ("written", "smallest eigenvalue", "largest", "best rate 2/(l_min + l_max)", "largest stable rate 2/l_max"),
+            ("scaling", "smallest eigenvalue", "largest", "best rate 2/(l_min + l_max)", "largest stable rate 2/l_max"),
             tuple(
                 (v.way, *(short(e) for e in v.cost.values), short(v.ends.best_rate), short(v.ends.largest_stable_rate))
                 for v in views
@@ -74,7 +74,7 @@ def _valley(subject: LessonData, views: list[ScaledView]) -> Chart:
 
 
 def steps_figure(subject: LessonData) -> Figure:
-    """Return section 7: the loss against the step on a log axis, for three rates (real fits), and one of your own."""
+    """Return the figure of section 7: the loss against the step, for real fits at three rates and for any rate."""
     view, steps = subject.views["standardised"], 40
     limit, start = view.ends.largest_stable_rate, np.zeros(2)
     rows: list[tuple[str, int, float]] = []
@@ -87,7 +87,7 @@ def steps_figure(subject: LessonData) -> Figure:
     positive = [row for row in rows if row[2] > 0]
     name, step, loss = ([row[j] for row in positive] for j in range(3))
     fitted = alt.Chart(columns("fits", name=name, step=step, loss=loss))
-    a = slider("a", "your own learning rate", 0.02 * limit, 1.05 * limit, 0.2 * limit, 103)
+    a = slider("a", "another learning rate", 0.02 * limit, 1.05 * limit, 0.2 * limit, 103)
     own = _descent(view, start, steps)
     x = axis(alt.X, "step", "step k", (0, steps))
     y = logarithmic("loss", f"loss ({subject.target} squared)")
@@ -111,9 +111,9 @@ def steps_figure(subject: LessonData) -> Figure:
     return Figure(
         "steps",
         (dressed(layers.add_params(a.param())),),
-        "The loss against the step, on a logarithmic axis, for three rates, and with small points for your own. "
-        f"A steady descent is a straight line until the loss is at its least, {short(view.cost.least)}, dotted. A rate "
-        "beyond the limit climbs.",
+        "The loss against the step on a logarithmic axis, for three rates and, with small points, for the rate of the "
+        f"slider. A steady descent is a straight line until the loss reaches its minimum, {short(view.cost.least)} "
+        "(dotted). Beyond the limit the loss rises.",
         Table(
             ("step k", *names),
             tuple((str(k), *(short(losses[name][k]) if k in losses[name] else "-" for name in names)) for k in shown),

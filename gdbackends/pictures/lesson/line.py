@@ -1,4 +1,4 @@
-"""Pictures of the lesson: a line, its errors and their cost; and why errors are squared."""
+"""Figures of the lesson: a line with its errors and cost; and why errors are squared."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from gdbackends.pictures.palette import dressed, shade
 
 
 def line_figure(subject: LessonData) -> Figure:
-    """Return section 1: sliders for m and b, each point's error, the loss of each example and the cost of all."""
+    """Return the figure of section 1: sliders for m and b, the errors, the losses of the examples, and the cost."""
     m, b = _sliders(subject)
     cost = cost_of(subject.views["as it is"].cost, "m", "b")
     return Figure(
         "line",
         (_line(subject, m, b, cost), _losses(subject, m, b, cost)),
         f"Left: {subject.target} against {subject.feature}, the line {subject.target} = m {subject.feature} + b, and "
-        "from each point to the line its error. Right: the square of each error, which is the loss of that example, "
-        "and as a horizontal line their mean over all rows, the cost J.",
+        "the error of each point as a vertical line. Right: the square of each error, which is the loss of that "
+        "example, and as a horizontal line the mean over all rows, the cost J.",
         _line_table(subject),
     )
 
 
 def _sliders(subject: LessonData) -> tuple[Slider, Slider]:
-    """Return the sliders for m and b, at the flat line through the mean."""
+    """Return the sliders for m and b, initially at the flat line through the mean."""
     least = subject.views["as it is"].cost.minimum
     steep = float(subject.y.std() / subject.x.std()) or 1.0
     height = steep * float(np.abs(subject.x).max()) + float(subject.y.std())
@@ -92,7 +92,7 @@ def _line_table(subject: LessonData) -> Table:
     least = subject.views["as it is"].cost.minimum
     lines = {
         "flat, through the mean": np.array([0.0, mean]),
-        "half as steep as the best": np.array([least[0] / 2, mean - least[0] / 2 * subject.x.mean()]),
+        "half the best slope": np.array([least[0] / 2, mean - least[0] / 2 * subject.x.mean()]),
         "the best": least,
     }
     rows = [
@@ -103,7 +103,7 @@ def _line_table(subject: LessonData) -> Table:
 
 
 def losses_figure() -> Figure:
-    """Return section 2: the squared and the absolute loss of one error, and their derivatives."""
+    """Return the figure of section 2: the squared and the absolute loss of one error, and their derivatives."""
     at = slider("r", "error r", -3, 3, 1.5, 60)
     r, squared, absolute = np.array(at.positions), SquaredError(), AbsoluteError()
     zero = np.zeros_like(r)
@@ -117,15 +117,15 @@ def losses_figure() -> Figure:
             _two(losses, at, "loss of an example", "0"),
             _two(slopes, at, "derivative of the loss", "datum.loss==='squared'||datum.r===0?0:datum.r<0?-1:1"),
         ),
-        "Left: the squared loss is a smooth bowl, the absolute loss a V with a kink at 0. Right: the derivative of the "
-        "squared loss is a straight line through 0, small where the error is small; that of the absolute loss is "
-        "-1 or 1 however small the error, and jumps at 0, where it has no one value (0 is taken).",
+        "Left: the squared loss is a smooth parabola, the absolute loss a V with a kink at 0. Right: the derivative of "
+        "the squared loss is a straight line through 0, small for small errors; that of the absolute loss is -1 or 1 "
+        "however small the error is, and jumps at 0, where it is undefined (0 is used).",
         Table(("error r", "squared", "its derivative", "absolute", "its derivative"), tuple(rows)),
     )
 
 
 def _two(table: alt.Data, at: Slider, title: str, pieces: str) -> Chart:
-    """Return both curves; those of one loss are joined within its pieces alone."""
+    """Return both curves; the pieces of a curve are not connected."""
     names, colours = ["squared", "absolute"], [shade("good"), shade("low")]
     named = alt.Color("loss:N", scale=alt.Scale(domain=names, range=colours), title=None)
     dashed = alt.StrokeDash("loss:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)

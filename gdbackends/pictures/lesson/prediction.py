@@ -1,4 +1,4 @@
-"""The last picture of the lesson: what the fitted line predicts."""
+"""Figure of the lesson: the prediction of the fitted line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gdbackends.pictures.palette import dressed, shade
 
 
 def fitted_line(subject: LessonData) -> Fit:
-    """Return the fit of the line, by NumPy at the automatic rate."""
+    """Return the fit of the line with NumPy at the automatic rate."""
     return fit(subject.x[:, None], subject.y, backend="numpy")
 
 
 def prediction_figure(subject: LessonData) -> Figure:
-    """Return section 10: a slider for a new value of the feature, and what is predicted for it."""
+    """Return the figure of section 10: a slider for a new value of the feature, and its prediction."""
     fitted, ends = fitted_line(subject), padded(subject.x, 0.15)
     typical = sqrt(fitted.loss)
     x = slider("x", f"a new {subject.feature}", ends[0], ends[1], float(subject.x.mean()), 100)
@@ -52,8 +52,8 @@ def prediction_figure(subject: LessonData) -> Figure:
     return Figure(
         "prediction",
         (dressed(layers.add_params(x.param())),),
-        f"The fitted line, the rows it was fitted to, and the {subject.target} predicted for a new {subject.feature}. "
-        f"The band is one typical error, the root of the cost, {short(typical)}, to both sides.",
+        f"The fitted line, the rows, and the {subject.target} predicted for a new {subject.feature}. The band is the "
+        f"line ± the typical error, the square root of the cost, {short(typical)}.",
         Table(
             (subject.feature, f"predicted {subject.target}"),
             tuple((short(a), short(b)) for a, b in list(zip(places, predicted, strict=True))[:: max(1, x.count // 10)]),

@@ -1,4 +1,4 @@
-"""Pictures of the lesson: the learning rate, too small, good and too large; exact at every position of a slider."""
+"""Figures of the lesson: a learning rate that is too small, good or too large, exact at every slider position."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gdbackends.pictures.lesson.vega import Chart, after, axis, columns, cost_of
 from gdbackends.pictures.palette import dressed, shade
 
 RATES = {"too small": (0.05, "low"), "good": (0.4, "good"), "too large": (1.03, "high")}
-"""Shares of the largest stable rate, and their colours."""
+"""Rates as fractions of the largest stable one, and their colours."""
 _STEPS = 12
 
 
 def start_of(subject: LessonData) -> Array:
-    """Return (2,), in standardised units, the level line through the mean; or a steep one where that is too good.
+    """Return (2,) in standardised units, the flat line through the mean, or a steeper one if that is nearly the best.
 
-    The intercept is at its best there, and stays so: what moves is the slope alone.
+    The intercept is at its best value and stays there, so that only the slope changes.
     """
     least = subject.views["standardised"].cost.minimum
     wide = float(subject.y.std()) or 1.0
@@ -29,7 +29,7 @@ def start_of(subject: LessonData) -> Array:
 
 
 def rates_figure(subject: LessonData) -> Figure:
-    """Return section 5: three panels of a rate each."""
+    """Return the first figure of section 5: a descent at each of three rates."""
     view, start = subject.views["standardised"], start_of(subject)
     limit = view.ends.largest_stable_rate
     panels = tuple(
@@ -41,10 +41,9 @@ def rates_figure(subject: LessonData) -> Figure:
     return Figure(
         "rates",
         panels,
-        f"Three descents of {_STEPS} steps on one parabola, of w, the slope per standard deviation of "
-        f"{subject.feature}. "
-        "Too small a rate creeps, a good one is there after a few steps, too large a one jumps over the valley, "
-        "higher each time.",
+        f"Three descents of {_STEPS} steps on one parabola of w, the slope per standard deviation of "
+        f"{subject.feature}. A rate that is too small is slow, a good one arrives after a few steps, and one that is "
+        "too large jumps across the minimum, further each time.",
         Table(("rate", *(f"cost after {k}" for k in (0, 1, 2, 5, _STEPS))), tuple(_rows(view, start))),
     )
 
@@ -57,7 +56,7 @@ def _rows(view: ScaledView, start: Array) -> list[tuple[str, ...]]:
 
 
 def rate_figure(subject: LessonData) -> Figure:
-    """Return section 5: a slider over all rates, the path on the parabola and the cost against the step."""
+    """Return the second figure of section 5: a slider for the rate, the path on the parabola, and the costs."""
     view, start = subject.views["standardised"], start_of(subject)
     limit, best = view.ends.largest_stable_rate, view.ends.best_rate
     a = slider("a", "learning rate a", 0.02 * limit, 1.1 * limit, 0.15 * limit, 110)
@@ -70,7 +69,7 @@ def rate_figure(subject: LessonData) -> Figure:
         f"Left: the steps of descent on the parabola at the chosen rate. Right: the cost before each step. The best "
         f"rate is {short(best)}, the largest stable one {short(limit)}; beyond it every step leads further away.",
         Table(
-            ("rate a", "as a share of the limit", "cost after 10 steps", "cost after 30 steps"),
+            ("rate a", "fraction of the limit", "cost after 10 steps", "cost after 30 steps"),
             tuple(
                 (
                     short(rate),

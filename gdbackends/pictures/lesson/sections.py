@@ -1,4 +1,4 @@
-"""The lesson: the mathematics of gradient descent on one's own data, in ten sections of one HTML file."""
+"""lesson(): the mathematics of gradient descent on the user's data, in ten sections of one HTML file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Lesson:
     """A lesson.
 
     Attributes:
-        subject: the feature and the target that it is about.
-        figures: its pictures, in order.
-        frameworks: one gradient by all.
-        fit: of the line.
+        subject: the feature and the target.
+        figures: the figures, in order.
+        frameworks: the gradient of all frameworks at one point.
+        fit: the fit of the line.
     """
 
     subject: LessonData
@@ -38,7 +38,7 @@ class Lesson:
     fit: Fit
 
     def html(self) -> str:
-        """Return the page."""
+        """Return the page as HTML."""
         about, raw, standardised = self.subject, *(self.subject.views[w] for w in ("as it is", "standardised"))
         return document(
             "lesson/lesson.html.j2",
@@ -57,14 +57,14 @@ class Lesson:
 
 
 def lesson(data: Dataset, feature: str | None = None) -> Lesson:
-    """Return the lesson on a table; each framework runs in a process of its own.
+    """Return the lesson on a table; each framework runs in its own process.
 
     Args:
-        data: the table; of more rows than a picture can show some are drawn at random, but all are counted.
-        feature: the feature that the line is of; None means that by which alone a line costs least.
+        data: the table; figures show a random sample of many rows, but all numbers are of all rows.
+        feature: the feature of the line, by default the one whose line has the least cost.
 
     Raises:
-        InputError: no line can be drawn; or sympy is not installed.
+        InputError: no line can be drawn, or sympy is not installed.
     """
     about = subject(data, feature)
     found = frameworks(about)

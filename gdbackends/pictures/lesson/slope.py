@@ -1,4 +1,4 @@
-"""Pictures of the lesson: the cost as a parabola in the slope, its tangent, a secant, and the factor 2."""
+"""Figures of the lesson: the cost as a parabola in the slope, its tangent, a secant, and the factor 2."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gdbackends.pictures.palette import dressed, shade
 
 @dataclass(frozen=True, eq=False)
 class Parabola:
-    """The cost against the slope m, the intercept at its best for each: of the centred feature that is the mean.
+    """The cost against the slope m with the best intercept, which is the mean target for a centred feature.
 
     Attributes:
-        costs: with the mean of the squares, and with half of it; over (2,), the slope and the level at the mean.
+        costs: the cost as the mean of the squares and as half of it, over (2,), the slope and the level at the mean.
         at: the slider for m.
-        rate: of the step that is shown, a fifth of the largest stable one.
-        title: of the axis of costs.
+        rate: the rate of the step that is shown, a fifth of the largest stable rate.
+        title: the title of the axis of costs.
     """
 
     costs: dict[Convention, Quadratic]
@@ -44,17 +44,17 @@ class Parabola:
         return columns(name, m=points[:, 0], cost=points[:, 1], derivative=points[:, 2])
 
     def numbers(self, *conventions: Convention) -> tuple[tuple[str, ...], ...]:
-        """Return rows of a table: m, then the cost and the derivative in each convention."""
+        """Return the rows of a table: m, and the cost and the derivative in each convention."""
         places = self.at.positions[:: max(1, self.at.count // 8)]
         return tuple((short(m), *(short(v) for each in conventions for v in self.point(m, each)[1:])) for m in places)
 
     def axes(self) -> dict[str, Any]:
-        """Return the positions of m and its cost."""
+        """Return the encodings of m and the cost."""
         return {"x": axis(alt.X, "m", "slope m"), "y": axis(alt.Y, "cost", self.title)}
 
 
 def parabola(subject: LessonData) -> Parabola:
-    """Return the cost in the slope alone."""
+    """Return the cost as a function of the slope."""
     view = subject.views["centred"]
     least, wide = float(view.cost.minimum[0]), float(subject.y.std() / subject.x.std()) or 1.0
     at = slider("m", "slope m", least - 1.4 * wide, least + 1.4 * wide, least - 0.8 * wide, 112)
@@ -64,7 +64,7 @@ def parabola(subject: LessonData) -> Parabola:
 
 
 def tangent_figure(subject: LessonData) -> Figure:
-    """Return section 3: a point on the parabola, its tangent, and the step that this means."""
+    """Return the figure of section 3: a point on the parabola, its tangent, and the step from there."""
     curve = parabola(subject)
     table = curve.table("parabola")
     here, half = at_slider(alt.Chart(table), curve.at, "m"), 18 * curve.at.step
@@ -94,22 +94,22 @@ def tangent_figure(subject: LessonData) -> Figure:
     return Figure(
         "tangent",
         (dressed(layers.add_params(curve.at.param())),),
-        "The cost against the slope m, the intercept at its best for each, is a parabola. At the chosen m its tangent "
-        "has the slope dJ/dm. The bar leads from m to where a step of descent takes it, the diamond: against the "
-        "slope, and further the steeper it is.",
+        "The cost against the slope m, with the best intercept for each, is a parabola. At the chosen m its tangent "
+        "has the slope dJ/dm. The bar leads from m to the diamond, where a step of descent ends: in the direction "
+        "opposite to the slope, and further the steeper the slope is.",
         Table(("m", curve.title, "dJ/dm"), curve.numbers("mean")),
     )
 
 
 def derivative_figure(subject: LessonData) -> Figure:
-    """Return section 4: a secant that becomes the tangent; and the parabola with and without its factor 2."""
+    """Return the figure of section 4: a secant that becomes the tangent, and the parabola without the factor 2."""
     curve = parabola(subject)
     return Figure(
         "derivative",
         (_secant(curve), _halves(curve)),
         f"Left: the line through the cost at m = {short(curve.at.start)} and at m + h has a slope that tends to the "
-        "derivative there as h goes to 0. Right: the mean of the squares, and half of it, whose derivative "
-        "has no factor 2: both are least at the same m.",
+        "derivative there as h goes to 0. Right: the mean of the squares, and half of it, whose derivative has no "
+        "factor 2: both have their minimum at the same m.",
         Table(("m", "J", "dJ/dm", "J with 1/2n", "its derivative"), curve.numbers("mean", "half")),
     )
 

@@ -1,4 +1,4 @@
-"""What the pictures of the lesson are made of: sliders, points, axes, and the closed form as chart expressions."""
+"""The parts of the lesson's charts: sliders, points, axes, and the closed form of a descent as chart expressions."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from gdbackends.pictures.lesson.lesson_data import LessonData
 from gdbackends.pictures.palette import log_axis, shade
 
 Chart: TypeAlias = Any
-"""A chart of altair, which has many types."""
+"""An altair chart of any type."""
 
 
 @dataclass(frozen=True)
 class Slider:
-    """A slider over numbers of few digits.
+    """A slider over numbers with few digits.
 
     Attributes:
-        name: of the chart's parameter.
-        label: what the reader sees.
+        name: the name of the chart's parameter.
+        label: the label that is shown.
         low: the first position.
-        step: between two.
-        count: of positions.
-        start: where it stands, one of the positions.
+        step: the distance of two positions.
+        count: the number of positions.
+        start: the initial position.
     """
 
     name: str
@@ -43,18 +43,18 @@ class Slider:
 
     @property
     def positions(self) -> list[float]:
-        """All positions, rounded as the slider shows them."""
+        """All positions, rounded like the slider's label."""
         return [round(self.low + k * self.step, _decimals(self.step)) for k in range(self.count)]
 
     def param(self, *, bound: bool = True) -> Any:
-        """Return the chart's parameter; not bound it is moved by that of another panel."""
+        """Return the chart's parameter; if it is not bound, the slider of another panel moves it."""
         positions = self.positions
         bind = alt.BindRange(input="range", min=positions[0], max=positions[-1], step=self.step, name=self.label)
         return alt.param(name=self.name, value=self.start, bind=bind if bound else alt.Undefined)
 
 
 def slider(name: str, label: str, low: float, high: float, start: float, count: int = 120) -> Slider:
-    """Return a slider from about low to about high, by a round step, that stands near start."""
+    """Return a slider from about low to about high with a round step, initially near start."""
     step = nice((high - low) / count)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     at = round(min(max(round(start / step), first), last) * step, _decimals(step))
@@ -62,7 +62,7 @@ def slider(name: str, label: str, low: float, high: float, start: float, count: 
 
 
 def nice(value: float) -> float:
-    """Return the number 1, 2 or 5 times a power of ten that is at most value, nearly."""
+    """Return the largest 1, 2 or 5 times a power of ten that is at most value, within rounding."""
     power = floor(log10(value) + 1e-9)
     lead = max(each for each in (1, 2, 5) if each <= value / 10.0**power * (1 + 1e-9))
     return round(lead * 10.0**power, -power) if power < 0 else lead * 10.0**power
@@ -73,13 +73,13 @@ def _decimals(step: float) -> int:
 
 
 def short(value: float) -> str:
-    """Return a number with four digits."""
+    """Format a number with four digits."""
     text = f"{value:.4g}"
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else text
 
 
 LABEL = "datum.value!==0&&(abs(datum.value)>=1e6||abs(datum.value)<1e-3)?format(datum.value,'~e'):datum.label"
-"""The label of an axis, as a chart expression: very large and small numbers as powers of ten."""
+"""The labels of an axis as a chart expression, with powers of ten for very large and small numbers."""
 
 
 def columns(name: str, /, **fields: Any) -> alt.Data:
@@ -95,20 +95,20 @@ ONCE = alt.Data(values=[{"zero": 0}], name="once")
 
 
 def padded(values: Array, share: float = 0.08) -> list[float]:
-    """Return the ends of an axis that holds the values with some room."""
+    """Return the ends of an axis that contains the values with a margin."""
     low, high = float(np.min(values)), float(np.max(values))
     room = share * (high - low) or abs(high) or 1.0
     return [low - room, high + room]
 
 
 def axis(kind: Any, field: str, title: str, domain: Sequence[float] | None = None) -> Any:
-    """Return a position: kind is alt.X or alt.Y, the field a quantity."""
+    """Return the encoding of a quantity by position; kind is alt.X or alt.Y."""
     scale = alt.Scale(zero=False, nice=False, domain=alt.Undefined if domain is None else list(domain))
     return kind(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6, labelExpr=LABEL))
 
 
 def logarithmic(field: str, title: Any, domain: Sequence[float] | None = None) -> Any:
-    """Return a logarithmic vertical position."""
+    """Return the encoding of a quantity by position on a logarithmic vertical axis."""
     scale = alt.Scale(type="log", nice=domain is None, domain=alt.Undefined if domain is None else list(domain))
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=log_axis())
 
@@ -131,12 +131,12 @@ def scatter(subject: LessonData, y_domain: Sequence[float] | None = None) -> Cha
 
 
 def written(expression: str) -> str:
-    """Return a number as a chart expression writes it, with four digits."""
+    """Return a chart expression that formats a number with four digits."""
     return f"format({expression},abs({expression})<1e6&&abs({expression})>=1e-3?',.4~r':'.4~g')"
 
 
 def readout(expression: str, dy: int = 0, colour: str = "ink") -> Chart:
-    """Return a line of text at the upper left of a chart, an expression of its parameters."""
+    """Return a line of text at the upper left of a chart, given as an expression of its parameters."""
     return (
         alt.Chart(ONCE)
         .mark_text(align="left", baseline="top", fontSize=13, fontWeight=600, color=shade(colour), dy=dy)
@@ -146,7 +146,7 @@ def readout(expression: str, dy: int = 0, colour: str = "ink") -> Chart:
 
 
 def cost_of(cost: Quadratic, first: str, second: str) -> str:
-    """Return the cost as a chart expression of the two parameters' expressions."""
+    """Return the cost as a chart expression, from the expressions of both parameters."""
     minimum, values, vectors = cost.minimum.tolist(), cost.values.tolist(), cost.vectors.T.tolist()
     moved = [f"(({each})-({least!r}))" for each, least in zip((first, second), minimum, strict=True)]
     along = [f"({p!r})*{moved[0]}+({q!r})*{moved[1]}" for p, q in vectors]
@@ -155,7 +155,7 @@ def cost_of(cost: Quadratic, first: str, second: str) -> str:
 
 
 def after(cost: Quadratic, start: Array, rate: str, step: str) -> tuple[str, str]:
-    """Return both parameters after some steps as chart expressions of the rate's and the step's expressions."""
+    """Return both parameters after some steps as chart expressions, from those of the rate and the step."""
     moves = (cost.vectors * cost.shares(start)).tolist()
     shrunk = [f"pow(1-({rate})*({value!r}),{step})" for value in cost.values.tolist()]
     first, second = (
