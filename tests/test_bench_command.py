@@ -117,7 +117,7 @@ def test_a_file_is_not_overwritten(results: Path) -> None:
 def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) -> None:
     path, moments, kills = tmp_path / "r.jsonl", random.Random(5), 0
     command = [*COMMAND, "bench", *LIGHT, "--out", str(path)]
-    for _ in range(20):
+    for _ in range(14):
         resume = ["--resume"] if path.exists() else []
         process = subprocess.Popen(
             [*command, *resume], env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -370,7 +370,7 @@ def test_a_curved_cost_crosses_within_the_interval() -> None:
 
 def test_what_noise_hides_is_not_called_equal() -> None:
     table = result_rows(made({("numpy", 100): [1e-5, 3e-5], ("jax", 100): [2e-6, 2e-5]}))
-    assert not winner(100, table).told
+    assert not winner(100, table).resolved
     assert "cannot be distinguished because of noise" in series_advice(series(table)[0])
     one = result_rows(made({("numpy", 100): [1e-5], ("jax", 100): [2e-6]}))
     assert spread(one[0]) == np.inf

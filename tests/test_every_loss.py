@@ -17,6 +17,7 @@ from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
 from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import ResultsFile
 from gdbackends.cli.entry import run
+from gdbackends.comparison import trajectory
 from gdbackends.derivation import derive
 from gdbackends.objectives import Array, LinearModel, format_loss, loss_names, parse_loss, row_losses
 from gdbackends.objectives.row_losses import Formula, RowLoss
@@ -70,7 +71,8 @@ def test_the_text_form_is_read_back(loss: RowLoss) -> None:
     assert parse_loss(format_loss(loss)) == loss
 
 
-def test_it_is_fitted_compared_and_checked(loss: RowLoss) -> None:
+def test_it_is_fitted_compared_and_checked(loss: RowLoss, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trajectory, "STEPS", 200)
     X, y = table(loss)
     objective = LinearModel(row_loss=loss, l2=0.1)
     comparison = compare(Dataset(X, y), backends=names(), objective=objective, steps=100)

@@ -28,7 +28,7 @@ from gdbackends.measurement.formatting import duration
 from gdbackends.pictures import document
 from gdbackends.pictures.page import page
 from gdbackends.pictures.page.gradient_page import gradient_page
-from gdbackends.pictures.page.wording import file_labels
+from gdbackends.pictures.page.summary import file_labels
 from gdbackends.pictures.results import charts as result_charts
 from gdbackends.pictures.results.encodings import log_encoding, look, variant
 from gdbackends.pictures.results.gradient import components, votes

@@ -63,7 +63,7 @@ def series_advice(group: Series) -> str:
     """Return the advice in a sentence: which backend is fastest up to which size, by how much, and which never is."""
     spans: list[list[Winner]] = []
     for at in group.winners:
-        if spans and set(spans[-1][-1].first) == set(at.first) and spans[-1][-1].told == at.told:
+        if spans and set(spans[-1][-1].first) == set(at.first) and spans[-1][-1].resolved == at.resolved:
             spans[-1].append(at)
         else:
             spans.append([at])
@@ -111,10 +111,10 @@ def _who(span: Sequence[Winner]) -> str:
         both = f"{', '.join(most)} and {last}"
         return (
             f"no difference between {both} was found"
-            if span[0].told
+            if span[0].resolved
             else f"{both} cannot be distinguished because of noise"
         )
-    factors = sorted((at.ahead for at in span if at.ahead), key=_factor)
+    factors = sorted((at.lead for at in span if at.lead), key=_factor)
     ends = list(dict.fromkeys(f"{factor.value:.2g}" for factor in (factors[:1] + factors[-1:])))
     least = f" (at least {min(factor.low for factor in factors):.2g})" if factors else ""
     return names[0] + (f", {' to '.join(ends)} times faster than the next{least}" if ends else "")

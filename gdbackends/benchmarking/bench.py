@@ -109,7 +109,7 @@ class _Study:
         """Measure the memory bandwidth in a process set up like those of the backends."""
         try:
             with Worker(affinity()[: threads or None], quiet=True) as worker:
-                speed = worker.ask(read_bandwidth, self.plan.slice_s, timeout=self.plan.timeout_s)
+                speed = worker.ask(read_bandwidth, self.plan.slice_s, last_cache(), timeout=self.plan.timeout_s)
         except Exception:  # only the shares of the bandwidth need it
             return
         record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}

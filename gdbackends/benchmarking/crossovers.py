@@ -26,15 +26,15 @@ class Winner:
     Attributes:
         rows: the number of rows of the problem.
         first: the fastest backends, in order of time; several if no difference between them was detected.
-        ahead: the ratio of the first slower backend to the fastest, or None if no backend is slower.
-        told: True if no two of `first` can differ by more than UNSEEN; False if noise or too few launches could
+        lead: the ratio of the first slower backend to the fastest, or None if no backend is slower.
+        resolved: True if no two of `first` can differ by more than UNSEEN; False if noise or too few launches could
             hide such a difference.
     """
 
     rows: int
     first: tuple[BackendConfig, ...]
-    ahead: Estimate | None
-    told: bool = True
+    lead: Estimate | None
+    resolved: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def winner(size: int, rows: Sequence[Row]) -> Winner:
     against = {row.case.config: ratio(row, fastest) for row in ordered[1:]}
     slower = [r for r in against.values() if r and r.low > 1.05]
     equal = {config: r for config, r in against.items() if not (r and r.low > 1.05)}
-    told = all(r is not None and r.high <= 1 + UNSEEN for r in equal.values())
-    return Winner(size, (fastest.case.config, *equal), min(slower, key=_value, default=None), told)
+    resolved = all(r is not None and r.high <= 1 + UNSEEN for r in equal.values())
+    return Winner(size, (fastest.case.config, *equal), min(slower, key=_value, default=None), resolved)
 
 
 def _value(estimate: Estimate) -> float:

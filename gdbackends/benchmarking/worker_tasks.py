@@ -137,12 +137,12 @@ def close_task() -> None:
     _prepared.clear()
 
 
-def read_bandwidth(budget: float) -> float:
+def read_bandwidth(budget: float, cache: int) -> float:
     """Return the memory read bandwidth of this process in bytes per second: the best of BLAS products of a long vector.
 
-    The vector has at least four times the size of the last cache, and every element is read once.
+    The vector has at least four times the size of the last cache, in bytes, and every element is read once.
     """
-    vector = np.ones(max(32 << 20, 4 * last_cache()) // 8)
+    vector = np.ones(max(32 << 20, 4 * cache) // 8)
     taken, _ = batches(lambda: vector @ vector, budget)
     return vector.nbytes / min(taken)
 

@@ -1,9 +1,10 @@
-"""The figures of a group of the report page, each with a caption and a table of its numbers."""
+"""The figures of the report page, for each group of cases and for all rows, with their captions and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.advice import paid
@@ -12,10 +13,19 @@ from gdbackends.benchmarking.regressions import Change
 from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.table_cells import WRITTEN, ordered
 from gdbackends.pictures.document import Figure, Table
+from gdbackends.pictures.page.summary import ResultFile
 from gdbackends.pictures.results.charts import bars, in_turn, lanes
 from gdbackends.pictures.results.compile_cost import crossover_panel, first_call_panel, paid_panel, paid_points
 from gdbackends.pictures.results.encodings import USUAL, Look
-from gdbackends.pictures.results.panels import Points, Spec, ratio_panel, time_panel
+from gdbackends.pictures.results.panels import (
+    Points,
+    Spec,
+    agreement_panel,
+    bandwidth_panel,
+    memory_panel,
+    ratio_panel,
+    time_panel,
+)
 from gdbackends.pictures.results.table_rows import Group, by_features, features, ratio_point, ratio_points
 from gdbackends.pictures.results.theme import Drawn
 
@@ -31,6 +41,14 @@ HEADINGS = {
     "changes": "Changes",
 }
 """The headings of a group's figures, by name without the number of the group."""
+_WHERE = " The numbers are in the table of all rows, in the columns "
+HEADINGS_OF_ALL = {
+    "agreement": "Agreement and speed",
+    "memory": "Peak memory",
+    "device-memory": "Peak memory of the device",
+    "bandwidth": "Fraction of the bandwidth",
+}
+"""The headings of the figures by name."""
 _HEIGHT = 280
 _WORKS = {"step": "a step", "fit": "a fit", "gradient": "a gradient and its loss", "loss": "a loss"}
 _LOG = "both axes logarithmic"
@@ -230,3 +248,52 @@ def _pointed(
 
 def _label(point: Mapping[str, Any]) -> str:
     return point["backend"] if point["variant"] == USUAL else f"{point['backend']}, {point['variant']}"
+
+
+def overall(files: Sequence[ResultFile], shown: Look) -> Iterator[Figure]:
+    """Yield the figures of all rows that have data."""
+    if any(row.agreement is not None for file in files for row in file.rows):
+        caption = (
+            "Each point is a case. The horizontal axis is the largest error over what rounding allows; left of the red "
+            "line a backend agrees. The vertical axis is the speed relative to NumPy. Both axes are logarithmic. Red "
+            "crosses at the bottom have no time; those at the right edge are wrong by at least a hundred times more "
+            "than any timed case."
+        )
+        yield _figure("agreement", files, shown, agreement_panel, caption + _WHERE + "agrees and x NumPy.", "agreement")
+    if any(row.peak_bytes is not None for file in files for row in file.rows):
+        caption = (
+            "Each point is a case: the peak memory of the process, including the framework, against the bytes of the "
+            "data (logarithmic). The numbers are in the table of all rows, in the column memory."
+        )
+        yield _figure("memory", files, shown, memory_panel, caption, "peak_bytes")
+    if any(row.device_peak_bytes is not None for file in files for row in file.rows):
+        caption = (
+            "Each point is a case: the peak memory of the device against the bytes of the data (logarithmic). The "
+            "numbers are in the table of all rows, in the column on device."
+        )
+        panel = partial(memory_panel, of="device_peak_bytes")
+        yield _figure("device-memory", files, shown, panel, caption, "device_peak_bytes")
+    if any(row.share is not None for file in files for row in file.rows):
+        caption = (
+            "Each point is a case whose data exceed the last cache: the bytes that must be read over the time, as a "
+            "fraction of the read bandwidth measured on this machine, against the bytes of the data (logarithmic). The "
+            "numbers are in the table of all rows, in the column bandwidth."
+        )
+        yield _figure("bandwidth", files, shown, bandwidth_panel, caption, "share")
+
+
+def _figure(
+    name: str,
+    files: Sequence[ResultFile],
+    shown: Look,
+    panel: Callable[..., Spec],
+    caption: str,
+    needed: str,
+) -> Figure:
+    several, height = len(files) > 1, {"height": 340}
+    known = [file for file in files if any(getattr(row, needed) is not None for row in file.rows)]
+    panels = [
+        Drawn(({"title": file.name} if several else {}) | height | panel(file.rows, shown, legend=False))
+        for file in known
+    ]
+    return Figure(name, tuple(panels), caption)

@@ -13,14 +13,21 @@ from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import Results
 from gdbackends.errors import InputError
 from gdbackends.pictures.document import Figure, document, embedded
-from gdbackends.pictures.page.changes import changed
-from gdbackends.pictures.page.figures import HEADINGS as OF_A_GROUP
-from gdbackends.pictures.page.figures import Shown, figures
-from gdbackends.pictures.page.legend import Entry, legend
-from gdbackends.pictures.page.overall import HEADINGS, overall
+from gdbackends.pictures.page.figures import HEADINGS, HEADINGS_OF_ALL, Shown, figures, overall
+from gdbackends.pictures.page.summary import (
+    Entry,
+    ResultFile,
+    Winners,
+    changed,
+    environment_lines,
+    failures,
+    fastest,
+    file_labels,
+    legend,
+    verdict,
+    winners,
+)
 from gdbackends.pictures.page.table import rows_table
-from gdbackends.pictures.page.winners import Winners, winners
-from gdbackends.pictures.page.wording import ResultFile, environment_lines, failures, fastest, file_labels, verdict
 from gdbackends.pictures.results.encodings import Look, look
 from gdbackends.pictures.results.table_rows import Group, groups, rows_in
 
@@ -94,7 +101,7 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         files=[(file.name, *verdict(file.rows)) for file in files],
         choices=choices,
         legend=legend(shown),
-        overall=[(HEADINGS[each.name], each.name) for each in every if each.name in HEADINGS],
+        overall=[(HEADINGS_OF_ALL[each.name], each.name) for each in every if each.name in HEADINGS_OF_ALL],
         changes=[changed(files[0], file, since[file.name]) for file in files[1:]],
         failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
         imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
@@ -131,7 +138,7 @@ def _choice(
     made = list(figures(Shown(number, group, parts, every, shown, changed_here, whole)))
     panels = len(made[0].panels)
     columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
-    headings = [OF_A_GROUP[each.name.rpartition("-")[0]] for each in made]
+    headings = [HEADINGS[each.name.rpartition("-")[0]] for each in made]
     timed = {row.case.config.backend for part in parts.values() for row in part if row.timing}
     entries = [entry for entry in legend(shown) if not entry.key or entry.key in timed]
     return Choice(str(group), summaries, made, headings, columns, entries)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gdbackends.benchmarking.result_rows import records
 from gdbackends.benchmarking.table_cells import cells, ordered
-from gdbackends.pictures.page.wording import ResultFile
+from gdbackends.pictures.page.summary import ResultFile
 from gdbackends.pictures.results.encodings import rounded
 
 _KEYS = {

@@ -1,4 +1,4 @@
-"""The sentences and lists of the report page: the verdict, the fastest backend, failures, the environment."""
+"""What the report page says beside its charts: verdict, fastest backends, changes, failures, environment, legend."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gdbackends.benchmarking.crossovers import Series
+from gdbackends.benchmarking.case import BackendConfig
+from gdbackends.benchmarking.crossovers import Series, Winner
+from gdbackends.benchmarking.regressions import Change, version_changes
 from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import BAD, FAILURES, Results
-from gdbackends.benchmarking.table_cells import size
+from gdbackends.benchmarking.table_cells import shown_ratio, size
+from gdbackends.pictures.results.encodings import Look
+from gdbackends.pictures.results.table_rows import features
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,3 +137,142 @@ def _settings(variables: Mapping[str, Any]) -> str:
 
 def _joined(texts: Any) -> str:
     return ", ".join(dict.fromkeys(str(text) for text in texts))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The fastest backends at one size.
+
+    Attributes:
+        name: the display names of the fastest backends.
+        note: the ratio to the next one, or why there is more than one.
+        backends: the names of the backends in the results.
+    """
+
+    name: str
+    note: str
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Winners:
+    """The table of the fastest backends.
+
+    Attributes:
+        sizes: the headings of the columns.
+        lines: the heading and the cells of each line; None if nothing was timed.
+    """
+
+    sizes: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+
+
+def winners(group: Sequence[Series]) -> Winners:
+    """Return the fastest backends at each size, for series of one workload, objective and dtype."""
+    sizes = sorted({at.rows for each in group for at in each.winners})
+    several = len({each.tuning for each in group}) > 1
+    lines: list[tuple[str, tuple[Cell | None, ...]]] = []
+    for each in group:
+        at = {winner.rows: _cell(winner) for winner in each.winners}
+        name = features(each.spec.features) + (f", {each.tuning}" if several else "")
+        lines.append((name, tuple(at.get(n) for n in sizes)))
+    return Winners(tuple(f"{n:,}" for n in sizes), tuple(lines))
+
+
+def _cell(at: Winner) -> Cell:
+    names, backends = " or ".join(_name(config) for config in at.first), tuple(config.backend for config in at.first)
+    if len(at.first) > 1:
+        return Cell(names, "no difference" if at.resolved else "hidden by noise", backends)
+    return Cell(names, f"{at.lead.value:.2g} x" if at.lead else "", backends)
+
+
+def _name(config: BackendConfig) -> str:
+    """Return the label of a backend without its tuning, which the line gives."""
+    return BackendConfig(config.backend, config.device, config.threads).label
+
+
+_LISTED = ("slower", "faster", "fails now", "works now", "fails")
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The changes from one file to another.
+
+    Attributes:
+        old: the name of the first file.
+        new: the name of the later file.
+        versions: the versions that differ.
+        counts: the number of cases by outcome, in words.
+        reasons: the reasons why cases cannot be compared, with their numbers.
+        lines: the cases that changed: backend, case, ratio of new to old, outcome.
+    """
+
+    old: str
+    new: str
+    versions: tuple[str, ...]
+    counts: str
+    reasons: tuple[str, ...]
+    lines: tuple[tuple[str, str, str, str], ...]
+
+
+def changed(old: ResultFile, new: ResultFile, every: Sequence[Change]) -> Changed:
+    """Return the summary of the changes between two files."""
+    counts = Counter(change.word for change in every)
+    reasons = Counter(change.reason for change in every if change.reason)
+    lines = [
+        (change.case.config.label, _case(change), shown_ratio(change.ratio), change.word)
+        for change in every
+        if change.word in _LISTED
+    ]
+    return Changed(
+        old.name,
+        new.name,
+        tuple(version_changes(old.results, new.results)),
+        f"{len(every)} cases: {', '.join(f'{count} {word}' for word, count in counts.items())}.",
+        tuple(f"{count} case{'s' if count > 1 else ''}: {reason}" for reason, count in reasons.items()),
+        tuple(lines),
+    )
+
+
+def _case(change: Change) -> str:
+    spec = change.case.spec
+    return f"{change.case.work}, {spec.rows:,} x {spec.features:,}, {spec.objective}, {spec.dtype}"
+
+
+_SHAPES = {
+    "circle": "M2,8a6,6 0 1,0 12,0a6,6 0 1,0 -12,0Z",
+    "square": "M3,3H13V13H3Z",
+    "triangle-up": "M8,2L14.5,13H1.5Z",
+    "diamond": "M8,1L14,8L8,15L2,8Z",
+    "cross": "M6,2H10V6H14V10H10V14H6V10H2V6H6Z",
+    "triangle-down": "M8,14L14.5,3H1.5Z",
+    "triangle-right": "M14,8L3,1.5V14.5Z",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the legend.
+
+    Attributes:
+        name: the display name of a backend or variant.
+        colour: the palette's name of the backend's colour.
+        key: the name of the backend in the results.
+        path: the SVG path of the backend's shape, in a box of 16 by 16.
+        dashes: the SVG dash pattern of the variant's line.
+    """
+
+    name: str
+    colour: str = ""
+    key: str = ""
+    path: str = ""
+    dashes: str = ""
+
+
+def legend(shown: Look) -> list[Entry]:
+    """Return the entries of the backends, and of the variants if there are several."""
+    backends = zip(shown.names, shown.marks, shown.backends, strict=True)
+    entries = [Entry(name, of, key, _SHAPES[shape]) for name, (of, shape), key in backends]
+    several = len(shown.variants) > 1
+    dashes = zip(shown.variants, shown.dashes, strict=True)
+    return entries + [Entry(name, dashes=" ".join(map(str, d))) for name, d in dashes if several]
