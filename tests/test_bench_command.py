@@ -117,13 +117,14 @@ def test_a_file_is_not_overwritten(results: Path) -> None:
 def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) -> None:
     path, moments, kills = tmp_path / "r.jsonl", random.Random(5), 0
     command = [*COMMAND, "bench", *LIGHT, "--out", str(path)]
-    for _ in range(14):
+    while kills < 6:
         resume = ["--resume"] if path.exists() else []
         process = subprocess.Popen(
             [*command, *resume], env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
             process.wait(moments.uniform(0.2, 1.6))
+            path.unlink()  # it was faster, so that nothing is left to resume
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
@@ -132,7 +133,6 @@ def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) ->
         process.wait()
         if path.exists():
             read_results(str(path))
-    assert kills >= 5
     assert run(*command[3:], "--resume", cwd=tmp_path).returncode == 0
     held = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
     launches = [(json.dumps(r["case"]), r["launch"]) for r in held if r["record"] == "launch"]

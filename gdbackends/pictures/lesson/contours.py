@@ -38,7 +38,9 @@ def contours_figure(subject: LessonData) -> Figure:
     height = f"{subject.target} at the mean {subject.feature}"
     valley = "ellipses about as long as wide"
     if raw.thin:
-        valley = "a long thin valley (widened here); descent crosses it at once and then moves slowly along it"
+        valley = (
+            "a long thin valley (widened here); descent reaches its floor in a few steps and then moves slowly along it"
+        )
     return Figure(
         "contours",
         (

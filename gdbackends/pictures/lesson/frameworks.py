@@ -83,42 +83,44 @@ def frameworks(subject: LessonData) -> FrameworkResults:
     rate = 0.2 * view.ends.largest_stable_rate
     X = subject.x[:, None]
 
-    def ask(name: str) -> tuple[Array, Fit] | None:
+    def run(name: str) -> tuple[Array, Fit] | None:
         try:
             return in_fresh_process(compute, name, X, subject.y, point, rate)
         except Crashed:
             return None
 
     with ThreadPoolExecutor() as threads:  # no clock runs here, so they need not wait for each other
-        answers = dict(zip(installed(), threads.map(ask, installed()), strict=True))
+        answers = dict(zip(installed(), threads.map(run, installed()), strict=True))
     for name in names():
         try:
             check_installed(name)
         except MissingBackendError as error:
             notes.append(f"{name} is left out: {error}.")
     notes += [f"{name} gave no answer: its process ended." for name, answer in answers.items() if answer is None]
-    found = {name: answer for name, answer in answers.items() if answer is not None}
-    exact, known = _exact(subject, point, found)
+    computed = {name: answer for name, answer in answers.items() if answer is not None}
+    exact, known = _exact(subject, point, computed)
     allowed = error_bound(view.problem, point[None], "float64").evaluations[0].gradient_bound
-    return FrameworkResults(point, _judged(found, exact, allowed), allowed, known, rate, tuple(notes))
+    return FrameworkResults(point, _results(computed, exact, allowed), allowed, known, rate, tuple(notes))
 
 
-def _exact(subject: LessonData, point: Array, found: dict[str, tuple[Array, Fit]]) -> tuple[tuple[Fraction, ...], bool]:
+def _exact(
+    subject: LessonData, point: Array, computed: dict[str, tuple[Array, Fit]]
+) -> tuple[tuple[Fraction, ...], bool]:
     problem = subject.views["standardised"].problem
     if subject.y.size <= EXACT_LIMIT:
         return exact_value_and_grad(problem.objective, point, problem.X, problem.y)[1], True
-    return tuple(Fraction(float(g)) for g in found["numpy"][0]), False
+    return tuple(Fraction(float(g)) for g in computed["numpy"][0]), False
 
 
-def _judged(
-    found: dict[str, tuple[Array, Fit]], exact: tuple[Fraction, ...], allowed: Array
+def _results(
+    computed: dict[str, tuple[Array, Fit]], exact: tuple[Fraction, ...], allowed: Array
 ) -> tuple[FrameworkResult, ...]:
-    texts = [[f"{g:.16e}" for g in gradient] for gradient, _ in found.values()]
+    texts = [[f"{g:.16e}" for g in gradient] for gradient, _ in computed.values()]
     same = [_common([row[j] for row in texts]) for j in range(2)]
     results: list[FrameworkResult] = []
-    for (name, (gradient, fitted)), row in zip(found.items(), texts, strict=True):
+    for (name, (gradient, fitted)), row in zip(computed.items(), texts, strict=True):
         difference = [float(Fraction(float(g)) - true) for g, true in zip(gradient, exact, strict=True)]
-        ratio = max(Limit(2 * allowed).ratio(gradient, other) for other, _ in found.values())
+        ratio = max(Limit(2 * allowed).ratio(gradient, other) for other, _ in computed.values())
         digits = tuple((text[:k], text[k:]) for text, k in zip(row, same, strict=True))
         results.append(FrameworkResult(name, gradient, fitted, digits, np.array(difference), ratio))
     return tuple(results)

@@ -13,21 +13,21 @@ from gdbackends.pictures.lesson.vega import Chart, Slider, columns, short
 from gdbackends.pictures.palette import backend_scale, dressed, shade
 
 
-def frameworks_figure(found: FrameworkResults) -> Figure:
+def frameworks_figure(frameworks: FrameworkResults) -> Figure:
     """Return the figure of section 9: the gradients around the exact one, with a slider that zooms in."""
-    far = max(float(np.abs(each.gradient).max()) for each in found.results) or 1.0
-    near = [abs(v) for each in found.results for v in (*each.difference, *found.allowed) if v]
+    far = max(float(np.abs(each.gradient).max()) for each in frameworks.results) or 1.0
+    near = [abs(v) for each in frameworks.results for v in (*each.difference, *frameworks.allowed) if v]
     low, high = floor(log10(min(near, default=far * 1e-16))), ceil(log10(far))
-    start = min(max(ceil(log10(float(found.allowed.max()) or far * 1e-15)), low), high)
+    start = min(max(ceil(log10(float(frameworks.allowed.max()) or far * 1e-15)), low), high)
     zoom = Slider("z", "zoom, as a power of ten", low, 1, high - low + 1, start)
-    what = ("by the slope", "by the level")
-    reference = "the exact gradient" if found.exact else "NumPy's gradient"
+    what = ("with respect to the slope", "with respect to the level")
+    reference = "the exact gradient" if frameworks.exact else "NumPy's gradient"
     return Figure(
         "frameworks",
-        tuple(_around(found, j, zoom, f"derivative {what[j]}") for j in range(2)),
-        f"For both components of the gradient, the difference of each framework from {reference}, in the middle. The "
+        tuple(_around(frameworks, j, zoom, f"derivative {what[j]}") for j in range(2)),
+        f"The difference of each framework from {reference}, which is at 0, for both components of the gradient. The "
         "band is what rounding allows for each. The frameworks differ only in the last digits, "
-        + ("by less than the band." if found.agree else "but by more than the band: they DISAGREE."),
+        + ("by less than the band." if frameworks.agree else "but by more than the band: they DISAGREE."),
         Table(
             (
                 "framework",
@@ -39,20 +39,20 @@ def frameworks_figure(found: FrameworkResults) -> Figure:
                 (
                     each.name,
                     *(f"{v:.2g}" for v in each.difference),
-                    *(f"{v:.2g}" for v in found.allowed),
+                    *(f"{v:.2g}" for v in frameworks.allowed),
                     f"{each.ratio:.2g}",
                 )
-                for each in found.results
+                for each in frameworks.results
             ),
             "Two correct gradients may differ by twice what is allowed for each; the last column refers to that.",
         ),
     )
 
 
-def _around(found: FrameworkResults, component: int, zoom: Slider, title: str) -> Chart:
-    order = [each.name for each in found.results]
-    rows = columns("gradients", name=order, difference=[each.difference[component] for each in found.results])
-    allowed = float(found.allowed[component])
+def _around(frameworks: FrameworkResults, component: int, zoom: Slider, title: str) -> Chart:
+    order = [each.name for each in frameworks.results]
+    rows = columns("gradients", name=order, difference=[each.difference[component] for each in frameworks.results])
+    allowed = float(frameworks.allowed[component])
     band = alt.Chart(columns("band", low=[-allowed], high=[allowed])).transform_calculate(
         zoomed="datum.low/pow(10,z)", end="datum.high/pow(10,z)"
     )
@@ -69,9 +69,9 @@ def _around(found: FrameworkResults, component: int, zoom: Slider, title: str) -
     return dressed(layers.add_params(zoom.param(bound=component == 0)), height=150).properties(title=title)
 
 
-def gradient_rows(found: FrameworkResults) -> list[tuple[str, ...]]:
-    """Return the result of each fit: framework, m, b, loss, steps."""
+def fit_rows(frameworks: FrameworkResults) -> list[tuple[str, ...]]:
+    """Return the rows of the table of fits: framework, m, b, loss, steps."""
     return [
         (each.name, *(short(float(v)) for v in each.fit.theta), short(each.fit.loss), str(each.fit.steps))
-        for each in found.results
+        for each in frameworks.results
     ]

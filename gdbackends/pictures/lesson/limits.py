@@ -27,7 +27,7 @@ def limits_figure(subject: LessonData) -> Figure:
         "limits",
         (_valley(subject, views).add_params(chosen, k.param()),),
         "The cost after k steps against the rate, as a fraction of the largest stable rate for each scaling of "
-        f"{subject.feature}. The best rate, which is marked, is the best for the slowest direction; right of 1 the "
+        f"{subject.feature}. The best rate, which is marked, minimises the largest factor |1 - a l|; right of 1 the "
         "cost grows without bound."
         + (" For the feature as it is, no rate comes near the minimum in so few steps." if views[0].thin else ""),
         Table(
@@ -41,13 +41,13 @@ def limits_figure(subject: LessonData) -> Figure:
 
 
 def _valley(subject: LessonData, views: list[ScaledView]) -> Chart:
-    shares = np.round(np.arange(0.01, 1.1001, 0.01), 2)
+    ratios = np.round(np.arange(0.01, 1.1001, 0.01), 2)
     costs = {}
     for view in views:
         first, second = after(view.cost, view.start, f"datum.ratio*{view.ends.largest_stable_rate!r}", "k")
         costs[view.way] = cost_of(view.cost, first, second)
     cost = f"way==='{WAYS[0]}'?{costs[WAYS[0]]}:way==='{WAYS[1]}'?{costs[WAYS[1]]}:{costs[WAYS[2]]}"
-    curve = alt.Chart(columns("rates", ratio=shares)).transform_calculate(cost=f"max({cost},1e-300)")
+    curve = alt.Chart(columns("rates", ratio=ratios)).transform_calculate(cost=f"max({cost},1e-300)")
     table = columns(
         "marks",
         way=[view.way for view in views],
@@ -88,7 +88,7 @@ def steps_figure(subject: LessonData) -> Figure:
     name, step, loss = ([row[j] for row in positive] for j in range(3))
     fitted = alt.Chart(columns("fits", name=name, step=step, loss=loss))
     a = slider("a", "another learning rate", 0.02 * limit, 1.05 * limit, 0.2 * limit, 103)
-    own = _descent(view, start, steps)
+    chosen = _descent(view, start, steps)
     x = axis(alt.X, "step", "step k", (0, steps))
     y = logarithmic("loss", f"loss ({subject.target} squared)")
     colours = [shade(colour) for _, colour in RATES.values()]
@@ -103,8 +103,8 @@ def steps_figure(subject: LessonData) -> Figure:
     layers = alt.layer(
         least.mark_rule(color=shade("data"), strokeDash=[2, 3]).encode(y=y),
         fitted.mark_line().encode(x=x, y=y, color=key, strokeDash=dash),
-        own.mark_line(color=shade("ink"), strokeWidth=1.5).encode(x=x, y=y),
-        own.mark_point(color=shade("ink"), filled=True, size=30, opacity=1).encode(x=x, y=y),
+        chosen.mark_line(color=shade("ink"), strokeWidth=1.5).encode(x=x, y=y),
+        chosen.mark_point(color=shade("ink"), filled=True, size=30, opacity=1).encode(x=x, y=y),
     )
     shown = [0, 1, 2, 5, 10, 20, steps]
     losses = {name: {k: v for other, k, v in rows if other == name} for name in names}
@@ -125,5 +125,5 @@ def _descent(view: ScaledView, start: Array, steps: int) -> Chart:
     """Return the step and the loss of a descent at the rate of the slider a."""
     first, second = after(view.cost, start, "a", "datum.step")
     loss = f"max({cost_of(view.cost, 'datum.first', 'datum.second')},1e-300)"
-    table = alt.Chart(columns("own", step=range(steps + 1)))
+    table = alt.Chart(columns("slider", step=range(steps + 1)))
     return table.transform_calculate(first=first, second=second).transform_calculate(loss=loss)

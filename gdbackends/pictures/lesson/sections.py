@@ -11,7 +11,7 @@ from gdbackends.pictures.document import Figure, document
 from gdbackends.pictures.lesson.batches import batches_figure
 from gdbackends.pictures.lesson.contours import contours_figure
 from gdbackends.pictures.lesson.frameworks import FrameworkResults, frameworks
-from gdbackends.pictures.lesson.frameworks_figure import frameworks_figure, gradient_rows
+from gdbackends.pictures.lesson.frameworks_figure import fit_rows, frameworks_figure
 from gdbackends.pictures.lesson.lesson_data import LessonData, subject
 from gdbackends.pictures.lesson.limits import limits_figure, steps_figure
 from gdbackends.pictures.lesson.line import line_figure, losses_figure
@@ -48,9 +48,8 @@ class Lesson:
             derivation=derive("squared").steps,
             raw=raw,
             standardised=standardised,
-            centred=about.views["centred"],
-            found=self.frameworks,
-            fits=gradient_rows(self.frameworks),
+            frameworks=self.frameworks,
+            fits=fit_rows(self.frameworks),
             fit=self.fit,
             short=short,
         )
@@ -67,7 +66,7 @@ def lesson(data: Dataset, feature: str | None = None) -> Lesson:
         InputError: no line can be drawn, or sympy is not installed.
     """
     about = subject(data, feature)
-    found = frameworks(about)
+    results = frameworks(about)
     figures = (
         line_figure(about),
         losses_figure(),
@@ -79,7 +78,7 @@ def lesson(data: Dataset, feature: str | None = None) -> Lesson:
         contours_figure(about),
         steps_figure(about),
         batches_figure(about),
-        frameworks_figure(found),
+        frameworks_figure(results),
         prediction_figure(about),
     )
-    return Lesson(about, figures, found, fitted_line(about))
+    return Lesson(about, figures, results, fitted_line(about))
