@@ -41,3 +41,8 @@ def file_error(path: object, action: str, error: OSError, advice: str = "") -> I
     """Return the error for a file that cannot be "read" or "written", with the system's reason and some advice."""
     reason = (error.strerror or str(error)).lower()
     return InputError(f"{path}: cannot be {action}: {reason}" + (f"; {advice}" if advice else ""))
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's class and text in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

@@ -13,8 +13,10 @@ from corpus_cases import Case, installed_frameworks
 from corpus_problems import STABLE_LOGISTIC, Array, Gradient, Problem, draw
 
 from gdbackends.errors import InputError
-from gdbackends.gradcheck.checked_function import AutodiffRunners, prepare_arguments, probe_points_near
+from gdbackends.gradcheck.arguments import prepare_arguments
+from gdbackends.gradcheck.checked_function import AutodiffRunners
 from gdbackends.gradcheck.checking import check_subject
+from gdbackends.gradcheck.probe_points import probe_points_near
 from gdbackends.gradcheck.report import GradientReport
 
 
@@ -63,7 +65,7 @@ class Runner:
         return draw(p, np.random.default_rng(0), tame=True)
 
     def _subject(self, p: Problem, hand: Gradient, theta: Array, data: tuple[Array, Array]) -> Any:
-        return prepare_arguments(p.loss, hand, theta, data, p.params, None, "float64", 0)
+        return prepare_arguments(p.loss, hand, theta, data, params=p.params)
 
     def autodiff(self, p: Problem, name: str) -> Gradient:
         """Return the gradient by a framework, in the dtype of theta."""

@@ -25,8 +25,7 @@ from gdbackends.cli.console import console, count_of_rows, echo, plain_table, pr
 from gdbackends.cli.options import read_dataset, split, table_options
 from gdbackends.cli.output import check_output, write_atomically
 from gdbackends.datasets import Dataset, synthetic
-from gdbackends.doctor.diagnostics import in_one_line
-from gdbackends.errors import InputError, file_error
+from gdbackends.errors import InputError, file_error, in_one_line
 from gdbackends.gradcheck import GradientReport, check_gradient
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array, LinearModel, RowLoss, parse_loss

@@ -6,7 +6,8 @@ import platform
 from importlib import import_module
 from importlib.util import find_spec
 
-from gdbackends.doctor.diagnostics import Diagnostics, Package, Trial, in_one_line
+from gdbackends.doctor.diagnostics import Diagnostics, Package, Trial
+from gdbackends.errors import in_one_line
 from gdbackends.measurement.environment import machine, version_of
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 

@@ -87,11 +87,6 @@ class Finding:
     run: str
 
 
-def in_one_line(error: BaseException) -> str:
-    """Return the error's class and text."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-
-
 @dataclass(frozen=True)
 class Diagnostics:
     """What is installed and whether it works.

@@ -10,7 +10,8 @@ import numpy as np
 from gdbackends.backends import DTYPES, capabilities, get_backend
 from gdbackends.datasets import women
 from gdbackends.descent import fit
-from gdbackends.doctor.diagnostics import Device, Trial, in_one_line
+from gdbackends.doctor.diagnostics import Device, Trial
+from gdbackends.errors import in_one_line
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import Limit, evaluate
 

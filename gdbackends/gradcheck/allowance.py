@@ -35,7 +35,9 @@ from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, has_bound, unit_roundoff
 from gdbackends.rounding.limit import Values
 
-_STEP = 2.0**-30
+_ATTEMPTS = ((2.0**-30, True), (2.0**-38, True), (2.0**-44, True), (2.0**-44, False))
+"""Sizes of the errors, and whether the data err too. A later one is used where an earlier one leaves the domain, as in
+a Cholesky factorisation, or where data are on the edge of the domain."""
 _SAMPLES = 6
 SAFETY = 16.0
 
@@ -66,25 +68,38 @@ def estimated_bounds(
 
     whole = True
 
-    def shaken(array: Array) -> Array:
+    def shaken(array: Array, step: float = _ATTEMPTS[0][0]) -> Array:
         if array.dtype.kind != "f" or not (whole or bool((array % 1 != 0).any())):
             return array
         factors = cast(Array, generator.normal(size=cast("tuple[int, ...]", array.shape)))
-        factors *= _STEP  # in place, since the data may be large
+        factors *= step  # in place, since the data may be large
         factors += 1
         factors *= array
         return factors
 
-    first = evaluate(points, tuple(map(shaken, data)))
+    def attempt(points: Array, data: tuple[Array, ...]) -> Values:
+        try:
+            return evaluate(points, data)
+        except InputError:  # outside the domain
+            return Values(np.full(at.losses.shape, np.nan), np.full(at.gradients.shape, np.nan))
+
+    first = attempt(points, tuple(shaken(a) for a in data))
     whole = (
         not np.abs(first.losses - at.losses).max() > 1e-3 * np.abs(at.losses).max()
     )  # otherwise labels, which are compared by ==
     losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
-    for sample in range(_SAMPLES):
-        with rounding(_STEP, seed + sample):
-            moved = evaluate(shaken(points), tuple(map(shaken, data)))
-        losses = np.fmax(losses, np.abs(moved.losses - at.losses) / _STEP)
-        gradients = np.fmax(gradients, np.abs(moved.gradients - at.gradients) / _STEP)
+    for step, with_data in _ATTEMPTS:
+        losses[:], gradients[:] = 0, 0
+        for sample in range(_SAMPLES):
+            with rounding(step, seed + sample):
+                moved = attempt(shaken(points, step), tuple(shaken(a, step) if with_data else a for a in data))
+            losses = np.maximum(losses, np.abs(moved.losses - at.losses) / step)  # NaN stays
+            gradients = np.maximum(gradients, np.abs(moved.gradients - at.gradients) / step)
+        inside = np.isfinite(losses).all() or not np.isfinite(at.losses).all()
+        if inside and (np.isfinite(gradients) | ~np.isfinite(at.gradients)).all():
+            break
+    losses = np.where(np.isfinite(at.losses) & ~np.isfinite(losses), np.inf, losses)
+    gradients = np.where(np.isfinite(at.gradients) & ~np.isfinite(gradients), np.inf, gradients)
     terms = terms_of(points, data)
     factor = SAFETY * u * max(1.0, terms**0.5)
     tiny = float(np.finfo(dtype).smallest_normal) * terms
@@ -135,10 +150,11 @@ def rounding_bounds(
         return nullcontext()
 
     try:
-        bounds = estimated_bounds(values, points, checked.data, dtype, seed, operations)
+        with operations(0.0, seed):
+            values(points[:1], checked.data)
     except InputError:  # code that cannot run one operation at a time
-        bounds = estimated_bounds(values, points, checked.data, dtype, seed, inputs_alone)
-    return bounds, "estimated"
+        operations = inputs_alone
+    return estimated_bounds(values, points, checked.data, dtype, seed, operations), "estimated"
 
 
 _LONGER = {"float64": "longdouble", "float32": "float64"}

@@ -9,13 +9,15 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from gdbackends.arrays import real_array
-from gdbackends.backends import DTYPES, Backend, capabilities, check_installed, get_backend
-from gdbackends.errors import InputError, InputTypeError, MissingBackendError, whole_number
+from gdbackends.backends import Backend, capabilities, check_installed, get_backend
+from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
 
 Function = Callable[..., Any]
+
+_SMALL = 1 << 16
+"""Size in bytes up to which data are copied for every evaluation of a loss; larger ones are passed read-only."""
 
 
 class NotScalarError(InputError):
@@ -156,120 +158,62 @@ def autodiff(checked: CheckedFunction, framework: str, dtype: str, direction: Ar
 
 
 def scalar_loss(checked: CheckedFunction, theta: Array) -> Callable[[Array], float] | None:
-    """Return the loss in NumPy as a function of a flat theta; None if NumPy cannot run it at this theta."""
+    """Return the loss in NumPy as a function of a flat theta; None if NumPy cannot run it at this theta.
+
+    Where the loss raises, as outside its domain, the function returns NaN.
+    """
     if numpy_losses(checked, theta[None]) is None:
         return None
+    flat = checked.loss_for("numpy")
+    copy = sum(a.nbytes for a in checked.data) <= _SMALL
+    data = () if copy else tuple(map(_read_only, checked.data))
 
     def loss(theta: Array) -> float:
-        values = numpy_losses(checked, theta[None])
-        return float("nan") if values is None else float(values[0])
+        try:
+            with np.errstate(all="ignore"):
+                value = flat.loss(theta.copy(), *([a.copy() for a in checked.data] if copy or writes else data))
+            return _as_float(value)
+        except (Exception, SystemExit):  # outside the domain
+            return float("nan")
 
+    writes = False
+    writes = not np.isfinite(loss(theta))  # compiled code may refuse read-only data
     return loss
 
 
 def numpy_losses(checked: CheckedFunction, points: Array) -> Array | None:
-    """Return the losses in NumPy at flat points, or None if NumPy cannot run the loss."""
+    """Return the losses in NumPy at flat points, NaN where the loss raises; None if NumPy cannot run it at the first.
+
+    A value that is not real, as outside a domain, is NaN too.
+    """
     try:
         flat = checked.loss_for("numpy")
-        with np.errstate(all="ignore"):
-            values = [flat.loss(point.copy(), *(a.copy() for a in checked.data)) for point in points]
-        if not all(isinstance(value, (float, int, np.generic, np.ndarray)) for value in values):
-            return None  # jax.numpy accepts NumPy arrays, in float32
-        return np.array([float(value) for value in values])
-    except NotScalarError:
-        raise
-    except (Exception, SystemExit):  # a loss written for one framework only
+    except LookupError:
         return None
+    values = list[float]()
+    for k, point in enumerate(points):
+        try:
+            with np.errstate(all="ignore"):
+                value = flat.loss(point.copy(), *(a.copy() for a in checked.data))
+            if not isinstance(value, (float, int, np.generic, np.ndarray)):
+                return None  # jax.numpy accepts NumPy arrays, in float32
+            values.append(_as_float(value))
+        except NotScalarError:
+            if k == 0:
+                raise
+            values.append(np.nan)
+        except (Exception, SystemExit):  # a loss written for one framework only, or outside its domain
+            if k == 0:
+                return None
+            values.append(np.nan)
+    return np.array(values)
 
 
-_POINTS = 5
-_IN_RANGE = 1e150
-"""Bound on the loss at random points, unless it is larger at the start; beyond it another order might overflow."""
+def _as_float(value: Any) -> float:
+    return float(cast(Any, np.asarray(value)).reshape(()))
 
 
-def probe_points_near(checked: CheckedFunction, start: Array, runners: AutodiffRunners, seed: int) -> Array:
-    """Return flat points (m, d): the start, and random points near it where the loss is finite."""
-    generator = np.random.default_rng(seed)
-    scale = np.abs(start)
-    scale[scale == 0] = np.sqrt(np.square(start).mean()) or 1.0
-    steps = generator.normal(size=(_POINTS, start.size)) * scale
-    points = start[None]
-    for _ in range(12):
-        points = np.concatenate((start[None], start + steps))
-        losses = numpy_losses(checked, points)
-        if losses is None:
-            results = [runners.run(name, "float64")(points, checked.data) for name in runners.names]
-            losses = next((values.losses for values in results if isinstance(values, Values)), np.zeros(1))
-        if not np.isfinite(losses[0]):
-            raise InputError(f"the loss is {losses[0]} at the theta given; give one where it is finite")
-        largest = _IN_RANGE if abs(losses[0]) < _IN_RANGE else np.inf
-        outside = ~(np.abs(losses[1:]) <= largest) | ~np.isfinite(losses[1:])
-        if not outside.any():
-            return points
-        steps[outside] *= -0.5  # to the other side of the boundary of a root or a logarithm
-    raise InputError("the loss is not finite near the theta given; give one within its domain")
-
-
-def prepare_arguments(
-    loss: Any,
-    gradient: Any,
-    theta: Any,
-    data: Sequence[Any],
-    params: Any,
-    names: Any,
-    dtype: Any,
-    seed: Any,
-) -> tuple[CheckedFunction, Array, tuple[str, ...]]:
-    """Check the arguments; return the function to check, the flat theta, and the names of the components."""
-    one: dict[str | None, Function] = {None: loss}
-    losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else one
-    if not losses or not all(callable(f) for f in (*losses.values(), gradient)):
-        raise InputTypeError("loss must be a function (or one for each framework) and gradient a function")
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if whole_number("seed", seed) < 0:
-        raise InputError(f"seed must be at least 0, got {seed}")
-    if not isinstance(params, (Mapping, type(None))):
-        raise InputTypeError(f"params must be a dictionary of hyper-parameters by name, got {params!r}")
-    if not (
-        names is None
-        or (isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in cast("list[Any]", names)))
-    ):
-        raise InputTypeError(f"names must be a list of text, one a component, got {names!r}")
-    start = real_array(theta, "theta")
-    if start.size == 0:
-        raise InputError(f"theta must have at least one component, got shape {start.shape}")
-    arrays = tuple(_datum(value, k) for k, value in enumerate(data))
-    given = cast("Sequence[str] | None", names)
-    labels = [_index(k, start.shape) for k in range(start.size)] if given is None else [_printable(n) for n in given]
-    if len(labels) != start.size:
-        raise InputError(f"names must be {start.size}, one a component, got {len(labels)}")
-    return (
-        CheckedFunction(losses, gradient, start.shape, arrays, copied(cast("Mapping[str, Any] | None", params) or {})),
-        start.ravel(),
-        tuple(labels),
-    )
-
-
-def _datum(value: Any, k: int) -> Array:
-    """Return a new array: integers and booleans as they are, all other numbers in float64."""
-    if not _is_whole(value):
-        return real_array(value, f"data[{k}]")
-    array = cast(Array, np.asarray(value))
-    return array.copy() if array.dtype.kind == "b" else array.astype(np.int64)
-
-
-def _is_whole(value: Any) -> bool:
-    """Return whether a list, or an array of any library, holds integers or booleans."""
-    try:
-        return np.asarray(value).dtype.kind in "iub"
-    except Exception:  # any error of its own conversion, which real_array reports
-        return False
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-def _index(k: int, shape: tuple[int, ...]) -> str:
-    return f"theta[{', '.join(str(int(i)) for i in np.unravel_index(k, shape))}]" if shape else "theta"
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view

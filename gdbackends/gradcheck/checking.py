@@ -2,75 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from gdbackends.errors import InputError
-from gdbackends.gradcheck.allowance import rounding_bounds
-from gdbackends.gradcheck.checked_function import (
-    AutodiffRunners,
-    CheckedFunction,
-    Function,
-    prepare_arguments,
-    probe_points_near,
-)
-from gdbackends.gradcheck.evidence import Reference, component_list
+from gdbackends.errors import InputError, in_one_line
+from gdbackends.gradcheck.allowance import SAFETY, rounding_bounds
+from gdbackends.gradcheck.arguments import prepare_arguments
+from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction, Function, numpy_losses
+from gdbackends.gradcheck.evidence import DIFFERENCES, Reference, component_list
 from gdbackends.gradcheck.hessian import check_hessian
+from gdbackends.gradcheck.probe_points import probe_points_near
 from gdbackends.gradcheck.report import GradientReport
 from gdbackends.gradcheck.side_effects import hand_values
-from gdbackends.gradcheck.verdict import judge
+from gdbackends.gradcheck.verdict import judge, losses_differ
+from gdbackends.gradcheck.witness import (
+    MOST_COMPONENTS,
+    Differences,
+    Plane,
+    contradicted,
+    points_for_differences,
+    run_by_differences,
+    scalar_values,
+    values_and_bounds,
+)
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import VISIBLE, Values
 
 
 def check_gradient(
     loss: Function | Mapping[str, Function],
-    gradient: Function,
+    gradient: Function | bool,
     theta: Any,
     *data: Any,
+    args: Sequence[Any] = (),
+    argument: str | None = None,
+    argnum: int = 0,
     backends: Sequence[str] = ("jax", "torch"),
     hessian: Function | None = None,
     hvp: Function | None = None,
     params: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
+    bounds: Any = None,
+    points: Sequence[Any] | None = None,
+    symmetric: bool | None = None,
     dtype: str = "float64",
     sensitivity: float = VISIBLE,
     seed: int = 0,
 ) -> GradientReport:
     """Check a gradient derived by hand; if it is wrong, say what the mistake is consistent with.
 
+    The loss may be plain NumPy code, or any function of NumPy arrays. The frameworks that can run it differentiate it;
+    if none can, it is differentiated by differences of its values.
+
     Args:
-        loss: loss(theta, *data, **params) -> scalar, in functions of the array namespace of theta; or one function for
-            each framework: {"jax": f, "torch": g, "numpy": h}.
-        gradient: gradient(theta, *data, **params), on NumPy arrays; returns an array of the shape of theta.
-        theta: the parameters, of any shape. The gradient is checked there and at random points near it.
-        *data: arrays of any shapes; integers stay integers.
+        loss: loss(theta, *data, **params) -> scalar; or one function for each framework: {"jax": f, "torch": g,
+            "numpy": h}.
+        gradient: gradient(theta, *data, **params), on NumPy arrays; returns an array of the shape of theta, or the
+            structure of theta. True if the loss returns (loss, gradient), as with SciPy's jac=True.
+        theta: the parameters: an array of any shape; or a dictionary, list, tuple, named tuple or dataclass of arrays.
+            The gradient is checked there and at random points near it.
+        *data: further arguments. Arrays of numbers may have any shapes; integers stay integers; all other objects are
+            passed as they are.
+        args: further arguments after `data`, as in SciPy.
+        argument: the name of the parameter of the functions that is theta.
+        argnum: the position at which the functions take theta.
         backends: the names of the frameworks that differentiate the loss.
-        hessian: hessian(theta, *data, **params), of shape (*theta.shape, *theta.shape) or (d, d); checked if the
-            gradient passes.
+        hessian: hessian(theta, *data, **params), of shape (*theta.shape, *theta.shape) or (d, d), or its diagonal;
+            checked if the gradient passes.
         hvp: hvp(theta, v, *data, **params), the Hessian times v, of the shape of theta; checked if the gradient passes.
         params: hyper-parameters, passed by name and used in the diagnosis.
         names: the names of the components of theta; by default their indices.
+        bounds: pairs (least, largest), one a component, or SciPy's Bounds; random points stay within them. Without
+            them each component keeps its sign.
+        points: the points to use in place of random ones.
+        symmetric: whether theta is a symmetric matrix, which the random points keep; by default it is one if it is
+            equal to its transpose and not 0.
         dtype: "float64" or "float32", the dtype of the gradients that are checked; float64 is always checked.
         sensitivity: the relative error of a component that must be visible; otherwise the verdict is "inconclusive".
         seed: seed of the random points.
 
     Raises:
-        InputError: an argument cannot be used, the loss is not a real scalar, or no framework can run it.
+        InputError: an argument cannot be used, the loss is not a real scalar, or neither a framework nor NumPy can run
+            it.
     """
-    checked, start, named = prepare_arguments(loss, gradient, theta, data, params, names, dtype, seed)
+    checked, start, named = prepare_arguments(
+        loss,
+        gradient,
+        theta,
+        (*data, *args),
+        params=params,
+        names=names,
+        dtype=dtype,
+        seed=seed,
+        argument=argument,
+        argnum=argnum,
+    )
     if isinstance(sensitivity, bool) or not isinstance(sensitivity, Real) or not sensitivity > 0:
         raise InputError(f"sensitivity must be a number above 0, got {sensitivity!r}")
     runners = AutodiffRunners(checked, backends)
-    report = check_subject(checked, start, runners, named, dtype, sensitivity, seed)
+    probes = probe_points_near(checked, start, runners, seed, bounds, points, symmetric)
+    report = check_at(checked, probes, runners, named, dtype, sensitivity, seed)
     for what, function in (("hessian", hessian), ("hvp", hvp)):
         if function is not None and report.verdict == "pass":
-            points = probe_points_near(checked, start, runners, seed)
-            second = check_hessian(what, function, checked, points, runners, named, sensitivity, seed)
+            second = check_hessian(what, function, checked, probes, runners, named, sensitivity, seed)
             report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
     options = {"backends": runners.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
     return replace(report, again=_in_python(loss, gradient, {"params": params} if params else {}, options))
@@ -84,28 +123,135 @@ def _in_python(loss: Any, gradient: Any, params: Mapping[str, Any], options: Map
     return f"check_gradient({', '.join([*functions, 'theta', '*data', *arguments])})"
 
 
-@np.errstate(all="ignore")  # NaN and tiny limits are judged, without warnings
 def check_subject(
     checked: CheckedFunction,
     start: Array,
     runners: AutodiffRunners,
-    names: tuple[str, ...],
+    names: Sequence[str],
     dtype: str = "float64",
     sensitivity: float = VISIBLE,
     seed: int = 0,
 ) -> GradientReport:
     """Check a prepared function at a flat theta; runners may be shared by functions with the same loss and shapes."""
-    points = probe_points_near(checked, start, runners, seed)
+    return check_at(checked, probe_points_near(checked, start, runners, seed), runners, names, dtype, sensitivity, seed)
+
+
+@np.errstate(all="ignore")  # NaN and tiny limits are judged, without warnings
+def check_at(
+    checked: CheckedFunction,
+    points: Array,
+    runners: AutodiffRunners,
+    names: Sequence[str],
+    dtype: str = "float64",
+    sensitivity: float = VISIBLE,
+    seed: int = 0,
+) -> GradientReport:
+    """Check a prepared function at flat points (m, d): theta, and others."""
+    _refuse_random_loss(checked, points[0], runners)
     results = {name: runners.run(name, "float64")(points, checked.data) for name in runners.names}
     by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
-    _some_voter(by_framework, unsupported, "")
-    bounds = rounding_bounds(checked, runners, by_framework, points, "float64", seed)
-    reference = Reference(checked, points, by_framework, *bounds, names, runners.run(list(by_framework)[-1], "float64"))
-    report = judge(reference, *hand_values(checked, points), sensitivity, seed, unsupported)
-    if dtype == "float64" or report.verdict != "pass":
-        return report
-    return _in_float32(reference, report, runners, seed)
+    at_odds: dict[str, Array] = {}
+    if by_framework:
+        run = runners.run(list(by_framework)[-1], "float64")
+        bounds, how = rounding_bounds(checked, runners, by_framework, points, "float64", seed)
+        loss = scalar_values(checked, points[0], run)
+        differences = None if loss is None else Differences(loss)
+        if differences is not None:
+            noise = np.array([differences.rounding(point) for point in points])
+            noise[0] = min(noise[0], *noise[1:])  # theta may be at a kink
+            bounds = replace(bounds, losses=np.fmax(bounds.losses, SAFETY * noise))
+        by = None if differences is None else differences.gradient
+        reference = Reference(checked, points, by_framework, bounds, how, names, run, differences=by)
+        if differences is not None and losses_differ(reference) is None:
+            refuted = contradicted(differences, points, reference.gradients, reference.allowed, seed)
+            at_odds = {name: by_framework.pop(name).gradients for name in refuted}
+        if by_framework:
+            run = runners.run(list(by_framework)[-1], "float64")
+            reference = replace(reference, by_framework=by_framework, run=run)
+            report = judge(reference, *hand_values(checked, points), sensitivity, seed, unsupported, at_odds)
+            if dtype == "float64" or report.verdict != "pass":
+                return report
+            return _in_float32(reference, report, runners, seed)
+    return _by_differences(checked, points, names, dtype, sensitivity, seed, unsupported, at_odds, runners)
+
+
+def _by_differences(
+    checked: CheckedFunction,
+    points: Array,
+    names: Sequence[str],
+    dtype: str,
+    sensitivity: float,
+    seed: int,
+    unsupported: Mapping[str, str],
+    at_odds: Mapping[str, Array],
+    runners: AutodiffRunners,
+) -> GradientReport:
+    """Judge the gradient by differences of the loss, where no framework can run it, or its values contradict all."""
+    run = runners.run(next(iter(at_odds)), "float64") if at_odds else None
+    loss = scalar_values(checked, points[0], run)
+    if loss is None:
+        raise _nothing_runs(checked, points[0], unsupported, "")
+    notes: tuple[str, ...] = ()
+    if points.shape[1] > MOST_COMPONENTS:
+        plane = Plane(checked, points[0], loss, seed)
+        at_odds = {name: plane.projected(gradients) for name, gradients in at_odds.items()}
+        notes = (
+            f"checked in {plane.sampled} of {len(names)} components and {plane.directions} random directions, since "
+            "differences of the loss are all there is",
+        )
+        checked, names = plane.checked, plane.names_of(names)
+        points = probe_points_near(checked, np.ones(len(names)), AutodiffRunners(checked, runners.names), seed)
+        loss = plane.loss
+    points = points_for_differences(points)
+    at_odds = {name: gradients[: len(points)] for name, gradients in at_odds.items()}
+    report = _judged_by_differences(checked, points, names, "float64", sensitivity, seed, unsupported, at_odds, loss)
+    if dtype == "float32" and report.verdict == "pass":
+        points = points.astype(np.float32).astype(np.float64)
+        report = _judged_by_differences(checked, points, names, dtype, np.inf, seed, unsupported, at_odds, loss)
+    return replace(report, notes=(*notes, *report.notes))
+
+
+def _judged_by_differences(
+    checked: CheckedFunction,
+    points: Array,
+    names: Sequence[str],
+    dtype: str,
+    sensitivity: float,
+    seed: int,
+    unsupported: Mapping[str, str],
+    at_odds: Mapping[str, Array],
+    loss: Callable[[Array], float],
+) -> GradientReport:
+    values, bounds = values_and_bounds(checked, points, loss, dtype)
+    run = run_by_differences(checked)
+    reference = Reference(checked, points, {DIFFERENCES: values}, bounds, "estimated", names, run, dtype=dtype)
+    return judge(reference, *hand_values(checked, points, dtype), sensitivity, seed, unsupported, at_odds)
+
+
+def _refuse_random_loss(checked: CheckedFunction, point: Array, runners: AutodiffRunners) -> None:
+    """Raise InputError if the loss has different values at the same theta."""
+    pairs = {"numpy": [numpy_losses(checked, point[None]) for _ in range(2)]}
+    for name in runners.names:
+        twice = [runners.run(name, "float64")(point[None], checked.data) for _ in range(2)]
+        pairs[name] = [values.losses if isinstance(values, Values) else None for values in twice]
+    for name, (first, second) in pairs.items():
+        if first is None or second is None:
+            continue
+        a, b = float(first[0]), float(second[0])
+        if abs(a - b) > 1e-9 * max(abs(a), abs(b)):  # threads may sum in another order
+            raise InputError(f"the loss is random: {name} finds {a:.10g} and {b:.10g} at the same theta; fix its seed")
+
+
+def _nothing_runs(checked: CheckedFunction, point: Array, unsupported: Mapping[str, str], where: str) -> InputError:
+    """Return the error for a loss that neither a framework nor NumPy can run."""
+    reasons = [f"{name}: {why}" for name, why in unsupported.items()]
+    with suppress(LookupError):
+        try:
+            checked.loss_for("numpy").loss(point.copy(), *(a.copy() for a in checked.data))
+        except (Exception, SystemExit) as error:  # any error of the loss
+            reasons.insert(0, f"numpy: {in_one_line(error)}")
+    return InputError(f"nothing can run the loss{where} ({'; '.join(reasons)}); give one loss for each framework")
 
 
 def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffRunners, seed: int) -> GradientReport:

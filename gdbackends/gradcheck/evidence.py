@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import floor, isclose, log10, sqrt
 from numbers import Real
 from typing import Any
@@ -13,6 +14,10 @@ import numpy as np
 from gdbackends.gradcheck.checked_function import CheckedFunction, Runner
 from gdbackends.objectives import Array
 from gdbackends.rounding import Limit, Values
+from gdbackends.rounding.limit import VISIBLE
+
+DIFFERENCES = "differences"
+"""The name under which the gradient by differences of the loss stands among those of the frameworks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +27,14 @@ class Reference:
     Attributes:
         checked: the function that is checked.
         points: (m, d).
-        by_framework: the losses and gradients by framework.
+        by_framework: the losses and gradients by framework; or those by differences of the loss.
         bounds: bounds on the errors of one evaluation.
         bound: how the bounds are known, in words.
         names: the names of the components.
         run: the runner that differentiates the loss at other points or for other data.
         direction: (d,), if the gradients are the Hessian times it.
         dtype: the dtype of the evaluations.
+        differences: returns some components of the gradient by differences at a point, with their errors; or None.
     """
 
     checked: CheckedFunction
@@ -36,12 +42,13 @@ class Reference:
     by_framework: Mapping[str, Values]
     bounds: Values
     bound: str
-    names: tuple[str, ...]
+    names: Sequence[str]
     run: Runner
     direction: Array | None = None
     dtype: str = "float64"
+    differences: Callable[[Array, Array], tuple[Array, Array]] | None = None
 
-    @property
+    @cached_property
     def allowed(self) -> Array:
         """The largest difference of two evaluations that rounding explains, (m, d)."""
         return 2 * self.bounds.gradients
@@ -55,10 +62,19 @@ class Reference:
         """Return the differences over the allowed ones, elementwise."""
         return Limit(self.allowed).ratios(a, b)
 
+    def largest_ratio(self, a: Array, b: Array) -> float:
+        """Return the largest of the ratios."""
+        return float(self.ratios(a, b).max())
+
     @property
     def gradients(self) -> dict[str, Array]:
         """The gradients (m, d) by framework."""
         return {name: values.gradients for name, values in self.by_framework.items()}
+
+    @property
+    def alone(self) -> bool:
+        """Whether differences of the loss are all there is to judge by."""
+        return DIFFERENCES in self.by_framework
 
     def agrees(self, gradient: Array) -> bool:
         """Return whether a gradient (m, d) agrees with every framework in every component at every point."""
@@ -68,14 +84,28 @@ class Reference:
         """Return the evidence about a hand gradient (m, d); for a Hessian the direction replaces theta."""
         points = self.points if self.direction is None else np.broadcast_to(self.direction, self.points.shape)
         data, params, shape = self.checked.data, self.checked.params, self.checked.shape
-        return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names)
+        said = "the differences" if self.alone else "autodiff"
+        return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names, said)
+
+    def zeros(self, sensitivity: float = VISIBLE) -> Array:
+        """Return which components, (d,), are 0 within rounding at every point, beside others that are not.
+
+        What is allowed there must be so little that an error of the requested sensitivity, relative to the largest
+        component, would be detected; each component is weighted by the size of its parameter.
+        """
+        size = np.abs(self.points).max(0)
+        size[size == 0] = 1.0
+        with np.errstate(all="ignore"):
+            zero = (np.abs(self.autodiff) <= self.allowed).all(0)
+            largest = (np.abs(self.autodiff) * size).max()
+            return zero & (self.allowed.max(0) * size <= sensitivity * largest)
 
     def sensitivity(self) -> float:
         """Return the smallest relative error that would be detected in every component.
 
-        A component that is exactly 0 at every point does not count.
+        A component that is 0 at every point does not count.
         """
-        zero = (self.autodiff == 0).all(0)
+        zero = (self.autodiff == 0).all(0) | self.zeros()
         return Limit(np.where(zero, 0.0, self.allowed)).sensitivity(self.autodiff)
 
 
@@ -108,13 +138,14 @@ class Evidence:
 
     Attributes:
         points: (m, d).
-        autodiff: (m, d), the gradient by autodiff.
+        autodiff: (m, d), the gradient by autodiff, or by differences.
         hand: (m, d), the gradient that is checked.
         allowed: (m, d), the difference that rounding allows.
         data: the data of the loss.
         params: the hyper-parameters by name.
         shape: the shape of theta.
         names: the names of the components.
+        reference: where the right gradient is from, in words.
     """
 
     points: Array
@@ -124,7 +155,13 @@ class Evidence:
     data: tuple[Array, ...]
     params: Mapping[str, Any]
     shape: tuple[int, ...]
-    names: tuple[str, ...]
+    names: Sequence[str]
+    reference: str = "autodiff"
+
+    @property
+    def precision(self) -> float:
+        """The relative precision of the reference, in the component in which it is highest."""
+        return float((self.allowed / np.maximum(np.abs(self.autodiff), 1e-300)).min())
 
     @property
     def tolerance(self) -> Array:
@@ -156,8 +193,10 @@ def name_factor(c: float, e: Evidence) -> str | None:
     known |= {"d": float(d), "1/d": 1 / d} if d > 1 else {}
     known |= {name: float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
     known |= {f"1/{name}": 1 / float(v) for name, v in e.params.items() if isinstance(v, Real) and v not in (0, 1)}
-    sure = float((e.allowed / np.maximum(np.abs(e.autodiff), 1e-300)).min())
-    same = [name for name, value in known.items() if isclose(c, value, rel_tol=max(1e-12, WITHIN * sure))]
+    within = max(1e-12, WITHIN * e.precision)
+    if not within < 0.01:
+        return None
+    same = [name for name, value in known.items() if isclose(c, value, rel_tol=within)]
     return " or ".join(same[:3]) or None
 
 
@@ -179,7 +218,7 @@ def from_params(c: float, e: Evidence) -> str:
     for name, value in e.params.items():
         if isinstance(value, Real):
             for text, multiple in multiples.items():
-                if isclose(c, abs(multiple(float(value))), rel_tol=1e-9):
+                if isclose(c, abs(multiple(float(value))), rel_tol=max(1e-9, min(1e-3, WITHIN * e.precision))):
                     return f" = {text.format(name)},"
     return ""
 
@@ -195,8 +234,10 @@ def components_of(e: Evidence, which: Array) -> str:
     return component_list(e.names, which)
 
 
-def component_list(all_names: tuple[str, ...], which: Array) -> str:
+def component_list(all_names: Sequence[str], which: Array) -> str:
     """Return in words how many of the components are selected, with the names of the first ones."""
-    names = [name for name, chosen in zip(all_names, which, strict=True) if chosen]
-    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"{len(names)} of {len(all_names)} components ({shown})"
+    chosen = np.flatnonzero(which)
+    shown = ", ".join(all_names[int(k)] for k in chosen[:4]) + (
+        f" and {chosen.size - 4} more" if chosen.size > 4 else ""
+    )
+    return f"{chosen.size} of {len(all_names)} components ({shown})"

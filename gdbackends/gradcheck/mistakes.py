@@ -50,7 +50,7 @@ def _stale(e: Evidence) -> Iterator[Cause]:
 
 def _factor(e: Evidence) -> Iterator[Cause]:
     constants = _fit(e, e.hand, [e.autodiff])
-    if constants is None:
+    if constants is None or (np.abs(e.autodiff) <= e.allowed).all():
         return
     c = float(constants[0])
     left = e.unexplained(c * e.autodiff, c)
@@ -60,7 +60,7 @@ def _factor(e: Evidence) -> Iterator[Cause]:
         return
     what = "all signs are flipped" if name == "-1" else f"a factor {name or 'without a name'}"
     yield Cause(
-        "factor", f"{what}: yours is {format_factor(c)} of autodiff in {all_components(e)}", {"factor": c}, left
+        "factor", f"{what}: yours is {format_factor(c)} of {e.reference} in {all_components(e)}", {"factor": c}, left
     )
 
 
@@ -85,7 +85,8 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
     for name, order in orders.items():
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
-            text = f"the components are {name}: {components_of(e, moved)} of yours contain other components of autodiff"
+            which = components_of(e, moved)
+            text = f"the components are {name}: {which} of yours contain other components of {e.reference}"
             left = replace(e, allowed=e.allowed + e.allowed[:, order]).unexplained(e.autodiff[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
 

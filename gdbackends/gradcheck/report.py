@@ -86,6 +86,7 @@ class GradientReport:
         seed: seed of the random points.
         of: what was checked last: "gradient", "hessian" or "hvp".
         again: the call or command that repeats the check.
+        notes: what a reader should know besides, a line each.
     """
 
     verdict: Verdict
@@ -101,6 +102,7 @@ class GradientReport:
     seed: int
     of: str = "gradient"
     again: str = ""
+    notes: tuple[str, ...] = ()
 
     def raise_if_failed(self) -> None:
         """Raise a GradientError unless the verdict is "pass"."""
@@ -122,6 +124,7 @@ class GradientReport:
             left = "" if self.cause.leaves is None else f"; explains everything to {self.cause.leaves:.1g} of the bound"
             lines += [f"consistent with: {self.cause.kind}: {self.cause.text}{left}"]
             lines += [f"or: {self.cause.runner_up}"] if self.cause.runner_up else []
+        lines += self.notes
         if self.witness is not None:
             w = self.witness
             how = "exact for a quadratic" if w.quadratic else f"give or take {w.error:.1g}"
@@ -129,8 +132,9 @@ class GradientReport:
                 f"witness: differences of the loss give {w.derivative:.10g} along a line ({how}), yours {w.hand:.10g}, "
                 f"autodiff {w.autodiff:.10g}: it sides with {w.sides_with}"
             ]
+        right = "differences" if ("differences", "yours") in self.agreements else "autodiff"
         lines += [
-            f"  {c.name}: yours {c.hand:.10g}, autodiff {c.autodiff:.10g}, {_of_allowed(c.ratio)}"
+            f"  {c.name}: yours {c.hand:.10g}, {right} {c.autodiff:.10g}, {_of_allowed(c.ratio)}"
             for c in self.components[:_SHOWN]
             if self.verdict == "fail" and not c.ratio <= 1
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, in_one_line
 from gdbackends.gradcheck.checked_function import CheckedFunction, copied
 from gdbackends.gradcheck.evidence import Cause
 from gdbackends.objectives import Array
@@ -79,7 +79,7 @@ def _call(checked: CheckedFunction, theta: Array, data: list[Array], params: dic
     except (Exception, SystemExit) as error:  # any error of the function under test
         frames = _of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = in_one_line(error)
         raised = InputError(f"the {checked.what} raises {text}{where}; fix it first")
         raised.add_note("".join(traceback.format_list(frames)).rstrip())
     raise raised from None  # the note shows the user's frames

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
-from typing import cast
 
 import numpy as np
 
 from gdbackends.gradcheck.allowance import allow_hand_rounding, lost_to_cancellation
-from gdbackends.gradcheck.checked_function import numpy_losses, scalar_loss
+from gdbackends.gradcheck.checked_function import numpy_losses
 from gdbackends.gradcheck.data_rows import row_by_autodiff
-from gdbackends.gradcheck.evidence import Cause, Evidence, Reference, component_list
-from gdbackends.gradcheck.finite_differences import derivative
+from gdbackends.gradcheck.evidence import Cause, Reference, all_components, component_list
+from gdbackends.gradcheck.finite_differences import direction_of
 from gdbackends.gradcheck.mistakes import diagnose
 from gdbackends.gradcheck.other_causes import at_a_kink, by_differences, lost_precision, not_a_gradient
 from gdbackends.gradcheck.report import Component, GradientReport, Verdict, Witness
+from gdbackends.gradcheck.witness import ERRORS, Differences, scalar_values
 from gdbackends.objectives import Array
 
 _LOSSES = "the losses differ"
@@ -28,102 +29,186 @@ def judge(
     sensitivity: float,
     seed: int,
     unsupported: Mapping[str, str],
+    at_odds: Mapping[str, Array] | None = None,
 ) -> GradientReport:
-    """Judge hand gradients (m, d), or None if their shape is wrong, and the fault of the function itself, if any."""
-    gradients, formula = reference.gradients, reference
-    agreements = {
-        (a, b): float(reference.ratios(gradients[a], gradients[b]).max()) for a, b in combinations(gradients, 2)
-    }
+    """Judge hand gradients (m, d), or None if their shape is wrong, and the fault of the function itself, if any.
+
+    Args:
+        reference: what they are judged by.
+        hand: (m, d), or None.
+        fault: what is wrong with the function itself, or None.
+        sensitivity: as in `check_gradient`.
+        seed: as in `check_gradient`.
+        unsupported: the reasons why frameworks could not run the loss.
+        at_odds: the gradients (m, d) of the frameworks that the values of the loss contradict, which do not count.
+    """
+    given, formula = reference, reference
     if hand is not None and fault is None:
         formula, reference = allow_hand_rounding(reference, hand)
     visible = formula.sensitivity()
+    agreements = {
+        (a, b): reference.largest_ratio(reference.gradients[a], reference.gradients[b])
+        for a, b in combinations(reference.gradients, 2)
+    }
     if hand is not None:
-        agreements |= {
-            (name, "yours"): float(reference.ratios(gradient, hand).max()) for name, gradient in gradients.items()
-        }
-    verdict, cause = _verdict(reference, hand, fault, agreements)
+        agreements |= {(name, "yours"): reference.largest_ratio(g, hand) for name, g in reference.gradients.items()}
+    verdict, cause, notes = _verdict(reference, hand, fault, agreements, at_odds or {})
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
+    if hand is not None and (zero := given.zeros() & (np.abs(hand) <= given.allowed).all(0)).any():
+        one = zero.sum() == 1
+        notes.append(
+            f"{component_list(reference.names, zero)} {'is' if one else 'are'} 0 at every theta tried, and "
+            f"{'was' if one else 'were'} compared only with 0"
+        )
     return GradientReport(
         verdict=verdict,
         sentence=_sentence(reference, verdict, cause, fault, visible),
         cause=cause,
         agreements=agreements,
         components=() if hand is None else _components(reference, hand),
-        witness=None if hand is None or reference.direction is not None else _witness(reference, hand),
+        witness=None if hand is None else _witness(reference, hand),
         sensitivity=visible,
         bound=reference.bound,
         unsupported=unsupported,
         dtype=reference.dtype,
         seed=seed,
         of=reference.checked.what,
+        notes=tuple(notes),
     )
 
 
 def _verdict(
-    reference: Reference, hand: Array | None, fault: Cause | None, agreements: Mapping[tuple[str, str], float]
-) -> tuple[Verdict, Cause | None]:
-    """Return the verdict and the cause."""
-    differ = _losses_differ(reference)
+    reference: Reference,
+    hand: Array | None,
+    fault: Cause | None,
+    agreements: Mapping[tuple[str, str], float],
+    at_odds: Mapping[str, Array],
+) -> tuple[Verdict, Cause | None, list[str]]:
+    """Return the verdict, the cause, and notes for the reader."""
+    differ = losses_differ(reference)
     if differ is not None:
-        return "fail", differ
+        return "fail", differ, []
     if hand is None or fault is not None:
-        return "fail", fault
+        return "fail", fault, []
+    odd = _autodiff_differs(reference, at_odds) if at_odds else None
     if all(ratio <= 1 for ratio in agreements.values()):
-        return "pass", None
+        return "pass", odd, []
     everyone = [*reference.gradients.values(), hand]
     ratios = np.max([reference.ratios(a, b) for a, b in combinations(everyone, 2)], axis=0)
     kink = at_a_kink(reference.checked, reference.points, hand, ratios, float(reference.bounds.losses[0]))
     if kink is not None and reference.direction is None:
-        return "pass", kink
+        return "pass", kink, []
     lost = ~np.all([np.isfinite(gradient).all(0) for gradient in reference.gradients.values()], axis=0)
     if lost.any() and np.isfinite(hand).all():
         text = "autodiff is not finite in {}: a root, a quotient or a norm is differentiated at 0, perhaps in a `where`"
-        return "inconclusive", Cause("different-function", text.format(component_list(reference.names, lost)), {})
-    return "fail", _explain(reference, hand, agreements)
+        return "inconclusive", Cause("different-function", text.format(component_list(reference.names, lost)), {}), []
+    split = _by_one_framework(reference, hand, agreements)
+    if split is not None:
+        return split
+    cause = _explain(reference, hand)
+    if odd is not None:
+        cause = replace(cause, runner_up=f"{odd.kind}: {odd.text}")
+    return "fail", cause, _where(reference, hand)
 
 
-def _explain(reference: Reference, hand: Array, agreements: Mapping[tuple[str, str], float]) -> Cause:
-    """Return what the difference is consistent with; a disagreement between frameworks comes first."""
-    if not np.isfinite(hand).all():
-        bad = [name for name, column in zip(reference.names, hand.T, strict=True) if not np.isfinite(column).all()]
-        return Cause("unexplained", f"yours is not finite in {', '.join(bad[:4])}", {"components": float(len(bad))})
+def _autodiff_differs(reference: Reference, at_odds: Mapping[str, Array]) -> Cause:
+    """Return a cause for frameworks whose gradients (m, d) are not the derivatives of the loss's values."""
+    last = len(reference.points) - 1
+    wrong = np.any([np.abs(g[last] - reference.autodiff[last]) > reference.allowed[last] for g in at_odds.values()], 0)
+    text = (
+        f"the derivative by {' and '.join(at_odds)} is at odds with the values of the loss in "
+        f"{component_list(reference.names, wrong)}: a stopped gradient, a part outside the framework, or a wrong rule"
+    )
+    return Cause("autodiff-differs", text, {"components": float(wrong.sum())})
+
+
+def _by_one_framework(
+    reference: Reference, hand: Array, agreements: Mapping[tuple[str, str], float]
+) -> tuple[Verdict, Cause | None, list[str]] | None:
+    """Return the verdict on a gradient that agrees with one framework and not another; None if that is not the case.
+
+    Differences decide in the component in which the two frameworks differ most.
+    """
     mine = {a if b == "yours" else b: ratio for (a, b), ratio in agreements.items() if "yours" in (a, b)}
     agreeing = [name for name, ratio in mine.items() if ratio <= 1]
-    if agreeing and len(agreeing) < len(mine):
-        other = next(name for name in mine if name not in agreeing)
-        text = f"yours agrees with {agreeing[0]}; {other} differs: check its loss, its dtype and its kinks"
+    if not agreeing or len(agreeing) == len(mine):
+        return None
+    other = next(name for name in mine if name not in agreeing)
+    ratios = reference.ratios(hand, reference.gradients[other])
+    k, j = (int(i) for i in np.unravel_index(int(ratios.argmax()), ratios.shape))
+    ours, theirs = float(hand[k, j]), float(reference.gradients[other][k, j])
+    text = f"yours agrees with {agreeing[0]}; {other} differs: check its loss, its dtype and its kinks"
+    cause = Cause("different-function", text, {})
+    if reference.differences is None:
+        return "fail", cause, []
+    value, error = (float(a[0]) for a in reference.differences(reference.points[k], np.array([j])))
+    wide = ERRORS * error + float(reference.allowed[k, j])
+    relative = abs(ours - theirs) / max(abs(ours), abs(theirs))
+    if abs(ours - value) <= wide and not abs(theirs - value) <= wide:
+        note = (
+            f"{other} is inexact: its {reference.names[j]} is off by {relative:.1g} of itself; differences of the loss "
+            f"agree with {agreeing[0]} and with yours"
+        )
+        return "pass", None, [note]
+    if abs(theirs - value) <= wide and not abs(ours - value) <= wide:
+        return "fail", replace(cause, text=f"{text}; differences of the loss agree with {other}"), []
+    return "inconclusive", replace(cause, text=f"{text}; differences of the loss cannot decide"), []
+
+
+def _where(reference: Reference, hand: Array) -> list[str]:
+    """Return in words in which components and at which points the gradient differs, if not in all."""
+    wrong = ~(reference.ratios(hand, reference.autodiff) <= 1)
+    columns, points = wrong.any(0), wrong.any(1)
+    notes: list[str] = []
+    d = columns.size
+    if not columns.all():
+        which = component_list(reference.names, columns)
+        ratio = hand[:, columns] / np.where(reference.autodiff[:, columns] == 0, np.nan, reference.autodiff[:, columns])
+        constant = np.isfinite(ratio).all() and (np.ptp(ratio, axis=0) <= 1e-6 * np.abs(ratio).max(0)).all()
+        varies = "" if constant else "; yours over the right ones is not constant there"
+        notes.append(f"only {which} differ, the other {d - int(columns.sum())} agree within rounding{varies}")
+    if not points.all():
+        at = "the theta given" if points[0] else "random points near theta"
+        also = " and at some random points" if points[0] and points[1:].any() else ""
+        notes.append(f"it fails only at {at}{also}")
+    return notes
+
+
+def _explain(reference: Reference, hand: Array) -> Cause:
+    """Return what the difference is consistent with."""
+    if not np.isfinite(hand).all():
+        bad = ~np.isfinite(hand).all(0)
+        text = f"yours is not finite in {component_list(reference.names, bad)}"
+        return Cause("unexplained", text, {"components": float(bad.sum())})
+    checked, evidence = reference.checked, reference.evidence(hand)
+    if (np.abs(reference.autodiff) <= reference.allowed).all():
+        text = f"{evidence.reference} is 0 in {all_components(evidence)}, at every point, and yours is not"
         return Cause("different-function", text, {})
-    checked = reference.checked
-    beside = (
-        reference.points
-        if reference.direction is None
-        else np.broadcast_to(reference.direction, reference.points.shape)
-    )
-    evidence = Evidence(
-        beside,
-        reference.autodiff,
-        hand,
-        reference.allowed,
-        checked.data,
-        checked.params,
-        checked.shape,
-        reference.names,
-    )
-    cause = diagnose(evidence)
+    cause = None
+    if reference.direction is None and not reference.alone and _is_small(reference, hand):
+        cause = by_differences(checked, evidence)
+    cause = cause or diagnose(evidence)
     if reference.direction is None:
-        cause = cause or row_by_autodiff(evidence, reference.run) or by_differences(checked, evidence)
-    cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
-    if reference.direction is None:
+        if not reference.alone:
+            cause = cause or row_by_autodiff(evidence, reference.run) or by_differences(checked, evidence)
+        cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
         cause = cause or not_a_gradient(checked, evidence)
+    else:
+        cause = cause or lost_to_cancellation(reference, hand)
     return cause or Cause("unexplained", "none of the known mistakes explains the difference", {})
 
 
-def _losses_differ(reference: Reference) -> Cause | None:
+def _is_small(reference: Reference, hand: Array) -> bool:
+    """Return whether the difference is so small that lost digits are the likely cause."""
+    return bool((np.abs(hand - reference.autodiff) <= 1e-4 * np.abs(reference.autodiff).max(0)).all())
+
+
+def losses_differ(reference: Reference) -> Cause | None:
     """Return a cause if the losses of two frameworks, or of NumPy, differ by more than rounding."""
     losses = {name: values.losses for name, values in reference.by_framework.items()}
     own = numpy_losses(reference.checked, reference.points)
-    losses |= {} if own is None else {"numpy": own}
+    losses |= {} if own is None or reference.alone else {"numpy": own}
     for a, b in combinations(losses, 2):
         difference = np.abs(losses[a] - losses[b])
         k = int(np.argmax(difference / reference.bounds.losses))
@@ -136,54 +221,63 @@ def _losses_differ(reference: Reference) -> Cause | None:
 def _components(reference: Reference, hand: Array) -> tuple[Component, ...]:
     ratios = reference.ratios(hand, reference.autodiff)
     worst = ratios.argmax(0)
-    components = [
+    largest = np.take_along_axis(ratios, worst[None], 0)[0]
+    shown = np.argsort(-largest, kind="stable")[:10]
+    return tuple(
         Component(
-            name,
-            int(k),
+            reference.names[int(j)],
+            int(k := worst[j]),
             float(hand[k, j]),
             float(reference.autodiff[k, j]),
             float(reference.allowed[k, j]),
             float(ratios[k, j]),
         )
-        for j, (name, k) in enumerate(zip(reference.names, worst, strict=True))
-    ]
-    return tuple(sorted(components, key=lambda component: -component.ratio))[:10]
+        for j in shown
+    )
 
 
 def _witness(reference: Reference, hand: Array) -> Witness | None:
-    """Return a directional derivative by differences of the loss in NumPy, at the worst point.
+    """Return a directional derivative by differences of the loss, at the worst point.
 
     For a gradient that passes, it is taken at the last random point.
     """
+    if reference.direction is not None or reference.alone:
+        return None
     ratios = reference.ratios(hand, reference.autodiff)
     k = int(ratios.max(1).argmax()) if not ratios.max() <= 1 else len(reference.points) - 1
-    theta, generator = reference.points[k], np.random.default_rng(0)
-    loss = scalar_loss(reference.checked, theta)
+    theta = reference.points[k]
+    loss = scalar_values(reference.checked, theta, reference.run)
     if loss is None:
         return None
-    size: Array = np.abs(theta) + (np.abs(theta).mean() or 1.0)
-    direction = cast(Array, generator.normal(size=theta.size)) * size
-    estimate = derivative(loss, theta, direction, float(reference.bounds.losses[k]))
+    direction = direction_of(theta)
+    estimate = Differences(loss).along(theta, direction)
     ours, theirs = float(hand[k] @ direction), float(reference.autodiff[k] @ direction)
-    wide = 4 * estimate.error + float(reference.allowed[k] @ np.abs(direction))
+    wide = ERRORS * float(estimate.error) + float(reference.allowed[k] @ np.abs(direction))
     sides = {(True, True): "both", (True, False): "yours", (False, True): "autodiff", (False, False): "neither"}
-    near = abs(ours - estimate.value) <= wide, abs(theirs - estimate.value) <= wide
-    return Witness(estimate.value, estimate.error, ours, theirs, sides[near], estimate.quadratic)
+    near = abs(ours - float(estimate.value)) <= wide, abs(theirs - float(estimate.value)) <= wide
+    return Witness(float(estimate.value), float(estimate.error), ours, theirs, sides[near], estimate.quadratic)
 
 
 def _sentence(reference: Reference, verdict: Verdict, cause: Cause | None, fault: Cause | None, visible: float) -> str:
     what, who = reference.checked.what, " and ".join(reference.by_framework)
+    if reference.alone:
+        who = "differences of the loss"
     if cause is not None and cause.kind == "different-function" and cause.text.startswith(_LOSSES):
         return f"FAIL: {cause.text}."
     if fault is not None:
         return f"FAIL: the {what} function is faulty: {fault.text}."
     if verdict == "pass":
-        kink = "" if cause is None else ", a valid subgradient at a kink"
+        kink = "" if cause is None or cause.kind != "kink" else ", a valid subgradient at a kink"
+        if reference.alone:
+            odd = "; autodiff does not" if cause is not None and cause.kind == "autodiff-differs" else ""
+            return f"PASS: the {what} agrees with {who}, in which errors from {visible:.0e} are visible{odd}."
         return f"PASS: the {what} agrees with {who} within rounding{kink}."
-    if verdict == "inconclusive" and cause is not None and cause.kind != "kink":
+    if verdict == "inconclusive" and cause is not None and cause.kind not in ("kink", "autodiff-differs"):
         return f"INCONCLUSIVE: {cause.text}."
     if verdict == "inconclusive":
         return (
             f"INCONCLUSIVE: no difference from {who} was detected, but only errors above {visible:.0e} would have been."
         )
+    if reference.alone:
+        return f"FAIL: the {what} differs from {who} by more than their errors allow."
     return f"FAIL: the {what} differs from {who} by more than rounding allows."

@@ -1,0 +1,247 @@
+"""The arguments of a check: user functions of any signature become functions of (theta, *arrays, **params)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from gdbackends.arrays import is_framed, real_array
+from gdbackends.backends import DTYPES
+from gdbackends.errors import InputError, InputTypeError, whole_number
+from gdbackends.gradcheck.checked_function import CheckedFunction, Function, copied, numpy_losses
+from gdbackends.gradcheck.parameters import Layout, flatten
+from gdbackends.objectives import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """A user's function, called with (theta, *arrays, **params) whatever its own signature is.
+
+    Attributes:
+        function: the function.
+        layout: how theta is laid out.
+        place: the position at which it takes theta, or the name.
+        objects: the further arguments in order; `ARRAY` stands for the next array.
+        copies: whether it receives copies of the objects, since it may change them.
+        vectors: the number of further arguments laid out as theta, which follow it, such as the v of a product H v.
+        part: 0 or 1 if it returns (loss, gradient), and this is the loss or the gradient.
+    """
+
+    function: Function
+    layout: Layout
+    place: int | str = 0
+    objects: tuple[Any, ...] = ()
+    copies: bool = False
+    vectors: int = 0
+    part: int | None = None
+
+    def __call__(self, theta: Any, *arrays: Any, **params: Any) -> Any:
+        """Return what the function returns, or its part."""
+        parameters = [self.layout.build(a.reshape((-1,))) for a in (theta, *arrays[: self.vectors])]
+        rest = iter(arrays[self.vectors :])
+        objects = map(copy_of, self.objects) if self.copies else self.objects
+        others = [next(rest) if value is ARRAY else value for value in objects]
+        if isinstance(self.place, str):
+            result = self.function(*parameters[1:], *others, **{self.place: parameters[0]}, **params)
+        else:
+            result = self.function(*others[: self.place], *parameters, *others[self.place :], **params)
+        if self.part is None:
+            return result
+        if not isinstance(result, (tuple, list)) or len(cast("list[Any]", result)) != 2:
+            raise InputError(
+                f"with gradient=True the function must return (loss, gradient), got {type(result).__name__}"
+            )
+        return cast("tuple[Any, Any]", result)[self.part]
+
+    @property
+    def __name__(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+
+@dataclass(frozen=True, eq=False)
+class GradientOf:
+    """A hand gradient, adapted, whose result is one array of the shape of theta."""
+
+    adapted: Adapted
+
+    def __call__(self, theta: Any, *arrays: Any, **params: Any) -> Any:
+        """Return the gradient as one array: the blocks of a structure in their order."""
+        layout, result = self.adapted.layout, self.adapted(theta, *arrays, **params)
+        parts = layout.parts(result)
+        if parts is None:
+            return dense(result)
+        arrays = tuple(np.asarray(dense(part)) for part in parts)
+        for block, array in zip(layout.blocks, arrays, strict=True):
+            if array.shape != block.shape:
+                raise InputError(f"the gradient of {block.name} has shape {array.shape}, it must have {block.shape}")
+        return np.concatenate([array.ravel() for array in arrays])
+
+
+class _Marker:
+    """The type of ARRAY."""
+
+    def __deepcopy__(self, memo: Any) -> _Marker:
+        return self
+
+
+ARRAY = _Marker()
+"""Stands for the next array among the further arguments of a function."""
+
+
+def copy_of(value: Any) -> Any:
+    """Return a deep copy of an object, or the object itself if it cannot be copied."""
+    try:
+        return deepcopy(value)
+    except Exception:  # any error of its own __deepcopy__
+        return value
+
+
+def dense(result: Any) -> Any:
+    """Return a sparse matrix as an array; anything else as it is."""
+    return result.toarray() if hasattr(result, "toarray") else result
+
+
+def prepare_arguments(
+    loss: Any,
+    gradient: Any,
+    theta: Any,
+    data: Sequence[Any],
+    *,
+    params: Any = None,
+    names: Any = None,
+    dtype: Any = "float64",
+    seed: Any = 0,
+    argument: Any = None,
+    argnum: Any = 0,
+) -> tuple[CheckedFunction, Array, Sequence[str]]:
+    """Check the arguments; return the function to check, the flat theta, and the names of the components."""
+    one: dict[str | None, Function] = {None: loss}
+    losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else one
+    both = gradient is True
+    if both and len(losses) > 1:
+        raise InputTypeError("gradient=True needs one function that returns (loss, gradient), got several losses")
+    if not losses or not all(callable(f) for f in (*losses.values(), *(() if both else (gradient,)))):
+        raise InputTypeError("loss must be a function (or one for each framework) and gradient a function, or True")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if whole_number("seed", seed) < 0:
+        raise InputError(f"seed must be at least 0, got {seed}")
+    if not isinstance(params, (Mapping, type(None))):
+        raise InputTypeError(f"params must be a dictionary of hyper-parameters by name, got {params!r}")
+    if not (
+        names is None
+        or (isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in cast("list[Any]", names)))
+    ):
+        raise InputTypeError(f"names must be a list of text, one a component, got {names!r}")
+    if argument is not None and not isinstance(argument, str):
+        raise InputTypeError(f"argument must be the name of a parameter of the loss, got {argument!r}")
+    start, layout = flatten(theta, argument or "theta")
+    given = cast("Sequence[str] | None", names)
+    labels = layout.names if given is None else tuple(map(_printable, given))
+    if len(labels) != start.size:
+        raise InputError(f"names must be {start.size}, one a component, got {len(labels)}")
+    hyper = copied(cast("Mapping[str, Any] | None", params) or {})
+    subject = _checked(losses, gradient, layout, data, hyper, argument, argnum, framed=False)
+    if any(map(is_framed, data)) and numpy_losses(subject, start[None]) is None:
+        subject = _checked(losses, gradient, layout, data, hyper, argument, argnum, framed=True)
+    return subject, start, labels
+
+
+def _checked(
+    losses: dict[str | None, Function],
+    gradient: Any,
+    layout: Layout,
+    data: Sequence[Any],
+    params: Mapping[str, Any],
+    argument: str | None,
+    argnum: Any,
+    *,
+    framed: bool,
+) -> CheckedFunction:
+    """Return the function to check; with `framed` data frames are passed as they are, otherwise as arrays."""
+    further = [_datum(value, f"data[{k}]", framed) for k, value in enumerate(data)]
+    arrays = tuple(value for value, is_array in further if is_array)
+    others = tuple(ARRAY if is_array else value for value, is_array in further)
+    both = gradient is True
+    one = next(iter(losses.values()))
+
+    def adapt(function: Function, part: int | None, *, copies: bool) -> Adapted:
+        return Adapted(function, layout, _place(argument, argnum, function, len(others)), others, copies, part=part)
+
+    hand = adapt(one, 1, copies=True) if both else adapt(gradient, None, copies=True)
+    adapted = {key: adapt(f, 0 if both else None, copies=False) for key, f in losses.items()}
+    if layout.rebuild is None and hand.place == 0 and not both and len(arrays) == len(others):
+        return CheckedFunction(losses, gradient, layout.shape, arrays, params)
+    return CheckedFunction(cast(Any, adapted), GradientOf(hand), layout.shape, arrays, params)
+
+
+def adapted_like(checked: CheckedFunction, function: Function, vectors: int = 0) -> Function:
+    """Return a function, such as a Hessian, that takes its arguments as the hand gradient of a check does."""
+    if not isinstance(checked.hand, GradientOf):
+        return function
+    model = checked.hand.adapted
+    return Adapted(function, model.layout, model.place, model.objects, copies=True, vectors=vectors)
+
+
+def _place(argument: str | None, argnum: Any, function: Any, count: int) -> int | str:
+    """Return the position at which a function takes theta, or its name if it takes it by name alone."""
+    if argument is None:
+        position = whole_number("argnum", argnum)
+        if not 0 <= position <= count:
+            raise InputError(f"argnum must be from 0 to {count}, the number of further arguments, got {argnum}")
+        return position
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a built-in function
+        return argument
+    if argument not in parameters:
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return argument
+        shown = ", ".join(parameters) or "no parameters"
+        name = getattr(function, "__name__", "the function")
+        raise InputError(f"{name} has no parameter {argument!r} to be the theta; it has {shown}")
+    if parameters[argument].kind is inspect.Parameter.KEYWORD_ONLY:
+        return argument
+    position = list(parameters).index(argument)
+    return position if position <= count else argument
+
+
+def _datum(value: Any, name: str, framed: bool) -> tuple[Any, bool]:
+    """Return a further argument and whether it is an array of real numbers, which is new, in float64 or integers.
+
+    Numbers of Python, text, sparse matrices and all other objects are passed as they are.
+    """
+    if is_framed(value):
+        return (copy_of(value), False) if framed else (real_array(value, name), True)
+    if isinstance(value, (list, tuple)):
+        try:
+            kind = np.asarray(value).dtype.kind
+        except Exception:  # rows of different lengths, or arrays of another library
+            kind = "O"
+        if kind not in "fiub":
+            return copy_of(cast(Any, value)), False
+    elif isinstance(value, np.ma.MaskedArray) or getattr(value, "dtype", None) is None or isinstance(value, np.generic):
+        return value, False
+    if (isinstance(value, np.ndarray) and value.dtype.kind not in "fiub") or hasattr(value, "toarray"):
+        return copy_of(cast(Any, value)), False
+    if _is_whole(value):
+        array = cast(Array, np.asarray(value))
+        return array.copy() if array.dtype.kind == "b" else array.astype(np.int64), True
+    return real_array(value, name), True
+
+
+def _is_whole(value: Any) -> bool:
+    """Return whether a list, or an array of any library, holds integers or booleans."""
+    try:
+        return np.asarray(value).dtype.kind in "iub"
+    except Exception:  # any error of its own conversion, which real_array reports
+        return False
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
