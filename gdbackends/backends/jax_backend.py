@@ -35,7 +35,7 @@ class JaxBackend(Capabilities):
     Attributes:
         device: "cpu", or "gpu" (also "cuda", "gpu:0", "cuda:0", ...).
         dtype: "float64" or "float32"; the global switch jax_enable_x64 is neither read nor changed.
-        tuning: "best", "idiomatic" or "batches".
+        tuning: "best", "idiomatic", "batches", or "eager", in which `value_and_grad` and `hvp` compile nothing.
     """
 
     device: str = "cpu"
@@ -45,7 +45,7 @@ class JaxBackend(Capabilities):
 
     def __post_init__(self) -> None:
         """Refuse an unavailable device and an unknown dtype or tuning."""
-        validate_settings(self, devices=tuple(_devices()))
+        validate_settings(self, devices=tuple(_devices()), tunings=("best", "idiomatic", "eager"))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers becomes a FeatureMajor or Blocks, or stays row-major if not "best"."""
@@ -65,6 +65,8 @@ class JaxBackend(Capabilities):
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return the compiled jax.value_and_grad of the loss, cached for equal objectives if they are immutable."""
+        if self.tuning == "eager":
+            return _eagerly(jax.value_and_grad(objective.loss), self.dtype)
         make = _value_and_grad if is_cacheable(objective) else _value_and_grad.__wrapped__
         return make(objective, self.dtype)
 
@@ -89,6 +91,14 @@ class JaxBackend(Capabilities):
 
     def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, v, *data) -> (loss, H v), compiled: the derivative of jax.grad along v."""
+        if self.tuning == "eager":
+            both = jax.value_and_grad(objective.loss)
+
+            def product(theta: Array, v: Array, *data: Array) -> Any:
+                (value, _), (_, product) = jax.jvp(lambda at: both(at, *data), (theta,), (v,))
+                return value, product
+
+            return _eagerly(product, self.dtype)
 
         @jax.jit
         def compiled(theta: Array, v: Array, data: tuple[Any, ...]) -> Parts:
@@ -170,6 +180,16 @@ def _settings(dtype: str) -> Generator[None]:
     """Enable 64-bit numbers as needed, and full-precision products (a GPU's default is TF32), in this thread only."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield
+
+
+def _eagerly(function: Callable[..., Any], dtype: str) -> Callable[..., Any]:
+    """Return a function that runs in full precision, without compilation."""
+
+    def call(*args: Any) -> Any:
+        with _settings(dtype):
+            return function(*args)
+
+    return call
 
 
 @lru_cache(maxsize=16)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from gdbackends.backends import Backend, capabilities, check_installed, get_backend
-from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.errors import InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
 
@@ -108,53 +111,115 @@ class AutodiffRunners:
         for name in self.names:
             with suppress(MissingBackendError):
                 check_installed(name)
-        self._runners: dict[tuple[str, str], Runner] = {}
+        self._runners: dict[tuple[str, str], Autodiff] = {}
 
-    def run(self, name: str, dtype: str, direction: Array | None = None) -> Runner:
+    def run(self, name: str, dtype: str, direction: Array | None = None) -> Autodiff:
         """Return the runner for a framework and dtype; with a direction, of the Hessian times the direction."""
         if direction is not None:
-            return autodiff(self._subject, name, dtype, direction)
+            return Autodiff(self._subject, name, dtype, direction)
         if (name, dtype) not in self._runners:
-            self._runners[name, dtype] = autodiff(self._subject, name, dtype)
+            self._runners[name, dtype] = Autodiff(self._subject, name, dtype)
         return self._runners[name, dtype]
 
+    def runs_numpy_code(self, name: str) -> bool:
+        """Return whether a framework runs code that is written for NumPy."""
+        return (name, "float64") in self._runners and self._runners[name, "float64"].runs_numpy_code
 
-def autodiff(checked: CheckedFunction, framework: str, dtype: str, direction: Array | None = None) -> Runner:
-    """Return a runner that differentiates the loss on a framework, and compiles at most once.
 
-    With a direction (d,) the gradients are the Hessian times the direction. The runner may raise NotScalarError.
+class Autodiff:
+    """A runner that differentiates the loss on a framework, and compiles at most once.
+
+    With a direction (d,) the gradients are the Hessian times the direction. It may raise NotScalarError. A loss that
+    the framework cannot run as it is, is run as code written for NumPy.
+
+    Attributes:
+        runs_numpy_code: whether the loss is run as code written for NumPy.
     """
-    prepared: list[tuple[Backend, Callable[..., Any]]] = []
 
-    def prepare() -> tuple[Backend, Callable[..., Any]]:
-        backend: Any = get_backend(framework, dtype=dtype)
-        flat = checked.loss_for(framework)
-        if direction is None:
+    def __init__(self, checked: CheckedFunction, framework: str, dtype: str, direction: Array | None = None) -> None:
+        self._checked, self._framework, self._dtype, self._direction = checked, framework, dtype, direction
+        self._prepared: tuple[Backend, Callable[..., Any]] | None = None
+        self.runs_numpy_code = False
+
+    def __call__(self, points: Array, data: tuple[Array, ...]) -> Values | str:
+        """Return losses and gradients at flat points (m, d), NaN where the loss raises; or why it does at the first."""
+        if self._prepared is not None:
+            return self._values(points, data)
+        found = self._attempt(points, data, numpy_code=False)
+        return found if isinstance(found, Values) else self.as_numpy_code(points, data) or found
+
+    def as_numpy_code(self, points: Array, data: tuple[Array, ...]) -> Values | str | None:
+        """Run the loss as code written for NumPy from now on; None if it was already, or NumPy cannot run it."""
+        if self.runs_numpy_code or None not in self._checked.losses or self._framework in self._checked.losses:
+            return None
+        if numpy_losses(self._checked, points[:1]) is None:
+            return None
+        self.runs_numpy_code = True
+        return self._attempt(points, data, numpy_code=True)
+
+    def _attempt(self, points: Array, data: tuple[Array, ...], numpy_code: bool) -> Values | str:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of code that is not written for the framework
+                self._prepared = self._prepare(numpy_code)
+                found = self._values(points, data)
+        except NotScalarError:
+            raise
+        except InputError as error:
+            return str(error)
+        except (Exception, SystemExit) as error:  # any error of a framework on code written for another
+            return in_one_line(error)[:200]
+        if isinstance(found, str):
+            self._prepared = None
+        return found
+
+    def _prepare(self, numpy_code: bool) -> tuple[Backend, Callable[..., Any]]:
+        tuning = "eager" if numpy_code and self._framework == "jax" else "best"
+        backend: Any = get_backend(self._framework, dtype=self._dtype, tuning=tuning)
+        flat = self._checked.loss_for(self._framework)
+        if numpy_code:
+            from gdbackends.gradcheck.numpy_code import rewritten
+
+            flat = replace(flat, function=rewritten(flat.function, self._framework))
+        if self._direction is None:
             return backend, backend.value_and_grad(flat)
-        product, along = backend.hvp(flat), backend.asarray(direction)
+        product, along = backend.hvp(flat), backend.asarray(self._direction)
 
         def by_direction(theta: Array, *data: Array) -> Any:
             return product(theta, along, *data)
 
         return backend, by_direction
 
-    def run(points: Array, data: tuple[Array, ...]) -> Values | str:
-        try:
-            if not prepared:
-                prepared.append(prepare())
-            backend, evaluate = prepared[0]
-            placed = [backend.asarray(a) for a in data]
-            with capabilities(backend).default_dtype():
-                pairs = [[backend.to_numpy(a) for a in evaluate(backend.asarray(point), *placed)] for point in points]
-        except NotScalarError:
-            raise
-        except InputError as error:
-            return str(error)
-        except (Exception, SystemExit) as error:  # any error of a framework on code written for another
-            return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+    def _values(self, points: Array, data: tuple[Array, ...]) -> Values | str:
+        assert self._prepared is not None
+        backend, evaluate = self._prepared
+        as_numpy = [a.astype(self._dtype) if a.dtype.kind == "f" else a for a in data]
+        placed = as_numpy if self.runs_numpy_code else [backend.asarray(a) for a in data]
+        pairs: list[Any] = []
+        with capabilities(backend).default_dtype():
+            for k, point in enumerate(points):
+                try:
+                    arrays = [a.copy() for a in placed] if self.runs_numpy_code else placed
+                    pairs.append([backend.to_numpy(a) for a in evaluate(backend.asarray(point), *arrays)])
+                except NotScalarError:
+                    if k == 0:
+                        raise
+                    pairs.append((np.nan, np.full(point.shape, np.nan)))
+                except (Exception, SystemExit) as error:  # any error of a framework, or of the loss
+                    if k == 0:
+                        return self._reason(error)
+                    pairs.append((np.nan, np.full(point.shape, np.nan)))  # outside the domain
         return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
 
-    return run
+    def _reason(self, error: BaseException) -> str:
+        """Return why the loss cannot be run, with the user's line for code written for NumPy."""
+        if isinstance(error, InputError):
+            return str(error)
+        if not self.runs_numpy_code:
+            return in_one_line(error)[:200]
+        frames = of_the_user(error)
+        where = f", in {frames[-1].name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+        return f"{in_one_line(error)[:200]}{where}"
 
 
 def scalar_loss(checked: CheckedFunction, theta: Array) -> Callable[[Array], float] | None:
@@ -217,3 +282,13 @@ def _read_only(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+_HERE = Path(__file__).parents[1]
+_FOREIGN = [_HERE, *(Path(np.__file__).parent.with_name(name) for name in ("numpy", "jax", "jaxlib", "torch"))]
+
+
+def of_the_user(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames of a traceback that belong neither to this package nor to an array library."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f for f in frames if not any(Path(f.filename).is_relative_to(folder) for folder in _FOREIGN)]

@@ -13,7 +13,14 @@ import numpy as np
 from gdbackends.errors import InputError, in_one_line
 from gdbackends.gradcheck.allowance import SAFETY, rounding_bounds
 from gdbackends.gradcheck.arguments import prepare_arguments
-from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction, Function, numpy_losses
+from gdbackends.gradcheck.checked_function import (
+    Autodiff,
+    AutodiffRunners,
+    CheckedFunction,
+    Function,
+    numpy_losses,
+    scalar_loss,
+)
 from gdbackends.gradcheck.evidence import DIFFERENCES, Reference, component_list
 from gdbackends.gradcheck.hessian import check_hessian
 from gdbackends.gradcheck.probe_points import probe_points_near
@@ -148,7 +155,7 @@ def check_at(
 ) -> GradientReport:
     """Check a prepared function at flat points (m, d): theta, and others."""
     _refuse_random_loss(checked, points[0], runners)
-    results = {name: runners.run(name, "float64")(points, checked.data) for name in runners.names}
+    results = {name: _at_points(checked, runners.run(name, "float64"), points) for name in runners.names}
     by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
     at_odds: dict[str, Array] = {}
@@ -227,6 +234,34 @@ def _judged_by_differences(
     run = run_by_differences(checked)
     reference = Reference(checked, points, {DIFFERENCES: values}, bounds, "estimated", names, run, dtype=dtype)
     return judge(reference, *hand_values(checked, points, dtype), sensitivity, seed, unsupported, at_odds)
+
+
+def _at_points(checked: CheckedFunction, run: Autodiff, points: Array) -> Values | str:
+    """Return the losses and gradients by a framework, or why there are none.
+
+    Code written for NumPy must have the values that it has in NumPy. Code that runs on the framework as it is may still
+    leave it halfway, as with math.exp of a tensor; then its gradient contradicts its values, and it is run as NumPy
+    code too.
+    """
+    values = run(points, checked.data)
+    if isinstance(values, Values) and not run.runs_numpy_code:
+        loss = scalar_loss(checked, points[0])
+        if loss is None or not contradicted(Differences(loss), points, {"": values.gradients}, 0 * points, 0):
+            return values
+        other = run.as_numpy_code(points, checked.data)
+        values = other if isinstance(other, Values) else values
+    if isinstance(values, Values) and run.runs_numpy_code and not _same_values(checked, points, values.losses):
+        return "run as NumPy code, the loss has other values than in NumPy"
+    return values
+
+
+def _same_values(checked: CheckedFunction, points: Array, losses: Array) -> bool:
+    """Return whether losses at flat points are those of NumPy, within its noise."""
+    own, loss = numpy_losses(checked, points), scalar_loss(checked, points[0])
+    if own is None or loss is None:
+        return False
+    noise = np.array([Differences(loss).rounding(point) for point in points])
+    return bool((np.abs(losses - own) <= 1e-10 * np.abs(own) + 64 * noise).all())
 
 
 def _refuse_random_loss(checked: CheckedFunction, point: Array, runners: AutodiffRunners) -> None:

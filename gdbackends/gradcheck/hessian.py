@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError
+from gdbackends.gradcheck.adapted import dense
 from gdbackends.gradcheck.allowance import rounding_bounds
-from gdbackends.gradcheck.arguments import adapted_like, dense
+from gdbackends.gradcheck.arguments import adapted_like
 from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction, Function
 from gdbackends.gradcheck.evidence import DIFFERENCES, Cause, Reference
 from gdbackends.gradcheck.finite_differences import Derivative, derivative, direction_of, noise_of

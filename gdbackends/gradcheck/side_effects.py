@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gdbackends.errors import InputError, in_one_line
-from gdbackends.gradcheck.checked_function import CheckedFunction, copied
+from gdbackends.gradcheck.checked_function import CheckedFunction, copied, of_the_user
 from gdbackends.gradcheck.evidence import Cause
 from gdbackends.objectives import Array
 
@@ -77,22 +76,12 @@ def _call(checked: CheckedFunction, theta: Array, data: list[Array], params: dic
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # any error of the function under test
-        frames = _of_the_user(error)
+        frames = of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
         text = in_one_line(error)
         raised = InputError(f"the {checked.what} raises {text}{where}; fix it first")
         raised.add_note("".join(traceback.format_list(frames)).rstrip())
     raise raised from None  # the note shows the user's frames
-
-
-_HERE = Path(__file__).parents[1]
-_FOREIGN = [_HERE, *(Path(np.__file__).parent.with_name(name) for name in ("numpy", "jax", "jaxlib", "torch"))]
-
-
-def _of_the_user(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return the frames of a traceback that belong neither to this package nor to an array library."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f for f in frames if not any(Path(f.filename).is_relative_to(folder) for folder in _FOREIGN)]
 
 
 def _numbers(result: Any, what: str) -> Array:
