@@ -31,6 +31,7 @@ from gdbackends.backends import capabilities, get_backend
 from gdbackends.errors import InputError
 from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction
 from gdbackends.gradcheck.evidence import Cause, Reference
+from gdbackends.gradcheck.finite_differences import direction_of, noise_of
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, has_bound, unit_roundoff
 from gdbackends.rounding.limit import Values
@@ -149,12 +150,31 @@ def rounding_bounds(
     def inputs_alone(step: float, seed: int) -> AbstractContextManager[Any]:
         return nullcontext()
 
+    alone = offered[name].perturb_rounding(0.0, seed) is None
     try:
         with operations(0.0, seed):
             values(points[:1], checked.data)
     except InputError:  # code that cannot run one operation at a time
-        operations = inputs_alone
-    return estimated_bounds(values, points, checked.data, dtype, seed, operations), "estimated"
+        operations, alone = inputs_alone, True
+    bounds = estimated_bounds(values, points, checked.data, dtype, seed, operations)
+    if alone and dtype == "float64":
+        bounds = _with_noise(bounds, values, points, checked.data)
+    return bounds, "estimated"
+
+
+def _with_noise(
+    bounds: Values, evaluate: Callable[[Array, tuple[Array, ...]], Values], points: Array, data: tuple[Array, ...]
+) -> Values:
+    """Return bounds that include the measured noise of the gradients near the points.
+
+    Errors of inputs alone do not show how ill-conditioned the operations between them and the result are.
+    """
+
+    def gradient(theta: Array) -> Array:
+        return evaluate(theta[None], data).gradients[0]
+
+    noise = np.array([noise_of(gradient, theta, direction_of(theta), step=1e-10) for theta in points])
+    return Values(bounds.losses, np.fmax(bounds.gradients, SAFETY * noise))
 
 
 _LONGER = {"float64": "longdouble", "float32": "float64"}

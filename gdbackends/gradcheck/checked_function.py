@@ -115,15 +115,12 @@ class AutodiffRunners:
 
     def run(self, name: str, dtype: str, direction: Array | None = None) -> Autodiff:
         """Return the runner for a framework and dtype; with a direction, of the Hessian times the direction."""
+        known = self._runners.get((name, "float64"))
         if direction is not None:
-            return Autodiff(self._subject, name, dtype, direction)
+            return Autodiff(self._subject, name, dtype, known, direction)
         if (name, dtype) not in self._runners:
-            self._runners[name, dtype] = Autodiff(self._subject, name, dtype)
+            self._runners[name, dtype] = Autodiff(self._subject, name, dtype, known)
         return self._runners[name, dtype]
-
-    def runs_numpy_code(self, name: str) -> bool:
-        """Return whether a framework runs code that is written for NumPy."""
-        return (name, "float64") in self._runners and self._runners[name, "float64"].runs_numpy_code
 
 
 class Autodiff:
@@ -136,17 +133,33 @@ class Autodiff:
         runs_numpy_code: whether the loss is run as code written for NumPy.
     """
 
-    def __init__(self, checked: CheckedFunction, framework: str, dtype: str, direction: Array | None = None) -> None:
+    def __init__(
+        self,
+        checked: CheckedFunction,
+        framework: str,
+        dtype: str,
+        like: Autodiff | None = None,
+        direction: Array | None = None,
+    ) -> None:
+        """Run the loss as another runner of the framework does, if one is given."""
         self._checked, self._framework, self._dtype, self._direction = checked, framework, dtype, direction
         self._prepared: tuple[Backend, Callable[..., Any]] | None = None
-        self.runs_numpy_code = False
+        self._failure: str | None = None
+        self._like = like
+        self._tuning = "best" if like is None else like._tuning
+        self.runs_numpy_code = like is not None and like.runs_numpy_code
 
     def __call__(self, points: Array, data: tuple[Array, ...]) -> Values | str:
         """Return losses and gradients at flat points (m, d), NaN where the loss raises; or why it does at the first."""
         if self._prepared is not None:
             return self._values(points, data)
-        found = self._attempt(points, data, numpy_code=False)
-        return found if isinstance(found, Values) else self.as_numpy_code(points, data) or found
+        if self._failure is not None:
+            return self._failure
+        found = self._attempt(points, data, self._tuning)
+        if isinstance(found, str) and self._like is None:
+            found = self.as_numpy_code(points, data) or found
+        self._failure = found if isinstance(found, str) else None
+        return found
 
     def as_numpy_code(self, points: Array, data: tuple[Array, ...]) -> Values | str | None:
         """Run the loss as code written for NumPy from now on; None if it was already, or NumPy cannot run it."""
@@ -155,13 +168,20 @@ class Autodiff:
         if numpy_losses(self._checked, points[:1]) is None:
             return None
         self.runs_numpy_code = True
-        return self._attempt(points, data, numpy_code=True)
+        return self._attempt(points, data, "idiomatic" if self._framework == "jax" else "best")
 
-    def _attempt(self, points: Array, data: tuple[Array, ...], numpy_code: bool) -> Values | str:
+    def eagerly(self, points: Array, data: tuple[Array, ...]) -> Values | str | None:
+        """Run code written for NumPy without compilation, which takes long in JAX; None if that is of no use."""
+        if not self.runs_numpy_code or self._framework != "jax" or self._tuning == "eager":
+            return None
+        return self._attempt(points, data, "eager")
+
+    def _attempt(self, points: Array, data: tuple[Array, ...], tuning: str) -> Values | str:
+        self._tuning = tuning
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of code that is not written for the framework
-                self._prepared = self._prepare(numpy_code)
+                self._prepared = self._prepare(tuning)
                 found = self._values(points, data)
         except NotScalarError:
             raise
@@ -173,11 +193,10 @@ class Autodiff:
             self._prepared = None
         return found
 
-    def _prepare(self, numpy_code: bool) -> tuple[Backend, Callable[..., Any]]:
-        tuning = "eager" if numpy_code and self._framework == "jax" else "best"
+    def _prepare(self, tuning: str) -> tuple[Backend, Callable[..., Any]]:
         backend: Any = get_backend(self._framework, dtype=self._dtype, tuning=tuning)
         flat = self._checked.loss_for(self._framework)
-        if numpy_code:
+        if self.runs_numpy_code:
             from gdbackends.gradcheck.numpy_code import rewritten
 
             flat = replace(flat, function=rewritten(flat.function, self._framework))
@@ -193,13 +212,16 @@ class Autodiff:
     def _values(self, points: Array, data: tuple[Array, ...]) -> Values | str:
         assert self._prepared is not None
         backend, evaluate = self._prepared
-        as_numpy = [a.astype(self._dtype) if a.dtype.kind == "f" else a for a in data]
-        placed = as_numpy if self.runs_numpy_code else [backend.asarray(a) for a in data]
+        as_numpy = self.runs_numpy_code and capabilities(backend).tuning != "idiomatic"
+        if as_numpy:
+            placed = [a.astype(self._dtype) if a.dtype.kind == "f" else a for a in data]
+        else:
+            placed = [backend.asarray(a) for a in data]
         pairs: list[Any] = []
         with capabilities(backend).default_dtype():
             for k, point in enumerate(points):
                 try:
-                    arrays = [a.copy() for a in placed] if self.runs_numpy_code else placed
+                    arrays = [a.copy() for a in placed] if as_numpy else placed
                     pairs.append([backend.to_numpy(a) for a in evaluate(backend.asarray(point), *arrays)])
                 except NotScalarError:
                     if k == 0:
@@ -217,6 +239,8 @@ class Autodiff:
             return str(error)
         if not self.runs_numpy_code:
             return in_one_line(error)[:200]
+        if type(error).__module__.startswith("jax"):
+            return "its compiler cannot run code whose shapes or branches depend on values"
         frames = of_the_user(error)
         where = f", in {frames[-1].name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
         return f"{in_one_line(error)[:200]}{where}"

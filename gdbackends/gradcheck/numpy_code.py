@@ -18,9 +18,10 @@ import builtins
 import functools
 import inspect
 import sys
+from abc import ABC
 from collections.abc import Callable, Iterator
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, Generic
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -48,14 +49,17 @@ class FrameworkArray(NDArrayOperatorsMixin):
         self.inner, self.library, self._whole = inner, library, whole
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        function = self.library.function(ufunc)
-        if method != "__call__":
-            function = self.library.method(ufunc, method)
+        if method == "at":
+            return self.library.accumulate(ufunc, *inputs)
+        function = self.library.function(ufunc) if method == "__call__" else self.library.method(ufunc, method)
         return self._into(out, self.library.call(function, inputs, kwargs, ufunc.__name__))
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         kwargs = dict(kwargs)
         out = kwargs.pop("out", None)
+        if func in (np.fill_diagonal, np.copyto) and isinstance(args[0], FrameworkArray):
+            args[0][np.diag_indices(len(args[0])) if func is np.fill_diagonal else ...] = args[1]
+            return None
         return self._into(out, self.library.call(self.library.function(func), args, kwargs, func.__name__))
 
     def _into(self, out: Any, result: Any) -> Any:
@@ -95,7 +99,9 @@ class FrameworkArray(NDArrayOperatorsMixin):
         return self.library.attribute(self, name)
 
     def __len__(self) -> int:
-        return len(self.inner)
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
@@ -156,6 +162,8 @@ class Library:
         if isinstance(value, list):
             return [self.unwrapped(v) for v in value]
         if isinstance(value, np.ndarray) and self.name == "torch":
+            if not value.ndim and value.dtype.kind in "fiub":
+                return value.item()
             return self.namespace.asarray(np.array(value))
         if isinstance(value, np.generic):
             return value.item()
@@ -170,6 +178,8 @@ class Library:
         if isinstance(value, (tuple, list)):
             values = [self.wrapped(v) for v in value]
             return type(value)(*values) if hasattr(value, "_fields") else type(value)(values)
+        if hasattr(value, "torch_dtype"):  # a dtype of its own
+            return np.dtype(value.name)
         if not self._is_array(value):
             return value
         kind = np.dtype(value.dtype.name).kind
@@ -183,7 +193,9 @@ class Library:
 
     def call(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], name: str) -> Any:
         """Call one of the framework's functions."""
-        kwargs = {key: self.unwrapped(v) for key, v in kwargs.items() if not (v is None and key in ("dtype", "where"))}
+        kwargs = {key: self.unwrapped(v) for key, v in kwargs.items() if v is not None and v is not np._NoValue}
+        if kwargs.get("order") in ("C", "K", "A"):
+            del kwargs["order"]
         arguments = [self.unwrapped(a) for a in args]
         if name == "power" and self.name == "torch" and isinstance(arguments[1], (int, float)):
             # as a tensor the exponent would err along with all results of operations
@@ -213,6 +225,22 @@ class Library:
             return outer
         raise NotRunError(f"{self.name} has no {ufunc.__name__}.{method}")
 
+    def accumulate(self, ufunc: Any, array: Any, index: Any, value: Any) -> None:
+        """Do what `np.add.at` does, in place."""
+        if ufunc not in (np.add, np.subtract) or not isinstance(array, FrameworkArray):
+            raise NotRunError(f"{self.name} has no {ufunc.__name__}.at")
+        index, value = self.unwrapped(index), self.unwrapped(-value if ufunc is np.subtract else value)
+        if self.name == "jax":
+            array.inner = array.inner.at[index].add(value)
+            return
+        places = np.zeros(array.shape)
+        places.ravel()[:] = np.arange(places.size)
+        where = places[np.asarray(getattr(index, "tensor", index))].astype(int)
+        tensor = array.inner.tensor
+        values = self.namespace.broadcast_to(self.namespace.asarray(value), where.shape).tensor.reshape(-1)
+        flat = tensor.reshape(-1).index_add(0, tensor.new_tensor(where.ravel(), dtype=int).long(), values)
+        array.inner = self.namespace.asarray(flat.reshape(tensor.shape))
+
     def replaced(self, inner: Any, index: Any, value: Any) -> Any:
         """Return a copy of an array with other elements at an index."""
         if self.name == "jax":
@@ -229,6 +257,8 @@ class Library:
             return getattr(array.inner, name)
         if name == "flags":
             return np.empty(0).flags
+        if name == "device":
+            return "cpu"
         if name == "fill":
             return array.assign
         if name in ("item", "view"):
@@ -258,20 +288,35 @@ class Library:
             return FrameworkArray(array.inner.astype(kind.name) if kind.itemsize < 8 else array.inner, self)
         return self.wrapped(array.inner.astype(kind.name))
 
-    def as_framework(self, values: Any) -> Any:
-        """Return a nested list that holds arrays of the framework as one array; anything else as NumPy does."""
+    def array(self, values: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Do what `np.array` does; a nested list that holds arrays of the framework becomes one."""
         if isinstance(values, FrameworkArray):
-            return FrameworkArray(values.inner, self)
-        if isinstance(values, (list, tuple)) and _holds_ours(values):
-            parts = [self.as_framework(v) for v in values]
+            made = FrameworkArray(values.inner, self)
+        elif isinstance(values, (list, tuple)) and _holds_ours(values):
             asarray = self.namespace.asarray
-            return FrameworkArray(self.namespace.stack([asarray(self.unwrapped(p)) * 1.0 for p in parts]), self)
-        return np.array(values)
+            parts = [asarray(self.unwrapped(self.array(v))) * 1.0 for v in values]
+            made = FrameworkArray(self.namespace.stack(parts), self)
+        else:
+            return np.array(values, dtype, **kwargs)
+        for _ in range(kwargs.get("ndmin", 0) - made.ndim):
+            made = made[None]
+        return made if dtype is None else made.astype(dtype)
+
+    def asarray(self, values: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Do what `np.asarray` does."""
+        if isinstance(values, FrameworkArray):
+            return values if dtype is None or np.dtype(dtype) == values.dtype else values.astype(dtype)
+        ours = isinstance(values, (list, tuple)) and _holds_ours(values)
+        return self.array(values, dtype) if ours else np.asarray(values, dtype, **kwargs)
 
     def new(self, create: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return a new array of floats, as np.zeros does, which may later be filled with results of the framework."""
-        kwargs = {key: self.unwrapped(v) for key, v in kwargs.items() if key != "like"}
-        made = create(*(self.unwrapped(a) for a in args), **kwargs)
+        kwargs = {key: v for key, v in kwargs.items() if key != "like"}
+        if create is np.full and len(args) > 1 and isinstance(args[1], FrameworkArray):
+            return FrameworkArray(self.namespace.asarray(np.ones(args[0])), self) * args[1]
+        if _holds_ours(args):
+            raise NotRunError(f"{create.__name__} of an array of the framework")
+        made = create(*args, **kwargs)
         if made.dtype.kind != "f":
             return made
         return FrameworkArray(self.namespace.asarray(made), self)
@@ -290,17 +335,41 @@ class _FloatType(type):
 
 
 class Float(float, metaclass=_FloatType):
-    """What `float` is in rewritten code: it leaves an array of a framework as it is."""
+    """What `float` is in rewritten code: it leaves an array of a framework as it is.
+
+    Attributes:
+        dtype: for NumPy, which takes it as a dtype.
+    """
+
+    dtype = np.dtype(np.float64)
 
     def __new__(cls, value: Any = 0.0) -> Any:
         """Return the number, or the array."""
         return value.reshape(()) if isinstance(value, FrameworkArray) else float(value)
 
 
+class _ArrayType(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, (np.ndarray, FrameworkArray))
+
+    def __subclasscheck__(cls, kind: Any) -> bool:
+        return issubclass(kind, np.ndarray)
+
+
+def _array_class(library: Library) -> type:
+    """Return what `np.ndarray` is in rewritten code."""
+
+    class NumPyArray(metaclass=_ArrayType):
+        def __new__(cls, shape: Any, dtype: Any = float, **_: Any) -> Any:
+            return library.new(np.zeros, shape, dtype=dtype)
+
+    return NumPyArray
+
+
 def _isinstance(value: Any, kinds: Any) -> bool:
     if isinstance(value, FrameworkArray):
         listed = kinds if isinstance(kinds, tuple) else (kinds,)
-        return any(kind is np.ndarray or kind is FrameworkArray for kind in listed)
+        return any(kind is np.ndarray or isinstance(kind, _ArrayType) for kind in listed)
     return isinstance(value, kinds)
 
 
@@ -338,9 +407,10 @@ class Rewriter:
         lib = library
         for original, other in (
             *((f, functools.partial(lib.new, f)) for f in (np.zeros, np.ones, np.empty, np.full, np.eye, np.identity)),
-            *((f, lambda values, *_, **__: lib.as_framework(values)) for f in (np.array, np.asarray, np.asanyarray)),
-            (np.ascontiguousarray, lambda values, *_, **__: values),
+            (np.array, lib.array),
+            *((f, lib.asarray) for f in (np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)),
             (np.float64, Float),
+            (np.ndarray, _array_class(lib)),
             (float, Float),
             (isinstance, _isinstance),
             (super, _super),
@@ -515,15 +585,21 @@ def _is_left(function: Any) -> bool:
 
 
 def _is_of_python(kind: type) -> bool:
-    """Return whether a class is written in Python, by someone whose code is rewritten."""
-    module = kind.__module__.partition(".")[0]
-    if getattr(kind, "__rewritten__", False) or isinstance(kind, BuiltinFunctionType):
+    """Return whether a class is written in Python, all of it, by someone whose code is rewritten.
+
+    A subclass of a compiled class may end the interpreter.
+    """
+    if getattr(kind, "__rewritten__", False):
         return False
-    return (
-        module not in _LEFT
-        and (module == "__main__" or module not in sys.stdlib_module_names)
-        and bool(kind.__flags__ & (1 << 9))
-    )
+    for parent in kind.__mro__[:-1]:
+        name = parent.__module__
+        file = getattr(sys.modules.get(name), "__file__", None)
+        top = name.partition(".")[0]
+        if name == "__main__" or parent is ABC or parent is Generic:
+            continue
+        if top in _LEFT or top in sys.stdlib_module_names or not str(file).endswith(".py"):
+            return False
+    return True
 
 
 def rewritten(function: Callable[..., Any], framework: str) -> Callable[..., Any]:
@@ -537,6 +613,7 @@ def rewritten(function: Callable[..., Any], framework: str) -> Callable[..., Any
     made = function.mapped(of) if isinstance(function, Adapted) else of(function)
 
     def run(theta: Any, *data: Any, **params: Any) -> Any:
-        return library.unwrap_loss(made(library.wrap_theta(theta), *data, **params))
+        arrays = (a if isinstance(a, np.ndarray) else library.wrapped(a) for a in data)
+        return library.unwrap_loss(made(library.wrap_theta(theta), *arrays, **params))
 
     return run

@@ -84,6 +84,9 @@ class Names:
         for name in ("logsumexp", "softmax", "log_softmax", "multigammaln", "polygamma"):
             if special is not None and (found := self._special(name)) is not None:
                 yield getattr(special, name), found
+        distance = sys.modules.get("scipy.spatial.distance")
+        for name, function in _distances(self.namespace).items() if distance is not None else ():
+            yield getattr(distance, name), function
         linalg = sys.modules.get("scipy.linalg")
         for name in _LINALG:
             if linalg is not None and (found := self._linalg(name)) is not None:
@@ -210,6 +213,34 @@ def _torch_linalg(namespace: Any) -> Callable[[str], Any]:
         return call
 
     return find
+
+
+def _distances(namespace: Any) -> dict[str, Callable[..., Any]]:
+    """Return the functions of scipy.spatial.distance for Euclidean distances."""
+
+    def cdist(a: Any, b: Any, metric: str = "euclidean") -> Any:
+        if metric not in ("euclidean", "sqeuclidean"):
+            raise TypeError(f"no metric {metric} but Euclidean ones")
+        a, b = namespace.asarray(a), namespace.asarray(b)
+        apart = a[:, None, :] - b[None, :, :]
+        squares = (apart * apart).sum(-1)
+        if metric == "sqeuclidean":
+            return squares
+        positive = squares > 0  # the root has no derivative at 0
+        return namespace.where(positive, namespace.sqrt(namespace.where(positive, squares, 1.0)), 0.0)
+
+    def pdist(a: Any, metric: str = "euclidean") -> Any:
+        return cdist(a, a, metric)[np.triu_indices(len(a), 1)]
+
+    def squareform(a: Any, *_: Any, **__: Any) -> Any:
+        if a.ndim == 2:
+            return a[np.triu_indices(len(a), 1)]
+        n = round((1 + (1 + 8 * len(a)) ** 0.5) / 2)
+        places = np.zeros((n, n), int)
+        places[np.triu_indices(n, 1)] = np.arange(len(a))
+        return namespace.where(namespace.asarray(np.eye(n, dtype=bool)), 0.0, a[places + places.T])
+
+    return {"cdist": cdist, "pdist": pdist, "squareform": squareform}
 
 
 def _torch_missing(namespace: Any) -> dict[str, Callable[..., Any]]:
