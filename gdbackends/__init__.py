@@ -8,7 +8,17 @@ if TYPE_CHECKING:
     from gdbackends.comparison import Comparison, compare
     from gdbackends.datasets import Dataset
     from gdbackends.descent import Fit, fit
-    from gdbackends.gradcheck import GradientError, GradientReport, check_gradient
+    from gdbackends.gradcheck import (
+        GradientError,
+        GradientReport,
+        PortReport,
+        check_gradient,
+        check_jacobian,
+        check_jvp,
+        check_rule,
+        check_vjp,
+        compare_ports,
+    )
     from gdbackends.measurement import Timing, measure
     from gdbackends.objectives import LinearRegression
     from gdbackends.reading import read
@@ -23,9 +33,15 @@ __all__ = [
     "GradientError",
     "GradientReport",
     "LinearRegression",
+    "PortReport",
     "Timing",
     "check_gradient",
+    "check_jacobian",
+    "check_jvp",
+    "check_rule",
+    "check_vjp",
     "compare",
+    "compare_ports",
     "fit",
     "get_backend",
     "measure",
@@ -40,9 +56,15 @@ _ROOMS = {
     "GradientError": "gradcheck",
     "GradientReport": "gradcheck",
     "LinearRegression": "objectives",
+    "PortReport": "gradcheck",
     "Timing": "measurement",
     "check_gradient": "gradcheck",
+    "check_jacobian": "gradcheck",
+    "check_jvp": "gradcheck",
+    "check_rule": "gradcheck",
+    "check_vjp": "gradcheck",
     "compare": "comparison",
+    "compare_ports": "gradcheck",
     "fit": "descent",
     "get_backend": "backends",
     "measure": "measurement",

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -147,6 +147,10 @@ class JaxBackend(Capabilities):
         blocks = self.device == "cpu" and in_blocks(rows, features, itemsize)
         cut = describe_blocks(rows, block_rows(features, itemsize)) if blocks else "whole"
         return f"feature-major, {cut}, compiled loop"
+
+    def default_dtype(self) -> AbstractContextManager[None]:
+        """Return a context in which numbers have 64 bits if the backend's dtype does."""
+        return _settings(self.dtype)
 
     def synchronize(self, array: Array) -> None:
         """Wait for the array."""

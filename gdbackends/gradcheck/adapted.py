@@ -13,8 +13,16 @@ from gdbackends.errors import InputError
 from gdbackends.gradcheck.parameters import Layout
 
 
+class Mapped:
+    """A function made of others, which can be replaced in it."""
+
+    def mapped(self, of: Callable[[Any], Any]) -> Any:
+        """Return the same with its functions replaced."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, eq=False)
-class Adapted:
+class Adapted(Mapped):
     """A user's function, called with (theta, *arrays, **params) whatever its own signature is.
 
     Attributes:
@@ -23,7 +31,8 @@ class Adapted:
         place: the position at which it takes theta, or the name.
         objects: the further arguments in order; `ARRAY` stands for the next array.
         copies: whether it receives copies of the objects, since it may change them.
-        vectors: the number of further arguments laid out as theta, which follow it, such as the v of a product H v.
+        vectors: 1 if an argument laid out as theta follows it, such as the v of a product H v; -1 if one that is passed
+            as it is does, such as the v of J^T v.
         part: 0 or 1 if it returns (loss, gradient), and this is the loss or the gradient.
     """
 
@@ -37,8 +46,10 @@ class Adapted:
 
     def __call__(self, theta: Any, *arrays: Any, **params: Any) -> Any:
         """Return what the function returns, or its part."""
-        parameters = [self.layout.build(a.reshape((-1,))) for a in (theta, *arrays[: self.vectors])]
-        rest = iter(arrays[self.vectors :])
+        extra = abs(self.vectors)
+        parameters = [self.layout.build(theta.reshape((-1,)))]
+        parameters += [self.layout.build(v.reshape((-1,))) if self.vectors > 0 else v for v in arrays[:extra]]
+        rest = iter(arrays[extra:])
         objects = map(copy_of, self.objects) if self.copies else self.objects
         others = [next(rest) if value is ARRAY else value for value in objects]
         if isinstance(self.place, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -29,8 +30,12 @@ def prepare_arguments(
     seed: Any = 0,
     argument: Any = None,
     argnum: Any = 0,
+    vectors: int = 0,
 ) -> tuple[CheckedFunction, Array, Sequence[str]]:
-    """Check the arguments; return the function to check, the flat theta, and the names of the components."""
+    """Check the arguments; return the function to check, the flat theta, and the names of the components.
+
+    With `vectors` the hand function takes a further argument after theta, as in `Adapted`.
+    """
     one: dict[str | None, Function] = {None: loss}
     losses = dict(cast("Mapping[str | None, Function]", loss)) if isinstance(loss, Mapping) else one
     both = gradient is True
@@ -57,9 +62,9 @@ def prepare_arguments(
     if len(labels) != start.size:
         raise InputError(f"names must be {start.size}, one a component, got {len(labels)}")
     hyper = copied(cast("Mapping[str, Any] | None", params) or {})
-    subject = _checked(losses, gradient, layout, data, hyper, argument, argnum, framed=False)
+    subject = _checked(losses, gradient, layout, data, hyper, argument, argnum, vectors, framed=False)
     if any(map(is_framed, data)) and numpy_losses(subject, start[None]) is None:
-        subject = _checked(losses, gradient, layout, data, hyper, argument, argnum, framed=True)
+        subject = _checked(losses, gradient, layout, data, hyper, argument, argnum, vectors, framed=True)
     return subject, start, labels
 
 
@@ -71,6 +76,7 @@ def _checked(
     params: Mapping[str, Any],
     argument: str | None,
     argnum: Any,
+    vectors: int,
     *,
     framed: bool,
 ) -> CheckedFunction:
@@ -84,7 +90,7 @@ def _checked(
     def adapt(function: Function, part: int | None, *, copies: bool) -> Adapted:
         return Adapted(function, layout, _place(argument, argnum, function, len(others)), others, copies, part=part)
 
-    hand = adapt(one, 1, copies=True) if both else adapt(gradient, None, copies=True)
+    hand = adapt(one, 1, copies=True) if both else replace(adapt(gradient, None, copies=True), vectors=vectors)
     adapted = {key: adapt(f, 0 if both else None, copies=False) for key, f in losses.items()}
     if layout.rebuild is None and hand.place == 0 and not both and len(arrays) == len(others):
         return CheckedFunction(losses, gradient, layout.shape, arrays, params)

@@ -37,7 +37,8 @@ class CheckedFunction:
         shape: the shape of theta.
         data: the further arguments, NumPy arrays of float64 or integers.
         params: hyper-parameters, passed by name.
-        what: what is checked: "gradient", "hessian" or "hvp".
+        what: what is checked: "gradient", "hessian", "hvp", ...
+        weights: whether the first of `data` are weights of outputs, which are not data of the user.
     """
 
     losses: Mapping[str | None, Function]
@@ -46,6 +47,7 @@ class CheckedFunction:
     data: tuple[Array, ...]
     params: Mapping[str, Any]
     what: str = "gradient"
+    weights: bool = False
 
     def loss_for(self, framework: str) -> _Flat:
         """Return the loss for a framework's arrays.

@@ -159,7 +159,7 @@ def check_at(
         for name in runners.names:
             run = runners.run(name, "float64")
             found = run.eagerly(points, checked.data)
-            results[name] = results[name] if found is None else _if_same(checked, points, found)
+            results[name] = results[name] if found is None else values_if_same(checked, points, found)
     _refuse_random_loss(checked, points[0], runners, results)
     by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
@@ -241,6 +241,19 @@ def _by_differences(
     return replace(report, notes=(*notes, *report.notes))
 
 
+def judge_by_differences(
+    checked: CheckedFunction,
+    points: Array,
+    names: Sequence[str],
+    sensitivity: float,
+    seed: int,
+    loss: Callable[[Array], float],
+) -> GradientReport:
+    """Judge the hand gradient at flat points (m, d) by differences of a loss alone."""
+    points = points_for_differences(points)
+    return _judged_by_differences(checked, points, names, "float64", sensitivity, seed, {}, {}, loss)
+
+
 def _judged_by_differences(
     checked: CheckedFunction,
     points: Array,
@@ -272,10 +285,10 @@ def _at_points(checked: CheckedFunction, run: Autodiff, points: Array) -> Values
             return values
         other = run.as_numpy_code(points, checked.data)
         values = other if isinstance(other, Values) else values
-    return _if_same(checked, points, values) if run.runs_numpy_code else values
+    return values_if_same(checked, points, values) if run.runs_numpy_code else values
 
 
-def _if_same(checked: CheckedFunction, points: Array, values: Values | str) -> Values | str:
+def values_if_same(checked: CheckedFunction, points: Array, values: Values | str) -> Values | str:
     """Return the results of code written for NumPy if the losses are those of NumPy, within its noise."""
     own, loss = numpy_losses(checked, points), scalar_loss(checked, points[0])
     if isinstance(values, str) or own is None or loss is None:

@@ -83,7 +83,8 @@ class Reference:
     def evidence(self, hand: Array) -> Evidence:
         """Return the evidence about a hand gradient (m, d); for a Hessian the direction replaces theta."""
         points = self.points if self.direction is None else np.broadcast_to(self.direction, self.points.shape)
-        data, params, shape = self.checked.data, self.checked.params, self.checked.shape
+        data = self.checked.data[1:] if self.checked.weights else self.checked.data
+        params, shape = self.checked.params, self.checked.shape
         said = "the differences" if self.alone else "autodiff"
         return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names, said)
 
@@ -146,6 +147,7 @@ class Evidence:
         shape: the shape of theta.
         names: the names of the components.
         reference: where the right gradient is from, in words.
+        subject: whose the gradient that is checked is, in words.
     """
 
     points: Array
@@ -157,6 +159,7 @@ class Evidence:
     shape: tuple[int, ...]
     names: Sequence[str]
     reference: str = "autodiff"
+    subject: str = "yours"
 
     @property
     def precision(self) -> float:

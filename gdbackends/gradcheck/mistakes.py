@@ -56,11 +56,14 @@ def _factor(e: Evidence) -> Iterator[Cause]:
     left = e.unexplained(c * e.autodiff, c)
     name = name_factor(c, e)
     if not np.any(e.hand):
-        yield Cause("factor", f"yours is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
+        yield Cause("factor", f"{e.subject} is 0 in {all_components(e)}, at every point", {"factor": 0.0}, 0.0)
         return
     what = "all signs are flipped" if name == "-1" else f"a factor {name or 'without a name'}"
     yield Cause(
-        "factor", f"{what}: yours is {format_factor(c)} of {e.reference} in {all_components(e)}", {"factor": c}, left
+        "factor",
+        f"{what}: {e.subject} is {format_factor(c)} of {e.reference} in {all_components(e)}",
+        {"factor": c},
+        left,
     )
 
 
@@ -86,7 +89,7 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
             which = components_of(e, moved)
-            text = f"the components are {name}: {which} of yours contain other components of {e.reference}"
+            text = f"the components are {name}: {which} of {e.subject} contain other components of {e.reference}"
             left = replace(e, allowed=e.allowed + e.allowed[:, order]).unexplained(e.autodiff[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
 
@@ -119,7 +122,7 @@ def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause
     word = "missing-term" if lacks else "extra-term"
     verb = "lacks" if lacks else "has too much of"
     return Cause(
-        word, f"a term is {'missing' if lacks else 'extra'}: yours {verb} {' and '.join(parts)}", weights, left
+        word, f"a term is {'missing' if lacks else 'extra'}: {e.subject} {verb} {' and '.join(parts)}", weights, left
     )
 
 

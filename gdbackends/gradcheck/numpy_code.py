@@ -26,7 +26,7 @@ from typing import Any, Generic
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from gdbackends.gradcheck.adapted import Adapted
+from gdbackends.gradcheck.adapted import Mapped
 from gdbackends.gradcheck.numpy_names import METHODS, Names
 from gdbackends.objectives import Array
 
@@ -610,7 +610,7 @@ def rewritten(function: Callable[..., Any], framework: str) -> Callable[..., Any
     """
     library = Library(framework)
     of = Rewriter(library).of
-    made = function.mapped(of) if isinstance(function, Adapted) else of(function)
+    made = function.mapped(of) if isinstance(function, Mapped) else of(function)
 
     def run(theta: Any, *data: Any, **params: Any) -> Any:
         arrays = (a if isinstance(a, np.ndarray) else library.wrapped(a) for a in data)

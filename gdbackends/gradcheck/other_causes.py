@@ -113,7 +113,8 @@ def _asymmetry(checked: CheckedFunction, theta: Array, e: Evidence) -> float:
     which: Array = np.where(np.isnan(errors), np.inf, errors).argmin(0)[None]
     best, error = (np.take_along_axis(a, which, 0)[0] for a in (estimates[1:], errors))
     asymmetry, sure = np.abs(best - best.T), 4 * (error + error.T)
-    relative: Array = np.where(asymmetry > sure, asymmetry / (np.abs(best) + np.abs(best.T)), 0.0)
+    with np.errstate(all="ignore"):
+        relative: Array = np.where(asymmetry > sure, asymmetry / (np.abs(best) + np.abs(best.T)), 0.0)
     return float(np.nan_to_num(relative).max())
 
 

@@ -55,7 +55,8 @@ def judge(
     verdict, cause, notes = _verdict(reference, hand, fault, agreements, at_odds or {})
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
-    if hand is not None and (zero := given.zeros() & (np.abs(hand) <= given.allowed).all(0)).any():
+    shown = hand is not None and reference.checked.what != "jacobian"  # a Jacobian has zeros by its structure
+    if shown and (zero := given.zeros() & (np.abs(hand) <= given.allowed).all(0)).any():
         one = zero.sum() == 1
         notes.append(
             f"{component_list(reference.names, zero)} {'is' if one else 'are'} 0 at every theta tried, and "
