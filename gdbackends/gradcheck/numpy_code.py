@@ -57,9 +57,8 @@ class FrameworkArray(NDArrayOperatorsMixin):
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         kwargs = dict(kwargs)
         out = kwargs.pop("out", None)
-        if func in (np.fill_diagonal, np.copyto) and isinstance(args[0], FrameworkArray):
-            args[0][np.diag_indices(len(args[0])) if func is np.fill_diagonal else ...] = args[1]
-            return None
+        if func in _IN_PLACE and isinstance(args[0], FrameworkArray):
+            return _IN_PLACE[func](args[0], *args[1:])
         return self._into(out, self.library.call(self.library.function(func), args, kwargs, func.__name__))
 
     def _into(self, out: Any, result: Any) -> Any:
@@ -130,6 +129,33 @@ class FrameworkArray(NDArrayOperatorsMixin):
         return FrameworkArray(self.inner, self.library)
 
 
+def _place(array: FrameworkArray, mask: Any, values: Any) -> None:
+    mask = np.asarray(mask, bool)
+    count = int(mask.sum())
+    if count:
+        size = getattr(values, "size", np.size(values))
+        array[mask] = values if size == 1 else values.reshape(-1)[np.arange(count) % size]
+
+
+def _fill_diagonal(array: FrameworkArray, value: Any, wrap: bool = False) -> None:
+    array[np.diag_indices(len(array))] = value
+
+
+def _copyto(array: FrameworkArray, value: Any) -> None:
+    array[...] = value
+
+
+_IN_PLACE: dict[Any, Callable[..., None]] = {
+    np.fill_diagonal: _fill_diagonal,
+    np.copyto: _copyto,
+    np.place: _place,
+    np.putmask: _place,
+}
+"""Functions of NumPy that change their first argument."""
+_LIKE = {np.zeros_like: np.zeros, np.ones_like: np.ones, np.empty_like: np.empty, np.full_like: np.full}
+_JOIN = {"concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "concat"}
+
+
 class Library:
     """A framework with functions of NumPy's names.
 
@@ -161,6 +187,8 @@ class Library:
             return tuple(self.unwrapped(v) for v in value)
         if isinstance(value, list):
             return [self.unwrapped(v) for v in value]
+        if isinstance(value, np.flatiter):
+            return self.unwrapped(np.asarray(value))
         if isinstance(value, np.ndarray) and self.name == "torch":
             if not value.ndim and value.dtype.kind in "fiub":
                 return value.item()
@@ -196,6 +224,8 @@ class Library:
         kwargs = {key: self.unwrapped(v) for key, v in kwargs.items() if v is not None and v is not np._NoValue}
         if kwargs.get("order") in ("C", "K", "A"):
             del kwargs["order"]
+        if name in _JOIN:  # lists among the parts
+            args = ([self.array(part) for part in args[0]], *args[1:])
         arguments = [self.unwrapped(a) for a in args]
         if name == "power" and self.name == "torch" and isinstance(arguments[1], (int, float)):
             # as a tensor the exponent would err along with all results of operations
@@ -206,7 +236,7 @@ class Library:
         """Return the framework's function for a function of NumPy or SciPy."""
         found = self.names.find(func)
         if found is None:
-            raise NotRunError(f"{self.name} has no {getattr(func, '__module__', '')}.{func.__name__}")
+            raise NotRunError(f"{self.name} has no {func.__name__}")
         return found
 
     def method(self, ufunc: Any, method: str) -> Callable[..., Any]:
@@ -321,6 +351,18 @@ class Library:
             return made
         return FrameworkArray(self.namespace.asarray(made), self)
 
+    def new_like(self, create: Callable[..., Any], like: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return a new array of floats, as np.zeros_like does."""
+        if isinstance(like, FrameworkArray):
+            dtype = kwargs.pop("dtype", None) or float
+            return self.new(_LIKE[create], kwargs.pop("shape", None) or like.shape, *args, dtype=dtype)
+        if _holds_ours(args):
+            raise NotRunError(f"{create.__name__} of an array of the framework")
+        made = create(like, *args, **kwargs)
+        if not isinstance(made, np.ndarray) or made.dtype.kind != "f":
+            return made
+        return FrameworkArray(self.namespace.asarray(made), self)
+
 
 def _holds_ours(values: Any) -> bool:
     return any(isinstance(v, FrameworkArray) or (isinstance(v, (list, tuple)) and _holds_ours(v)) for v in values)
@@ -407,6 +449,10 @@ class Rewriter:
         lib = library
         for original, other in (
             *((f, functools.partial(lib.new, f)) for f in (np.zeros, np.ones, np.empty, np.full, np.eye, np.identity)),
+            *(
+                (f, functools.partial(lib.new_like, f))
+                for f in (np.zeros_like, np.ones_like, np.empty_like, np.full_like)
+            ),
             (np.array, lib.array),
             *((f, lib.asarray) for f in (np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)),
             (np.float64, Float),
@@ -464,21 +510,24 @@ class Rewriter:
         return value
 
     def _container(self, value: Any) -> Any:
-        """Return a list, tuple or dictionary with rewritten functions in it; itself if it holds only data."""
-        items = list(value.values()) if isinstance(value, dict) else list(value)
-        if len(items) > 1000 or all(isinstance(v, _PLAIN) for v in items) or isinstance(value, (set, frozenset)):
-            return value
-        changed = [self.of(v) for v in items]
-        if all(a is b for a, b in zip(items, changed, strict=True)):
-            return value
-        return dict(zip(value, changed, strict=True)) if isinstance(value, dict) else type(value)(changed)
+        """Return a copy of a container, with rewritten functions in it, so that nothing is stored in the user's."""
+        if isinstance(value, (set, frozenset)):
+            return type(value)(value)
+        made: Any = {} if isinstance(value, dict) else []
+        if not isinstance(value, tuple):
+            self._known[id(value)] = (value, made)  # a container may contain itself
+        if isinstance(value, dict):
+            made.update({key: self.of(v) for key, v in value.items()})
+            return made
+        made.extend(map(self.of, value))
+        return tuple(made) if isinstance(value, tuple) else made
 
     def _function(self, function: FunctionType) -> Any:
         if _is_left(function):
             return function
         names: dict[str, Any] = {"__builtins__": builtins, "__rewriter__": self, "__name__": function.__module__}
         cells = tuple(CellType() for _ in function.__closure__ or ())
-        made = FunctionType(function.__code__, names, function.__name__, None, cells or None)
+        made = FunctionType(_without_dot(function.__code__), names, function.__name__, None, cells or None)
         self._known[id(function)] = (function, made)
         made.__dict__.update({key: v for key, v in vars(function).items() if key != "__wrapped__"})
         made.__qualname__, made.__module__ = function.__qualname__, function.__module__
@@ -489,7 +538,7 @@ class Rewriter:
             made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         for name in _names_of(function.__code__):
             if name in function.__globals__:
-                names[name] = self.of(function.__globals__[name])
+                names[_MATMUL if name == "dot" else name] = self.of(function.__globals__[name])
             elif name in ("float", "isinstance", "super"):
                 names[name] = self.of(getattr(builtins, name))
         for cell, original, name in zip(cells, function.__closure__ or (), function.__code__.co_freevars, strict=True):
@@ -565,8 +614,18 @@ class _Module(ModuleType):
         self.__dict__.update({"_original": module, "_rewriter": rewriter})
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__dict__["_original"], name)
+        value = getattr(self.__dict__["_original"], "dot" if name == _MATMUL else name)
         return self.__dict__["_rewriter"].of(value)
+
+
+_MATMUL = "__matmul__"
+
+
+def _without_dot(code: CodeType) -> CodeType:
+    """Return code in which `a.dot(b)` is `a.__matmul__(b)`, which NumPy's arrays leave to b if b is ours."""
+    constants = tuple(_without_dot(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    names = tuple(_MATMUL if name == "dot" else name for name in code.co_names)
+    return code.replace(co_names=names, co_consts=constants)
 
 
 def _names_of(code: CodeType) -> set[str]:

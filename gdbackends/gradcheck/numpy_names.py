@@ -256,6 +256,7 @@ def _torch_missing(namespace: Any) -> dict[str, Callable[..., Any]]:
     return {
         "nansum": without_nan(namespace.sum),
         "trapezoid": trapezoid,
+        "extract": lambda condition, a: a.reshape(-1)[np.asarray(condition, bool).ravel()],
         "vecdot": lambda a, b: (a * b).sum(-1),
         "matvec": lambda a, b: namespace.matmul(a, b[..., None])[..., 0],
         "matrix_transpose": lambda a: namespace.swapaxes(a, -1, -2),

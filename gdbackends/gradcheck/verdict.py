@@ -192,7 +192,8 @@ def _explain(reference: Reference, hand: Array) -> Cause:
     cause = cause or diagnose(evidence)
     if reference.direction is None:
         if not reference.alone:
-            cause = cause or row_by_autodiff(evidence, reference.run) or by_differences(checked, evidence)
+            cause = cause or row_by_autodiff(evidence, reference.run)
+        cause = cause or by_differences(checked, evidence)
         cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
         cause = cause or not_a_gradient(checked, evidence)
     else:
