@@ -63,6 +63,10 @@ class Capabilities:
         """Return a context in which the framework's default floating dtype is the backend's."""
         return nullcontext()
 
+    def program_size(self, function: Callable[..., Any], *arguments: Array) -> int:
+        """Return the number of operations that compilation would have to deal with; 0 if nothing is compiled."""
+        return 0
+
     def perturb_rounding(self, step: float, seed: int) -> AbstractContextManager[Any] | None:
         """Return a context in which every operation errs at random by `step` of its result; None if there is none."""
         return None

@@ -148,6 +148,11 @@ class JaxBackend(Capabilities):
         cut = describe_blocks(rows, block_rows(features, itemsize)) if blocks else "whole"
         return f"feature-major, {cut}, compiled loop"
 
+    def program_size(self, function: Callable[..., Any], *arguments: Array) -> int:
+        """Return the number of operations in a function's program, those inside loops and calls counted once."""
+        with _settings(self.dtype):
+            return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
+
     def default_dtype(self) -> AbstractContextManager[None]:
         """Return a context in which numbers have 64 bits if the backend's dtype does."""
         return _settings(self.dtype)
@@ -184,6 +189,13 @@ def _settings(dtype: str) -> Generator[None]:
     """Enable 64-bit numbers as needed, and full-precision products (a GPU's default is TF32), in this thread only."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield
+
+
+def _count(program: Any) -> int:
+    """Return the number of operations in a program."""
+    inner = (getattr(v, "jaxpr", v) for e in program.eqns for v in e.params.values() if hasattr(v, "eqns"))
+    nested = (v.jaxpr for e in program.eqns for v in e.params.values() if hasattr(getattr(v, "jaxpr", None), "eqns"))
+    return len(program.eqns) + sum(map(_count, inner)) + sum(map(_count, nested))
 
 
 def _eagerly(function: Callable[..., Any], dtype: str) -> Callable[..., Any]:

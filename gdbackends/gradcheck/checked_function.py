@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -21,6 +22,12 @@ Function = Callable[..., Any]
 
 _SMALL = 1 << 16
 """Size in bytes up to which data are copied for every evaluation of a loss; larger ones are passed read-only."""
+
+
+_SLOW = 0.2
+"""Seconds that one evaluation without compilation may take; a check needs about a hundred."""
+_LONG = 3000
+"""Number of operations above which a program for JAX is not compiled."""
 
 
 class NotScalarError(InputError):
@@ -147,6 +154,7 @@ class Autodiff:
         self._checked, self._framework, self._dtype, self._direction = checked, framework, dtype, direction
         self._prepared: tuple[Backend, Callable[..., Any]] | None = None
         self._failure: str | None = None
+        self._too_long = False
         self._like = like
         self._tuning = "best" if like is None else like._tuning
         self.runs_numpy_code = like is not None and like.runs_numpy_code
@@ -158,7 +166,7 @@ class Autodiff:
         if self._failure is not None:
             return self._failure
         found = self._attempt(points, data, self._tuning)
-        if isinstance(found, str) and self._like is None:
+        if isinstance(found, str) and self._like is None and not self._too_long:
             found = self.as_numpy_code(points, data) or found
         self._failure = found if isinstance(found, str) else None
         return found
@@ -173,16 +181,27 @@ class Autodiff:
         return self._attempt(points, data, "idiomatic" if self._framework == "jax" else "best")
 
     def eagerly(self, points: Array, data: tuple[Array, ...]) -> Values | str | None:
-        """Run code written for NumPy without compilation, which takes long in JAX; None if that is of no use."""
-        if not self.runs_numpy_code or self._framework != "jax" or self._tuning == "eager":
+        """Run code that JAX cannot compile without compilation, which takes long; None if that is of no use."""
+        if self._framework != "jax" or self._tuning == "eager" or not (self.runs_numpy_code or self._too_long):
             return None
-        return self._attempt(points, data, "eager")
+        found = self._attempt(points[:1], data, "eager")
+        start = perf_counter()
+        if isinstance(found, Values) and isinstance(found := self._values(points[:1], data), Values):
+            if (seconds := perf_counter() - start) > _SLOW:
+                self._prepared, self._failure = None, f"one evaluation without compilation takes {seconds:.1g} s"
+                return self._failure
+            found = self._values(points, data)
+        self._failure = found if isinstance(found, str) else None
+        return found
 
     def _attempt(self, points: Array, data: tuple[Array, ...], tuning: str) -> Values | str:
         self._tuning = tuning
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of code that is not written for the framework
+                if self._framework == "jax" and tuning != "eager" and self._is_long(points[0], data):
+                    self._too_long = True
+                    return f"its program has more than {_LONG} operations, which take long to compile"
                 self._prepared = self._prepare(tuning)
                 found = self._values(points, data)
         except NotScalarError:
@@ -195,13 +214,24 @@ class Autodiff:
             self._prepared = None
         return found
 
+    def _is_long(self, theta: Array, data: tuple[Array, ...]) -> bool:
+        """Return whether the loss is a program too long to compile, as a Python loop over many rows is."""
+        backend: Any = get_backend("jax", dtype=self._dtype)
+        flat = self._flat()
+        arrays = [a.astype(self._dtype) if a.dtype.kind == "f" else a for a in data]
+        return capabilities(backend).program_size(flat.loss, theta.astype(self._dtype), *arrays) > _LONG
+
+    def _flat(self) -> _Flat:
+        flat = self._checked.loss_for(self._framework)
+        if not self.runs_numpy_code:
+            return flat
+        from gdbackends.gradcheck.numpy_code import rewritten
+
+        return replace(flat, function=rewritten(flat.function, self._framework))
+
     def _prepare(self, tuning: str) -> tuple[Backend, Callable[..., Any]]:
         backend: Any = get_backend(self._framework, dtype=self._dtype, tuning=tuning)
-        flat = self._checked.loss_for(self._framework)
-        if self.runs_numpy_code:
-            from gdbackends.gradcheck.numpy_code import rewritten
-
-            flat = replace(flat, function=rewritten(flat.function, self._framework))
+        flat = self._flat()
         if self._direction is None:
             return backend, backend.value_and_grad(flat)
         product, along = backend.hvp(flat), backend.asarray(self._direction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import floor, isclose, log10, sqrt
 from numbers import Real
@@ -16,6 +16,8 @@ from gdbackends.objectives import Array
 from gdbackends.rounding import Limit, Values
 from gdbackends.rounding.limit import VISIBLE
 
+LARGE = 20_000
+"""Number of components above which there are fewer points, and causes are looked for in a sample of components."""
 DIFFERENCES = "differences"
 """The name under which the gradient by differences of the loss stands among those of the frameworks."""
 
@@ -160,6 +162,18 @@ class Evidence:
     names: Sequence[str]
     reference: str = "autodiff"
     subject: str = "yours"
+
+    def of(self, chosen: Array) -> Evidence:
+        """Return the evidence about some of the components, as if they were all."""
+        return replace(
+            self,
+            points=self.points[:, chosen],
+            autodiff=self.autodiff[:, chosen],
+            hand=self.hand[:, chosen],
+            allowed=self.allowed[:, chosen],
+            shape=(chosen.size,),
+            names=[self.names[int(j)] for j in chosen],
+        )
 
     @property
     def precision(self) -> float:

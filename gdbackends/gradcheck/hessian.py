@@ -67,7 +67,42 @@ def check_hessian(
         if report.verdict != "pass":
             break
     assert report is not None
+    if what == "hessian" and report.verdict == "fail" and not diagonal:
+        report = replace(report, notes=(*report.notes, *_wrong_entries(function, checked, points[-1], names)))
     return report
+
+
+_MOST_ENTRIES = 64
+
+
+def _wrong_entries(function: Function, checked: CheckedFunction, theta: Array, names: Sequence[str]) -> list[str]:
+    """Return a line about the entries of a Hessian that differ from differences of the gradient, if not all do."""
+    d = theta.size
+    matrix = np.asarray(dense(replace(checked, hand=function).by_hand(theta)), np.float64)
+    if d > _MOST_ENTRIES or matrix.size != d * d:
+        return []
+    found = [_of_the_gradient(checked, theta, row) for row in np.eye(d)]
+    right, errors = np.array([f.value for f in found]), np.array([f.error for f in found])
+    matrix = matrix.reshape(d, d)
+    wrong = ~(np.abs(matrix - right) <= 16 * ERRORS * errors + 1e-9 * np.abs(right))
+    if not wrong.any() or wrong.all():
+        return []
+    rows = np.flatnonzero(wrong.any(1))
+    with np.errstate(all="ignore"):
+        ratios = (matrix / right)[wrong]
+    listed = ", ".join(f"({i}, {j})" for i, j in np.argwhere(wrong)[:4])
+    more = f" and {int(wrong.sum()) - 4} more" if wrong.sum() > 4 else ""
+    only = f", all in row or column {names[int(rows[0])]}" if _in_one_cross(wrong) else ""
+    ends = f"{np.nanmin(ratios):.6g} to {np.nanmax(ratios):.6g}"
+    return [
+        f"only the entries {listed}{more} differ{only}; yours are {ends} of differences of the gradient, the other "
+        f"{int((~wrong).sum())} entries agree"
+    ]
+
+
+def _in_one_cross(wrong: Array) -> bool:
+    """Return whether all wrong entries are in one row and the same column."""
+    return any(not np.delete(np.delete(wrong, j, 0), j, 1).any() for j in range(len(wrong)))
 
 
 def _reference(

@@ -449,10 +449,7 @@ class Rewriter:
         lib = library
         for original, other in (
             *((f, functools.partial(lib.new, f)) for f in (np.zeros, np.ones, np.empty, np.full, np.eye, np.identity)),
-            *(
-                (f, functools.partial(lib.new_like, f))
-                for f in (np.zeros_like, np.ones_like, np.empty_like, np.full_like)
-            ),
+            *((f, functools.partial(lib.new_like, f)) for f in _LIKE),
             (np.array, lib.array),
             *((f, lib.asarray) for f in (np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)),
             (np.float64, Float),
@@ -513,14 +510,16 @@ class Rewriter:
         """Return a copy of a container, with rewritten functions in it, so that nothing is stored in the user's."""
         if isinstance(value, (set, frozenset)):
             return type(value)(value)
+        if isinstance(value, tuple):
+            changed = tuple(map(self.of, value))
+            return value if all(a is b for a, b in zip(value, changed, strict=True)) else changed
         made: Any = {} if isinstance(value, dict) else []
-        if not isinstance(value, tuple):
-            self._known[id(value)] = (value, made)  # a container may contain itself
+        self._known[id(value)] = (value, made)  # a container may contain itself
         if isinstance(value, dict):
             made.update({key: self.of(v) for key, v in value.items()})
-            return made
-        made.extend(map(self.of, value))
-        return tuple(made) if isinstance(value, tuple) else made
+        else:
+            made.extend(map(self.of, value))
+        return made
 
     def _function(self, function: FunctionType) -> Any:
         if _is_left(function):

@@ -9,6 +9,7 @@ import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction, numpy_losses
+from gdbackends.gradcheck.evidence import LARGE
 from gdbackends.gradcheck.parameters import flatten
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
@@ -16,7 +17,6 @@ from gdbackends.rounding.limit import Values
 _POINTS = 5
 _FEW = 1
 """Number of random points above `LARGE` components, where each costs much."""
-LARGE = 20_000
 _IN_RANGE = 1e150
 """Bound on the loss at random points, unless it is larger at the start; beyond it another order might overflow."""
 _SHRUNK = 12

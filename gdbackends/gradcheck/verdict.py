@@ -11,7 +11,7 @@ import numpy as np
 from gdbackends.gradcheck.allowance import allow_hand_rounding, lost_to_cancellation
 from gdbackends.gradcheck.checked_function import numpy_losses
 from gdbackends.gradcheck.data_rows import row_by_autodiff
-from gdbackends.gradcheck.evidence import Cause, Reference, all_components, component_list
+from gdbackends.gradcheck.evidence import LARGE, Cause, Reference, all_components, component_list
 from gdbackends.gradcheck.finite_differences import direction_of
 from gdbackends.gradcheck.mistakes import diagnose
 from gdbackends.gradcheck.other_causes import at_a_kink, by_differences, lost_precision, not_a_gradient
@@ -20,6 +20,8 @@ from gdbackends.gradcheck.witness import ERRORS, Differences, scalar_values
 from gdbackends.objectives import Array
 
 _LOSSES = "the losses differ"
+_NONE = "none of the known mistakes explains the difference"
+_SAMPLED = 1000
 
 
 def judge(
@@ -186,6 +188,8 @@ def _explain(reference: Reference, hand: Array) -> Cause:
     if (np.abs(reference.autodiff) <= reference.allowed).all():
         text = f"{evidence.reference} is 0 in {all_components(evidence)}, at every point, and yours is not"
         return Cause("different-function", text, {})
+    if hand.shape[1] > LARGE:
+        return diagnose(evidence.of(_sample(reference, hand))) or Cause("unexplained", _NONE, {})
     cause = None
     if reference.direction is None and not reference.alone and _is_small(reference, hand):
         cause = by_differences(checked, evidence)
@@ -198,7 +202,15 @@ def _explain(reference: Reference, hand: Array) -> Cause:
         cause = cause or not_a_gradient(checked, evidence)
     else:
         cause = cause or lost_to_cancellation(reference, hand)
-    return cause or Cause("unexplained", "none of the known mistakes explains the difference", {})
+    return cause or Cause("unexplained", _NONE, {})
+
+
+def _sample(reference: Reference, hand: Array) -> Array:
+    """Return some of the components that differ, and some that do not."""
+    wrong = ~(reference.ratios(hand, reference.autodiff) <= 1).all(0)
+    generator = np.random.default_rng(0)
+    parts = [generator.permutation(np.flatnonzero(which))[:_SAMPLED] for which in (wrong, ~wrong)]
+    return np.sort(np.concatenate(parts))
 
 
 def _is_small(reference: Reference, hand: Array) -> bool:
