@@ -116,7 +116,7 @@ def test_importing_the_package_loads_no_framework() -> None:
 
 
 def test_public_names() -> None:
-    assert len(gdbackends.__all__) <= 14
+    assert len(gdbackends.__all__) <= 20
     for name in gdbackends.__all__:
         assert getattr(gdbackends, name).__doc__
     assert set(gdbackends.__all__) <= set(dir(gdbackends))

@@ -122,15 +122,21 @@ def check_installed(name: str) -> None:
         )
 
 
-def validate_settings(backend: Backend, devices: Sequence[str], tunings: Sequence[str] = TUNINGS[:2]) -> None:
-    """Refuse an unknown dtype, a tuning that is not in `tunings`, and a device that is not in `devices`.
+def validate_settings(
+    backend: Backend,
+    devices: Sequence[str],
+    tunings: Sequence[str] = TUNINGS[:2],
+    internal: Sequence[str] = ("batches",),
+) -> None:
+    """Refuse an unknown dtype, a device that is not in `devices`, and a tuning that is neither public nor internal.
 
-    The tuning "batches" is "best" for steps over batches, which gather rows: row-major. `fit` chooses it by itself.
+    The package chooses the internal ones by itself: "batches" is "best" for steps over batches, which gather rows:
+    row-major; "eager" is JAX without compilation.
     """
     if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
     tuning: Any = capabilities(backend).tuning
-    if not isinstance(tuning, str) or tuning not in (*tunings, "batches"):
+    if not isinstance(tuning, str) or tuning not in (*tunings, *internal):
         raise InputError(f"tuning of {backend.name} must be {' or '.join(tunings)}, got {tuning!r}")
     if backend.device not in devices:
         raise InputError(f"device {backend.device!r} is not available for {backend.name}; it has {', '.join(devices)}")

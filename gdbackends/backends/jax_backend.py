@@ -45,7 +45,7 @@ class JaxBackend(Capabilities):
 
     def __post_init__(self) -> None:
         """Refuse an unavailable device and an unknown dtype or tuning."""
-        validate_settings(self, devices=tuple(_devices()), tunings=("best", "idiomatic", "eager"))
+        validate_settings(self, devices=tuple(_devices()), internal=("batches", "eager"))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers becomes a FeatureMajor or Blocks, or stays row-major if not "best"."""

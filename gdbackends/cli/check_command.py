@@ -26,7 +26,8 @@ from gdbackends.cli.options import read_dataset, split, table_options
 from gdbackends.cli.output import check_output, write_atomically
 from gdbackends.datasets import Dataset, synthetic
 from gdbackends.errors import InputError, file_error, in_one_line
-from gdbackends.gradcheck import GradientReport, check_gradient
+from gdbackends.gradcheck import GradientReport, PortReport, check_gradient, check_jacobian, compare_ports
+from gdbackends.gradcheck.ports import framework_of
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array, LinearModel, RowLoss, parse_loss
 
@@ -41,6 +42,9 @@ _MODULE = "gdbackends_target"
 @click.option("--data", "source", metavar="SOURCE", help="X and y.  [default: the data in the file, or else women]")
 @table_options
 @click.option("--param", "params", metavar="NAME=VALUE", multiple=True, help="A hyper-parameter, passed by name.")
+@click.option("--argument", metavar="NAME", help="The parameter of the functions that is theta.  [default: the first]")
+@click.option("--jacobian", is_flag=True, help="NAME returns an array, and its derivative is a Jacobian.")
+@click.option("--port", "ports", metavar="NAME", multiple=True, help="Compare NAME, or FILE.py:NAME, with the target.")
 @click.option("--backends", metavar="A,B", help="jax, torch: require these.  [default: all installed]")
 @click.option("--dtype", default="float64", show_default=True, help="float64 or float32.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of all random values.")
@@ -53,7 +57,11 @@ def command(ctx: click.Context, **options: Any) -> None:
     TARGET is FILE.py:NAME, where NAME is an objective, its class, or a loss whose gradient is called NAME_gradient,
     NAME_grad, gradient or grad; FILE.py:LOSS,GRADIENT; FILE.py for the functions loss and gradient; or a bundled loss,
     such as huber:1.5. The file is run with your permissions, so check only files that you trust. It may define theta,
-    data (a tuple of arrays) and params. By default theta is random, with a number for each feature and the intercept.
+    data (a tuple of arguments) and params. By default theta is random, with a number for each feature and the
+    intercept. A loss may be plain NumPy code, and may return (loss, gradient).
+
+    With --port no gradient is needed: the values and gradients of the target and of the same function in another
+    framework are compared.
 
     Exit code: 0 the gradient is right; 1 it is wrong, or the result is inconclusive; 2 invalid usage or input.
     """
@@ -62,14 +70,19 @@ def command(ctx: click.Context, **options: Any) -> None:
         import_module("gdbackends.pictures")  # report a missing package before the check
         check_output("--page", options["page"], options["source"], options["checked"].partition(":")[0])
     with redirect_stdout(sys.stderr):  # output of the file does not belong to the report
-        target = _find_target(options["checked"])
+        target = _find_target(options["checked"], options)
         table = _table_of(target, options)
         try:
-            report = replace(_check(target, table, params, options), again=_shell_command(options))
+            checked = _compare_ports if options["ports"] else _check
+            report: Any = checked(target, table, params, options)
         except InputError as error:  # if the gradient raises, the notes are the frames in the file
             for line in "\n".join(getattr(error, "__notes__", ())).splitlines():
                 click.echo(printable(line, _MAX_WIDTH), err=True)
             raise
+    if options["ports"]:
+        _show_ports(report, options)
+        ctx.exit(0 if report.verdict == "pass" else 1)
+    report = replace(report, again=_shell_command(options))
     data_name = "its own data" if table is None else f"{table.name}, {count_of_rows(table.y.size)}"
     if options["page"] is not None:
         from gdbackends.pictures.page.gradient_page import gradient_page
@@ -88,7 +101,9 @@ def _shell_command(options: Mapping[str, Any]) -> str:
     options = {**options, "decimal": None if options["decimal"] == "." else options["decimal"]}  # omit the default
     words = ["gdbackends", "check", options["checked"], "--seed", str(options["seed"]), "--dtype", options["dtype"]]
     names = {"source": "--data", "params": "--param"}
-    for name in ("source", "synthetic", "target", "features", "delimiter", "decimal", "header", "params", "backends"):
+    words += ["--jacobian"] if options["jacobian"] else []
+    kept = ("source", "synthetic", "target", "features", "delimiter", "decimal", "header", "params", "argument")
+    for name in (*kept, "backends"):
         option = options[name]
         values = cast("tuple[Any, ...]", option) if isinstance(option, tuple) else (option,)
         for value in values if option is not None else ():
@@ -128,18 +143,62 @@ def _check(target: _Target, table: Dataset | None, params: dict[str, Any], optio
     """Check the gradient of the target on the table, or on its own data."""
     data = (target.data or ()) if table is None else (table.X, table.y)
     theta = _random_theta(data, options["seed"]) if target.theta is None else target.theta
-    linear = table is not None and np.shape(theta) == (len(table.names) + 1,)
+    linear = table is not None and not isinstance(theta, dict) and np.shape(theta) == (len(table.names) + 1,)
+    if options["jacobian"]:
+        return check_jacobian(
+            target.loss,
+            target.gradient,
+            theta,
+            *data,
+            backends=("jax", "torch") if options["backends"] is None else _autodiff_backends(options["backends"]),
+            argument=options["argument"],
+            params={**target.params, **params},
+            seed=options["seed"],
+        )
     return check_gradient(
         target.loss,
         target.gradient,
         theta,
         *data,
+        argument=options["argument"],
         backends=("jax", "torch") if options["backends"] is None else _autodiff_backends(options["backends"]),
         params={**target.params, **params},
         names=(*table.names, "intercept") if table is not None and linear else None,
         dtype=options["dtype"],
         seed=options["seed"],
     )
+
+
+def _compare_ports(
+    target: _Target, table: Dataset | None, params: dict[str, Any], options: Mapping[str, Any]
+) -> PortReport:
+    """Compare the target with the same function in other frameworks."""
+    data = (target.data or ()) if table is None else (table.X, table.y)
+    theta = _random_theta(data, options["seed"]) if target.theta is None else target.theta
+    given = {**target.params, **params}
+    ports: dict[str, Any] = {}
+    for function in (target.loss, *(_port(options["checked"], name) for name in options["ports"])):
+        ports[framework_of(function, theta, *data, params=given, taken=tuple(ports))] = function
+    return compare_ports(ports, theta, *data, params=given, seed=options["seed"])
+
+
+def _show_ports(report: PortReport, options: Mapping[str, Any]) -> None:
+    """Print the report on ports, as text or as JSON."""
+    if options["as_json"]:
+        print_json({"target": options["checked"]} | jsonable(report.to_dict()))
+        return
+    terminal = console()
+    verdict, *lines = str(report).splitlines()
+    terminal.print(Text(printable(verdict, _MAX_WIDTH), style=_STYLES[report.verdict]))
+    for line in lines:
+        terminal.print(printable(line, _MAX_WIDTH))
+
+
+def _port(checked: str, name: str) -> Any:
+    """Return the function NAME of the target's file, or that of FILE.py:NAME."""
+    path, _, own = name.rpartition(":") if ".py:" in name else (checked.rpartition(":")[0] or checked, "", name)
+    module = sys.modules[_MODULE] if path == (checked.rpartition(":")[0] or checked) else _run(path)
+    return _lookup(path, module, own)
 
 
 def _autodiff_backends(text: str) -> list[str]:
@@ -193,15 +252,17 @@ class _Target:
     """
 
     loss: Any
-    gradient: Callable[..., Any]
+    gradient: Any
     bundled: RowLoss | None = None
     theta: Any = None
     data: tuple[Any, ...] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def _find_target(text: str) -> _Target:
+def _find_target(text: str, options: Mapping[str, Any]) -> _Target:
     """Return the target for FILE.py, FILE.py:NAME, FILE.py:LOSS,GRADIENT or a bundled loss; a file is run.
+
+    With --port it needs no gradient; with --jacobian its derivative is called NAME_jacobian, NAME_jac, jacobian or jac.
 
     Raises:
         InputError: the target does not exist, or the file raises an error or defines unusable values.
@@ -214,10 +275,14 @@ def _find_target(text: str) -> _Target:
             raise InputError(f"{error}; or give a file as FILE.py:NAME") from None
         return _Target(objective.loss, objective.gradient, bundled=objective.row_loss)
     module = _run(path)
-    loss, gradient = _loss_and_gradient(path, module, names)
+    if options["ports"]:
+        loss, gradient = _lookup(path, module, names), _no_gradient
+    else:
+        suffixes = ("jacobian", "jac") if options["jacobian"] else ("gradient", "grad")
+        loss, gradient = _loss_and_gradient(path, module, names, suffixes)
     data, params = getattr(module, "data", None), getattr(module, "params", {})
     if not isinstance(data, (tuple, NoneType)) or not isinstance(params, dict):
-        raise InputError(f"{path}: data must be a tuple of arrays, and params a dictionary by name")
+        raise InputError(f"{path}: data must be a tuple of arguments, and params a dictionary by name")
     params = cast("dict[str, Any]", params) if not hasattr(loss, "__self__") else {}  # an object has its own parameters
     return _Target(loss, gradient, None, getattr(module, "theta", None), cast("tuple[Any, ...] | None", data), params)
 
@@ -241,8 +306,14 @@ def _run(path: str) -> ModuleType:
     return module
 
 
-def _loss_and_gradient(path: str, module: ModuleType, names: str) -> tuple[Any, Callable[..., Any]]:
-    """Return the loss and the gradient for the names "LOSS,GRADIENT" or "NAME"."""
+def _no_gradient(*_: Any, **__: Any) -> Any:
+    raise InputError("--port needs no gradient")
+
+
+def _loss_and_gradient(
+    path: str, module: ModuleType, names: str, suffixes: tuple[str, ...]
+) -> tuple[Any, Callable[..., Any] | bool]:
+    """Return the loss and the derivative for the names "LOSS,GRADIENT" or "NAME"; True if NAME returns both."""
     name, comma, gradient_name = names.partition(",")
     value: Any = _lookup(path, module, name)
     if comma:
@@ -257,10 +328,15 @@ def _loss_and_gradient(path: str, module: ModuleType, names: str) -> tuple[Any, 
         return value.loss, value.gradient
     if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
         raise InputError(f"{path}: {name} is neither a function nor an object with a loss and a gradient")
-    candidates = (f"{name}_gradient", f"{name}_grad", "gradient", "grad")
+    candidates = (*(f"{name}_{suffix}" for suffix in suffixes), *suffixes)
     gradient = next((getattr(module, other) for other in candidates if hasattr(module, other)), None)
+    if gradient is None and suffixes[0] == "gradient" and getattr(module, "returns_gradient", False):
+        return cast(Any, value), True
     if gradient is None:
-        raise InputError(f"{path}: no gradient of {name}: none of {', '.join(candidates)}; give {path}:{name},GRADIENT")
+        what, advice = suffixes[0], f"give {path}:{name},{suffixes[0].upper()}"
+        if what == "gradient":
+            advice += ", or set returns_gradient = True if it returns (loss, gradient)"
+        raise InputError(f"{path}: no {what} of {name}: none of {', '.join(candidates)}; {advice}")
     return cast(Any, value), gradient
 
 

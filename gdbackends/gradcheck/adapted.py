@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.errors import InputError
-from gdbackends.gradcheck.parameters import Layout
+from gdbackends.gradcheck.parameters import ThetaLayout
 
 
 class Mapped:
@@ -37,7 +37,7 @@ class Adapted(Mapped):
     """
 
     function: Callable[..., Any]
-    layout: Layout
+    layout: ThetaLayout
     place: int | str = 0
     objects: tuple[Any, ...] = ()
     copies: bool = False
@@ -50,7 +50,7 @@ class Adapted(Mapped):
         parameters = [self.layout.build(theta.reshape((-1,)))]
         parameters += [self.layout.build(v.reshape((-1,))) if self.vectors > 0 else v for v in arrays[:extra]]
         rest = iter(arrays[extra:])
-        objects = map(copy_of, self.objects) if self.copies else self.objects
+        objects: Any = map(copy_of, self.objects) if self.copies else self.objects
         others = [next(rest) if value is ARRAY else value for value in objects]
         if isinstance(self.place, str):
             result = self.function(*parameters[1:], *others, **{self.place: parameters[0]}, **params)
@@ -60,7 +60,7 @@ class Adapted(Mapped):
             return result
         if not isinstance(result, (tuple, list)) or len(cast("list[Any]", result)) != 2:
             raise InputError(
-                f"with gradient=True the function must return (loss, gradient), got {type(result).__name__}"
+                f"with gradient=True the function must return (loss, gradient), got {type(cast(Any, result)).__name__}"
             )
         return cast("tuple[Any, Any]", result)[self.part]
 

@@ -88,12 +88,32 @@ def estimated_bounds(
     whole = (
         not np.abs(first.losses - at.losses).max() > 1e-3 * np.abs(at.losses).max()
     )  # otherwise labels, which are compared by ==
+    moved = _movements(attempt, shaken, at, points, data, seed, rounding)
+    terms = terms_of(points, data)
+    factor = SAFETY * u * max(1.0, terms**0.5)
+    tiny = float(np.finfo(dtype).smallest_normal) * terms
+    return Values(
+        factor * (moved.losses + np.abs(at.losses)) + tiny,
+        factor * (moved.gradients + np.abs(at.gradients)) + tiny,
+    )
+
+
+def _movements(
+    evaluate: Callable[[Array, tuple[Array, ...]], Values],
+    shaken: Callable[[Array, float], Array],
+    at: Values,
+    points: Array,
+    data: tuple[Array, ...],
+    seed: int,
+    rounding: Perturbation,
+) -> Values:
+    """Return how far losses and gradients move, over the size of the errors made; infinite if they leave the domain."""
     losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
     for step, with_data in _ATTEMPTS:
         losses[:], gradients[:] = 0, 0
         for sample in range(_SAMPLES if points.shape[1] <= LARGE else 1):
             with rounding(step, seed + sample):
-                moved = attempt(shaken(points, step), tuple(shaken(a, step) if with_data else a for a in data))
+                moved = evaluate(shaken(points, step), tuple(shaken(a, step) if with_data else a for a in data))
             losses = np.maximum(losses, np.abs(moved.losses - at.losses) / step)  # NaN stays
             gradients = np.maximum(gradients, np.abs(moved.gradients - at.gradients) / step)
         inside = np.isfinite(losses).all() or not np.isfinite(at.losses).all()
@@ -101,13 +121,7 @@ def estimated_bounds(
             break
     losses = np.where(np.isfinite(at.losses) & ~np.isfinite(losses), np.inf, losses)
     gradients = np.where(np.isfinite(at.gradients) & ~np.isfinite(gradients), np.inf, gradients)
-    terms = terms_of(points, data)
-    factor = SAFETY * u * max(1.0, terms**0.5)
-    tiny = float(np.finfo(dtype).smallest_normal) * terms
-    return Values(
-        factor * (losses + np.abs(at.losses)) + tiny,
-        factor * (gradients + np.abs(at.gradients)) + tiny,
-    )
+    return Values(losses, gradients)
 
 
 def terms_of(points: Array, data: tuple[Array, ...]) -> int:

@@ -14,7 +14,7 @@ from gdbackends.backends import DTYPES
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.gradcheck.adapted import ARRAY, Adapted, GradientOf, copy_of
 from gdbackends.gradcheck.checked_function import CheckedFunction, Function, copied, numpy_losses
-from gdbackends.gradcheck.parameters import Layout, flatten
+from gdbackends.gradcheck.parameters import ThetaLayout, flatten
 from gdbackends.objectives import Array
 
 
@@ -71,7 +71,7 @@ def prepare_arguments(
 def _checked(
     losses: dict[str | None, Function],
     gradient: Any,
-    layout: Layout,
+    layout: ThetaLayout,
     data: Sequence[Any],
     params: Mapping[str, Any],
     argument: str | None,
@@ -128,36 +128,32 @@ def _place(argument: str | None, argnum: Any, function: Any, count: int) -> int 
     return position if position <= count else argument
 
 
-def _datum(value: Any, name: str, framed: bool) -> tuple[Any, bool]:
+def _datum(given: Any, name: str, framed: bool) -> tuple[Any, bool]:
     """Return a further argument and whether it is an array of real numbers, which is new, in float64 or integers.
 
     Numbers of Python, text, sparse matrices and all other objects are passed as they are.
     """
-    if is_framed(value):
-        return (copy_of(value), False) if framed else (real_array(value, name), True)
-    if isinstance(value, (list, tuple)):
-        try:
-            kind = np.asarray(value).dtype.kind
-        except Exception:  # rows of different lengths, or arrays of another library
-            kind = "O"
-        if kind not in "fiub":
-            return copy_of(cast(Any, value)), False
-    elif isinstance(value, np.ma.MaskedArray) or getattr(value, "dtype", None) is None or isinstance(value, np.generic):
-        return value, False
-    if (isinstance(value, np.ndarray) and value.dtype.kind not in "fiub") or hasattr(value, "toarray"):
-        return copy_of(cast(Any, value)), False
-    if _is_whole(value):
-        array = cast(Array, np.asarray(value))
-        return array.copy() if array.dtype.kind == "b" else array.astype(np.int64), True
-    return real_array(value, name), True
+    if is_framed(given):
+        return (copy_of(given), False) if framed else (real_array(given, name), True)
+    kind = "" if hasattr(given, "toarray") else _kind(given)
+    if isinstance(given, (np.generic, np.ma.MaskedArray)) or not kind:
+        return cast(Any, given), False
+    if kind not in "fiub":
+        return copy_of(given), False
+    if kind == "f":
+        return real_array(given, name), True
+    array: Array = np.asarray(given)
+    return array.copy() if kind == "b" else array.astype(np.int64), True
 
 
-def _is_whole(value: Any) -> bool:
-    """Return whether a list, or an array of any library, holds integers or booleans."""
+def _kind(value: Any) -> str:
+    """Return the kind of the dtype of an array or a list, "" for anything else."""
+    if not isinstance(value, (list, tuple)) and getattr(value, "dtype", None) is None:
+        return ""
     try:
-        return np.asarray(value).dtype.kind in "iub"
-    except Exception:  # any error of its own conversion, which real_array reports
-        return False
+        return np.asarray(cast(Any, value)).dtype.kind
+    except Exception:  # rows of different lengths; or an array that its own library must convert
+        return "O" if isinstance(value, (list, tuple)) else "f"
 
 
 def _printable(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -154,91 +154,7 @@ def check_at(
     seed: int = 0,
 ) -> GradientReport:
     """Check a prepared function at flat points (m, d): theta, and others."""
-    results = {name: _at_points(checked, runners.run(name, "float64"), points) for name in runners.names}
-    if not any(isinstance(values, Values) for values in results.values()):
-        for name in runners.names:
-            run = runners.run(name, "float64")
-            found = run.eagerly(points, checked.data)
-            results[name] = results[name] if found is None else values_if_same(checked, points, found)
-    _refuse_random_loss(checked, points[0], runners, results)
-    by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
-    unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
-    at_odds: dict[str, Array] = {}
-    if by_framework:
-        run = runners.run(list(by_framework)[-1], "float64")
-        bounds, how = rounding_bounds(checked, runners, by_framework, points, "float64", seed)
-        loss = scalar_values(checked, points[0], run)
-        differences = None if loss is None else Differences(loss)
-        if differences is not None:
-            noise = np.array([differences.rounding(point) for point in points])
-            noise[0] = min(noise[0], *noise[1:])  # theta may be at a kink
-            bounds = replace(bounds, losses=np.fmax(bounds.losses, SAFETY * noise))
-        by = None if differences is None else differences.gradient
-        reference = Reference(checked, points, by_framework, bounds, how, names, run, differences=by)
-        if differences is not None and losses_differ(reference) is None:
-            refuted = contradicted(differences, points, reference.gradients, reference.allowed, seed)
-            at_odds = {name: by_framework.pop(name).gradients for name in refuted}
-        if by_framework:
-            run = runners.run(list(by_framework)[-1], "float64")
-            reference = replace(reference, by_framework=by_framework, run=run)
-            hand, fault = hand_values(checked, points)
-            report = judge(reference, hand, fault, sensitivity, seed, unsupported, at_odds)
-            if report.verdict == "fail" and fault is None and _below_differences(reference, hand, runners):
-                less = _by_differences(checked, points, names, dtype, sensitivity, seed, unsupported, {}, runners)
-                if less.verdict == "pass":
-                    who = " and ".join(by_framework)
-                    note = f"{who} differs by less than differences can see, as where an iteration is stopped early"
-                    return replace(less, notes=(*less.notes, note))
-            if dtype == "float64" or report.verdict != "pass":
-                return report
-            return _in_float32(reference, report, runners, seed)
-    return _by_differences(checked, points, names, dtype, sensitivity, seed, unsupported, at_odds, runners)
-
-
-def _below_differences(reference: Reference, hand: Array | None, runners: AutodiffRunners) -> bool:
-    """Return whether a gradient differs so little, from NumPy code run on a framework, that differences may decide.
-
-    The derivative of an iteration that is stopped at a tolerance is not exactly that of its limit.
-    """
-    if hand is None or not all(runners.run(name, "float64").runs_numpy_code for name in reference.by_framework):
-        return False
-    return bool((np.abs(hand - reference.autodiff) <= 1e-8 * np.abs(reference.autodiff).max(0)).all())
-
-
-def _by_differences(
-    checked: CheckedFunction,
-    points: Array,
-    names: Sequence[str],
-    dtype: str,
-    sensitivity: float,
-    seed: int,
-    unsupported: Mapping[str, str],
-    at_odds: Mapping[str, Array],
-    runners: AutodiffRunners,
-) -> GradientReport:
-    """Judge the gradient by differences of the loss, where no framework can run it, or its values contradict all."""
-    run = runners.run(next(iter(at_odds)), "float64") if at_odds else None
-    loss = scalar_values(checked, points[0], run)
-    if loss is None:
-        raise _nothing_runs(checked, points[0], unsupported, "")
-    notes: tuple[str, ...] = ()
-    if points.shape[1] > MOST_COMPONENTS:
-        plane = Plane(checked, points[0], loss, seed)
-        at_odds = {name: plane.projected(gradients) for name, gradients in at_odds.items()}
-        notes = (
-            f"checked in {plane.sampled} of {len(names)} components and {plane.directions} random directions, since "
-            "differences of the loss are all there is",
-        )
-        checked, names = plane.checked, plane.names_of(names)
-        points = probe_points_near(checked, np.ones(len(names)), AutodiffRunners(checked, runners.names), seed)
-        loss = plane.loss
-    points = points_for_differences(points)
-    at_odds = {name: gradients[: len(points)] for name, gradients in at_odds.items()}
-    report = _judged_by_differences(checked, points, names, "float64", sensitivity, seed, unsupported, at_odds, loss)
-    if dtype == "float32" and report.verdict == "pass":
-        points = points.astype(np.float32).astype(np.float64)
-        report = _judged_by_differences(checked, points, names, dtype, np.inf, seed, unsupported, at_odds, loss)
-    return replace(report, notes=(*notes, *report.notes))
+    return _Check(checked, points, runners, names, dtype, sensitivity, seed).report()
 
 
 def judge_by_differences(
@@ -250,25 +166,127 @@ def judge_by_differences(
     loss: Callable[[Array], float],
 ) -> GradientReport:
     """Judge the hand gradient at flat points (m, d) by differences of a loss alone."""
-    points = points_for_differences(points)
-    return _judged_by_differences(checked, points, names, "float64", sensitivity, seed, {}, {}, loss)
+    runners = AutodiffRunners(checked, ("torch",))
+    check = _Check(checked, points_for_differences(points), runners, names, "float64", sensitivity, seed)
+    return check.judged_by(loss, "float64")
 
 
-def _judged_by_differences(
-    checked: CheckedFunction,
-    points: Array,
-    names: Sequence[str],
-    dtype: str,
-    sensitivity: float,
-    seed: int,
-    unsupported: Mapping[str, str],
-    at_odds: Mapping[str, Array],
-    loss: Callable[[Array], float],
-) -> GradientReport:
-    values, bounds = values_and_bounds(checked, points, loss, dtype)
-    run = run_by_differences(checked)
-    reference = Reference(checked, points, {DIFFERENCES: values}, bounds, "estimated", names, run, dtype=dtype)
-    return judge(reference, *hand_values(checked, points, dtype), sensitivity, seed, unsupported, at_odds)
+@dataclass(frozen=True, eq=False)
+class _Check:
+    """A check of a prepared function at flat points (m, d)."""
+
+    checked: CheckedFunction
+    points: Array
+    runners: AutodiffRunners
+    names: Sequence[str]
+    dtype: str
+    sensitivity: float
+    seed: int
+
+    def report(self) -> GradientReport:
+        """Judge by the frameworks that can run the loss, or else by differences of its values."""
+        results = self._results()
+        _refuse_random_loss(self.checked, self.points[0], self.runners, results)
+        by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
+        unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
+        reference, at_odds = self._reference(by_framework) if by_framework else (None, {})
+        if reference is None:
+            return self._by_differences(unsupported, at_odds)
+        hand, fault = hand_values(self.checked, self.points)
+        report = judge(reference, hand, fault, self.sensitivity, self.seed, unsupported, at_odds)
+        if report.verdict == "fail" and fault is None and self._is_below_differences(reference, hand):
+            less = self._by_differences(unsupported, {})
+            if less.verdict == "pass":
+                who = " and ".join(reference.by_framework)
+                note = f"{who} differs by less than differences can see, as where an iteration is stopped early"
+                return replace(less, notes=(*less.notes, note))
+        if self.dtype == "float64" or report.verdict != "pass":
+            return report
+        return _in_float32(reference, report, self.runners, self.seed)
+
+    def _results(self) -> dict[str, Values | str]:
+        """Return the losses and gradients by framework, or why there are none."""
+        runs = {name: self.runners.run(name, "float64") for name in self.runners.names}
+        results = {name: _at_points(self.checked, run, self.points) for name, run in runs.items()}
+        if not any(isinstance(values, Values) for values in results.values()):
+            for name, run in runs.items():
+                if (found := run.eagerly(self.points, self.checked.data)) is not None:
+                    results[name] = values_if_same(self.checked, self.points, found)
+        return results
+
+    def _reference(self, by_framework: dict[str, Values]) -> tuple[Reference | None, dict[str, Array]]:
+        """Return what to judge by, and the gradients of the frameworks that the loss's values contradict."""
+        checked, points = self.checked, self.points
+        run = self.runners.run(list(by_framework)[-1], "float64")
+        bounds, how = rounding_bounds(checked, self.runners, by_framework, points, "float64", self.seed)
+        loss = scalar_values(checked, points[0], run)
+        if loss is None:
+            return Reference(checked, points, by_framework, bounds, how, self.names, run), {}
+        differences = Differences(loss)
+        noise = np.array([differences.rounding(point) for point in points])
+        noise[0] = min(noise[0], *noise[1:])  # theta may be at a kink
+        bounds = replace(bounds, losses=np.fmax(bounds.losses, SAFETY * noise))
+        by = differences.gradient
+        reference = Reference(checked, points, by_framework, bounds, how, self.names, run, differences=by)
+        if losses_differ(reference) is not None:
+            return reference, {}
+        refuted = contradicted(differences, points, reference.gradients, reference.allowed, self.seed)
+        at_odds = {name: by_framework[name].gradients for name in refuted}
+        others = {name: values for name, values in by_framework.items() if name not in refuted}
+        if not others:
+            return None, at_odds
+        run = self.runners.run(list(others)[-1], "float64")
+        return replace(reference, by_framework=others, run=run), at_odds
+
+    def _is_below_differences(self, reference: Reference, hand: Array | None) -> bool:
+        """Return whether a gradient differs so little, from NumPy code run on a framework, that differences may decide.
+
+        The derivative of an iteration that is stopped at a tolerance is not exactly that of its limit.
+        """
+        ran = [self.runners.run(name, "float64").runs_numpy_code for name in reference.by_framework]
+        if hand is None or not all(ran):
+            return False
+        return bool((np.abs(hand - reference.autodiff) <= 1e-8 * np.abs(reference.autodiff).max(0)).all())
+
+    def _by_differences(self, unsupported: Mapping[str, str], at_odds: Mapping[str, Array]) -> GradientReport:
+        """Judge by differences of the loss, where no framework can run it, or its values contradict all."""
+        run = self.runners.run(next(iter(at_odds)), "float64") if at_odds else None
+        loss = scalar_values(self.checked, self.points[0], run)
+        if loss is None:
+            raise _nothing_runs(self.checked, self.points[0], unsupported)
+        check, notes = self, tuple[str, ...]()
+        if self.points.shape[1] > MOST_COMPONENTS:
+            plane = Plane(self.checked, self.points[0], loss, self.seed)
+            at_odds = {name: plane.projected(gradients) for name, gradients in at_odds.items()}
+            notes = (
+                f"checked in {plane.sampled} of {len(self.names)} components and {plane.directions} random "
+                "directions, since differences of the loss are all there is",
+            )
+            names, loss = plane.names_of(self.names), plane.loss
+            runners = AutodiffRunners(plane.checked, self.runners.names)
+            points = probe_points_near(plane.checked, np.ones(len(names)), runners, self.seed)
+            check = replace(self, checked=plane.checked, names=names, points=points, runners=runners)
+        check = replace(check, points=points_for_differences(check.points))
+        at_odds = {name: gradients[: len(check.points)] for name, gradients in at_odds.items()}
+        report = check.judged_by(loss, "float64", unsupported, at_odds)
+        if self.dtype == "float32" and report.verdict == "pass":
+            narrow = replace(check, points=check.points.astype(np.float32).astype(np.float64), sensitivity=np.inf)
+            report = narrow.judged_by(loss, "float32", unsupported, at_odds)
+        return replace(report, notes=(*notes, *report.notes))
+
+    def judged_by(
+        self,
+        loss: Callable[[Array], float],
+        dtype: str,
+        unsupported: Mapping[str, str] | None = None,
+        at_odds: Mapping[str, Array] | None = None,
+    ) -> GradientReport:
+        """Judge the hand gradient by differences of a loss alone."""
+        values, bounds = values_and_bounds(self.checked, self.points, loss, dtype)
+        by, run = {DIFFERENCES: values}, run_by_differences(self.checked)
+        reference = Reference(self.checked, self.points, by, bounds, "estimated", self.names, run, dtype=dtype)
+        hand, fault = hand_values(self.checked, self.points, dtype)
+        return judge(reference, hand, fault, self.sensitivity, self.seed, unsupported or {}, at_odds)
 
 
 def _at_points(checked: CheckedFunction, run: Autodiff, points: Array) -> Values | str:
@@ -319,7 +337,7 @@ def _refuse_random_loss(
             raise InputError(f"the loss is random: {name} finds {a:.10g} and {b:.10g} at the same theta; fix its seed")
 
 
-def _nothing_runs(checked: CheckedFunction, point: Array, unsupported: Mapping[str, str], where: str) -> InputError:
+def _nothing_runs(checked: CheckedFunction, point: Array, unsupported: Mapping[str, str]) -> InputError:
     """Return the error for a loss that neither a framework nor NumPy can run."""
     reasons = [f"{name}: {why}" for name, why in unsupported.items()]
     with suppress(LookupError):
@@ -327,7 +345,7 @@ def _nothing_runs(checked: CheckedFunction, point: Array, unsupported: Mapping[s
             checked.loss_for("numpy").loss(point.copy(), *(a.copy() for a in checked.data))
         except (Exception, SystemExit) as error:  # any error of the loss
             reasons.insert(0, f"numpy: {in_one_line(error)}")
-    return InputError(f"nothing can run the loss{where} ({'; '.join(reasons)}); give one loss for each framework")
+    return InputError(f"nothing can run the loss ({'; '.join(reasons)}); give one loss for each framework")
 
 
 def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffRunners, seed: int) -> GradientReport:

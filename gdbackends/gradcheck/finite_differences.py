@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import factorial, sqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -70,10 +70,10 @@ def derivative(function: Callable[[Array], Any], theta: Array, direction: Array,
         if len(scheme) > 1:
             if len(scheme) == 2:
                 quadratic = bool((np.abs(central - row[0]) <= rounding).all())
-            value, error = scheme[1], np.full(np.shape(central), np.inf)
+            value, error = scheme[1], cast(Any, np.full(np.shape(central), np.inf))
             for j in range(1, len(scheme)):
                 neighbours = np.maximum(np.abs(scheme[j] - scheme[j - 1]), np.abs(scheme[j] - row[j - 1]))
-                value, error = np.where(neighbours < error, scheme[j], value), np.minimum(neighbours, error)
+                value, error = cast(Any, np.where(neighbours < error, scheme[j], value)), np.minimum(neighbours, error)
             candidates.append((value, error + 1.2 * rounding))
             blurred = blurred + 1 if (rounding > least).all() else 0
             least = np.minimum(least, candidates[-1][1])
@@ -84,12 +84,13 @@ def derivative(function: Callable[[Array], Any], theta: Array, direction: Array,
         nothing = np.full(np.shape(function(theta)), np.nan)
         return Derivative(nothing, np.full(nothing.shape, np.inf), False)
     value, error = candidates.pop()
-    consistent = np.ones(np.shape(value), bool)
+    consistent: Any = np.ones(np.shape(value), bool)
     while candidates:
         larger, its_error = candidates.pop()
         consistent &= np.abs(larger - value) <= 4 * (error + its_error)
         better = consistent & (its_error < error)
-        value, error = np.where(better, larger, value), np.where(better, its_error, error)
+        value = cast(Any, np.where(better, larger, value))
+        error = cast(Any, np.where(better, its_error, error))
     return Derivative(value, error, quadratic)
 
 
@@ -102,11 +103,11 @@ def noise_of(function: Callable[[Array], Any], theta: Array, direction: Array, s
     values = np.array([function(theta + k * step * direction) for k in range(-4, 5)], np.float64)
     if not np.isfinite(values).all():
         return np.zeros(values.shape[1:])
-    found = [
+    found: list[Any] = [
         sqrt(factorial(k) ** 2 / factorial(2 * k)) * np.sqrt(np.square(np.diff(values, k, axis=0)).mean(0))
         for k in (4, 5, 6)
     ]
-    return np.max(found, axis=0)
+    return np.max(np.array(found), axis=0)
 
 
 def direction_of(theta: Array, chosen: int | None = None, generator: np.random.Generator | None = None) -> Array:
@@ -114,7 +115,7 @@ def direction_of(theta: Array, chosen: int | None = None, generator: np.random.G
     size: Array = np.abs(theta)
     size[size == 0] = sqrt(float(np.square(theta).mean())) or 1.0
     if chosen is None:
-        return (generator or np.random.default_rng(0)).normal(size=theta.size) * size
+        return cast(Array, (generator or np.random.default_rng(0)).normal(size=theta.size)) * size
     along: Array = np.zeros(theta.size)
     along[chosen] = size[chosen]
     return along

@@ -21,7 +21,7 @@ import sys
 from abc import ABC
 from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -152,6 +152,16 @@ _IN_PLACE: dict[Any, Callable[..., None]] = {
     np.putmask: _place,
 }
 """Functions of NumPy that change their first argument."""
+_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
+"""The type of NumPy's mark of an argument that is not given."""
+_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
+"""The type of NumPy's mark of an argument that is not given."""
+_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
+"""The type of NumPy's mark of an argument that is not given."""
+_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
+"""The type of NumPy's mark of an argument that is not given."""
+_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
+"""The type of NumPy's mark of an argument that is not given."""
 _LIKE = {np.zeros_like: np.zeros, np.ones_like: np.ones, np.empty_like: np.empty, np.full_like: np.full}
 _JOIN = {"concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "concat"}
 
@@ -221,7 +231,7 @@ class Library:
 
     def call(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], name: str) -> Any:
         """Call one of the framework's functions."""
-        kwargs = {key: self.unwrapped(v) for key, v in kwargs.items() if v is not None and v is not np._NoValue}
+        kwargs = {key: self.unwrapped(v) for key, v in kwargs.items() if v is not None and type(v) is not _NO_VALUE}
         if kwargs.get("order") in ("C", "K", "A"):
             del kwargs["order"]
         if name in _JOIN:  # lists among the parts
@@ -417,7 +427,7 @@ def _isinstance(value: Any, kinds: Any) -> bool:
 
 def _super() -> Any:
     """Return what super() without arguments is in the function that calls this."""
-    frame = sys._getframe(1)
+    frame: Any = cast(Any, inspect.currentframe()).f_back
     first = frame.f_locals[frame.f_code.co_varnames[0]]
     return _Super(frame.f_locals["__class__"], first, frame.f_globals["__rewriter__"])
 
@@ -501,7 +511,7 @@ class Rewriter:
         if type(value) in (list, tuple, dict, set, frozenset):
             return self._container(value)
         if hasattr(value, "toarray") and hasattr(value, "shape"):
-            return value.toarray()  # a sparse matrix; its products are compiled code
+            return cast(Any, value).toarray()  # a sparse matrix; its products are compiled code
         if _is_of_python(type(value)):
             return self._object(value)
         return value

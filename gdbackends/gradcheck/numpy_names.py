@@ -48,7 +48,8 @@ class Names:
 
     def find(self, func: Any) -> Callable[..., Any] | None:
         """Return the function for a function of NumPy that its protocols dispatch; None if the framework has none."""
-        name, module = func.__name__, str(getattr(func, "__module__", None) or "")
+        name: str = func.__name__
+        module = str(getattr(func, "__module__", None) or "")
         if isinstance(func, np.ufunc) and getattr(np, name, None) is not func:
             return self._special(name)
         space = self.namespace

@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class ThetaLayout:
     """How a flat array of parameters is laid out in the structure that the user passes.
 
     Attributes:
@@ -84,7 +84,7 @@ class Layout:
         if self.rebuild is None or isinstance(result, np.ndarray):
             return None
         if isinstance(result, (list, tuple)) and len(cast("list[Any]", result)) == len(self.blocks):
-            values = cast("list[Any]", list(cast("list[Any]", result)))
+            values = list(cast("list[Any]", result))
             if all(np.shape(v) == b.shape for v, b in zip(values, self.blocks, strict=True)):
                 return values
         if not isinstance(result, (Mapping, list, tuple)) and not is_dataclass(result):
@@ -113,7 +113,7 @@ class ComponentNames(Sequence[str]):
         return block.component(k)
 
 
-def flatten(theta: Any, name: str = "theta") -> tuple[Array, Layout]:
+def flatten(theta: Any, name: str = "theta") -> tuple[Array, ThetaLayout]:
     """Return parameters as a flat float64 array (d,), and their layout.
 
     Args:
@@ -128,7 +128,7 @@ def flatten(theta: Any, name: str = "theta") -> tuple[Array, Layout]:
         array = real_array(theta, name)
         if array.size == 0:
             raise InputError(f"theta must have at least one component, got shape {array.shape}")
-        return array.ravel(), Layout(array.shape, (Block(name, 0, array.shape),))
+        return array.ravel(), ThetaLayout(array.shape, (Block(name, 0, array.shape),))
     leaves: list[tuple[tuple[Any, ...], str, Array]] = []
     rebuild = _walk(theta, (), "", leaves, name)
     blocks: list[Block] = []
@@ -141,18 +141,18 @@ def flatten(theta: Any, name: str = "theta") -> tuple[Array, Layout]:
     def rebuilt(arrays: list[Any]) -> Any:
         return rebuild(iter(arrays))
 
-    return flat, Layout(flat.shape, tuple(blocks), rebuilt, tuple(path for path, _, _ in leaves))
+    return flat, ThetaLayout(flat.shape, tuple(blocks), rebuilt, tuple(path for path, _, _ in leaves))
 
 
 def _is_structure(theta: Any) -> bool:
     """Return whether theta is a structure of arrays rather than one array or a list of numbers."""
     if isinstance(theta, Mapping) or (is_dataclass(theta) and not isinstance(theta, type)):
         return True
-    if isinstance(theta, tuple) and hasattr(theta, "_fields"):
+    if isinstance(theta, tuple) and hasattr(cast(Any, theta), "_fields"):
         return True
     if not isinstance(theta, (list, tuple)):
         return False
-    values = cast("list[Any]", list(cast("list[Any]", theta)))
+    values = list(cast("list[Any]", theta))
     return any(_is_structure(v) or (hasattr(v, "shape") and v.shape != ()) for v in values)
 
 

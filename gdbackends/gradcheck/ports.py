@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from gdbackends.gradcheck.checking import values_if_same
 from gdbackends.gradcheck.evidence import Cause, Evidence, component_list
 from gdbackends.gradcheck.mistakes import diagnose
 from gdbackends.gradcheck.other_causes import lost_precision
-from gdbackends.gradcheck.parameters import Layout, flatten
+from gdbackends.gradcheck.parameters import ThetaLayout, flatten
 from gdbackends.gradcheck.probe_points import probe_points_near
 from gdbackends.gradcheck.report import GradientError, Verdict
 from gdbackends.gradcheck.vector_functions import weighted_losses
@@ -50,6 +50,15 @@ class PortReport:
     stage: int | None = None
     notes: tuple[str, ...] = field(default=())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it, except that non-finite numbers are kept."""
+        pairs = [
+            {"pair": list(pair), "values": ratio, "gradients": self.gradients[pair]}
+            for pair, ratio in self.values.items()
+        ]
+        shown = {key: value for key, value in asdict(self).items() if key not in ("values", "gradients")}
+        return shown | {"schema": 1, "agreements": pairs}
+
     def raise_if_failed(self) -> None:
         """Raise an AssertionError unless the verdict is "pass"."""
         if self.verdict != "pass":
@@ -74,7 +83,7 @@ def _said(ratio: float) -> str:
 def compare_ports(
     ports: Mapping[str, Function | Sequence[Function]],
     theta: Any,
-    *data: Any,
+    *arguments: Any,
     params: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
     bounds: Any = None,
@@ -88,7 +97,7 @@ def compare_ports(
             an array, of which a random weighted sum is compared. A list of functions is a function in stages: the first
             takes (theta, *data, **params), and each other one the result of the one before.
         theta: the parameters, as in `check_gradient`.
-        *data: further arguments.
+        *arguments: further arguments.
         params: hyper-parameters, passed by name.
         names: the names of the components of theta.
         bounds: pairs (least, largest), one a component.
@@ -103,11 +112,14 @@ def compare_ports(
     unknown = [name for name in ports if name not in ("jax", "torch", "numpy")]
     if unknown:
         raise InputError(f"a port must be for jax, torch or numpy, got {unknown[0]!r}")
-    stages = {name: list(f) if isinstance(f, (list, tuple)) else [f] for name, f in ports.items()}
+    stages: dict[str, list[Function]] = {
+        name: list(cast("list[Function]", f)) if isinstance(f, (list, tuple)) else [cast(Function, f)]
+        for name, f in ports.items()
+    }
     first: dict[str, Any] = {name: _Staged(tuple(functions)) for name, functions in stages.items()}
-    checked, start, labels = prepare_arguments(first, _no_gradient, theta, data, params=params, names=names)
-    subject = replace(checked, hand=lambda t, *_, **__: 0 * t, data=(_weights(checked, start, seed), *checked.data))
-    subject = replace(subject, losses=weighted_losses(checked), weights=True)
+    checked, start, labels = prepare_arguments(first, _no_gradient, theta, arguments, params=params, names=names)
+    data = (_weights(checked, start, seed), *checked.data)
+    subject = replace(checked, losses=weighted_losses(checked), hand=_zeros, data=data, weights=True)
     frameworks = tuple(name for name in ports if name != "numpy")
     runners = AutodiffRunners(subject, frameworks or ("torch",))
     probes = probe_points_near(subject, start, runners, seed, bounds, points)
@@ -124,7 +136,7 @@ def _compared(
     names: Sequence[str],
     stages: Mapping[str, Sequence[Function]],
     seed: int,
-    layout: Layout,
+    layout: ThetaLayout,
 ) -> PortReport:
     found = {name: _port(subject, name, probes, runners, seed) for name in stages}
     values, gradients = dict[tuple[str, str], float](), dict[tuple[str, str], float]()
@@ -133,9 +145,7 @@ def _compared(
         values[a, b] = Limit(ba.losses + bb.losses).ratio(va.losses, vb.losses)
         gradients[a, b] = Limit(ba.gradients + bb.gradients).ratio(va.gradients, vb.gradients)
     worst = max(values, key=lambda pair: max(values[pair], gradients[pair]))
-    dtypes = {
-        name: _output(checked, name, cast(Function, checked.losses[name]), probes[0]).dtype.name for name in stages
-    }
+    dtypes = {name: _output(checked, name, checked.losses[name], probes[0]).dtype.name for name in stages}
     notes = [f"all ran in float64, with products in full precision; results: {_listed(dtypes)}"]
     if all(not max(values[pair], gradients[pair]) > 1 for pair in values):
         who = " and ".join(found)
@@ -230,7 +240,7 @@ def _transposed(
     found: Mapping[str, tuple[Values, Values]],
     a: str,
     b: str,
-    layout: Layout,
+    layout: ThetaLayout,
 ) -> Cause | None:
     """Return a cause if a port has the values of the other where a square block of the parameters is transposed."""
     if b == "numpy":
@@ -273,8 +283,36 @@ def _listed(dtypes: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
 
 
+def _zeros(theta: Array, *_: Any, **__: Any) -> Array:
+    return 0 * theta
+
+
 def _no_gradient(*_: Any, **__: Any) -> Any:
     raise NotImplementedError("ports have no gradient by hand")
+
+
+def framework_of(
+    function: Function, theta: Any, *arguments: Any, params: Mapping[str, Any], taken: Sequence[str] = ()
+) -> str:
+    """Return the framework in which a function is written: the first, not taken, that runs it at theta.
+
+    One that its name mentions, as in "loss_in_torch", comes first.
+
+    Raises:
+        InputError: none runs it.
+    """
+    reasons: list[str] = []
+    called = str(getattr(function, "__name__", ""))
+    for name in sorted(("numpy", "jax", "torch"), key=lambda name: name not in called):
+        if name in taken:
+            continue
+        checked, start, _ = prepare_arguments({name: function}, _no_gradient, theta, arguments, params=params)
+        try:
+            if np.asarray(_output(checked, name, checked.losses[name], start)).dtype.kind in "fiu":
+                return name
+        except InputError as error:
+            reasons.append(str(error))
+    raise InputError(f"no framework can run {getattr(function, '__name__', 'the port')}: {'; '.join(reasons)}")
 
 
 @dataclass(frozen=True, eq=False)

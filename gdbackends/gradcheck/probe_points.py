@@ -131,5 +131,7 @@ def _limits(bounds: Any, start: Array) -> tuple[Array, Array]:
     outside = (start < pairs[:, 0]) | (start > pairs[:, 1])
     if outside.any():
         raise InputError(f"theta is outside its bounds in component {int(np.argmax(outside))}; move it inside")
-    inner = np.where(np.isfinite(pairs), pairs + 0.05 * (start[:, None] - pairs), pairs)  # bounds may be open
+    inner = cast(
+        Array, np.where(np.isfinite(pairs), pairs + 0.05 * (start[:, None] - pairs), pairs)
+    )  # bounds may be open
     return inner[:, 0], inner[:, 1]

@@ -83,18 +83,24 @@ def check_rule(
     report = check_at(subject, probes, runners, names, "float64", sensitivity, seed)
     notes = [
         f"the first derivative is {'' if by_values.verdict == 'pass' else 'not '}that of the function's own values",
-        f"and {'' if report.verdict == 'pass' else 'not '}that of the reference",
+        f"{'' if report.verdict == 'pass' else 'not '}that of the reference",
     ]
-    if by_values.verdict == "fail":
-        report = by_values
+    report = by_values if by_values.verdict == "fail" else report
     if differ is not None:
         report = replace(report, verdict="fail", cause=differ, sentence=f"FAIL: {differ.text}.")
-    if second_order and report.verdict == "pass":
-        second = check_hessian("hvp", _product(mine, framework), subject, probes, runners, names, sensitivity, seed)
-        notes.append(f"the second derivative is {'' if second.verdict == 'pass' else 'not '}that of the reference")
-        if second.verdict != "pass":
-            report = replace(second, of="second derivative of the rule")
-    return replace(report, notes=(", ".join(notes), *report.notes))
+    report = replace(report, notes=(" and ".join(notes), *report.notes))
+    if not second_order or report.verdict != "pass":
+        return report
+    second = check_hessian("hvp", _product(mine, framework), subject, probes, runners, names, sensitivity, seed)
+    return _with_second_order(report, second)
+
+
+def _with_second_order(report: GradientReport, second: GradientReport) -> GradientReport:
+    """Return the report on a rule whose first derivative is right, with that on its second."""
+    note = f"the second derivative is {'' if second.verdict == 'pass' else 'not '}that of the reference"
+    if second.verdict == "pass":
+        return replace(report, notes=(*report.notes, note))
+    return replace(second, of="second derivative of the rule", notes=(*report.notes, note, *second.notes))
 
 
 def _unused(*_: Any, **__: Any) -> Any:

@@ -107,7 +107,7 @@ def check_jvp(
     The arguments are those of `check_jacobian`.
     """
     subject = _Subject.of(function, jvp, x, data, "jvp", options)
-    u = np.random.default_rng(seed).normal(size=subject.start.size)
+    u = cast(Array, np.random.default_rng(seed).normal(size=subject.start.size))
     return subject.check(subject.along, u, backends, sensitivity, seed, bounds, points)
 
 
@@ -128,7 +128,7 @@ def check_vjp(
     The arguments are those of `check_jacobian`.
     """
     subject = _Subject.of(function, vjp, x, data, "vjp", options)
-    v = np.random.default_rng(seed).normal(size=subject.outputs.size)
+    v = cast(Array, np.random.default_rng(seed).normal(size=subject.outputs.size))
 
     def hand(theta: Array, weights: Array, *arrays: Array, **params: Any) -> Any:
         return subject.checked.hand(theta, weights.reshape(subject.outputs.shape), *arrays, **params)
@@ -174,6 +174,9 @@ class _Subject:
         data = (np.ones(self.outputs.size), *self.checked.data)
         return replace(self.checked, losses=weighted_losses(self.checked), data=data, weights=True)
 
+    def _nothing(self, *_: Any, **__: Any) -> Array:
+        return np.zeros(self.checked.shape)
+
     def entries(self, theta: Array, combined: Array, u: Array | None) -> Array:
         """Return the hand Jacobian at a flat x, with its rows combined, (k, d)."""
         m, d = self.outputs.size, self.start.size
@@ -211,7 +214,7 @@ class _Subject:
         every = m <= _MOST_ROWS
         rows = np.eye(m) if every else np.random.default_rng(seed).normal(size=(_COMBINATIONS, m))
         k, width = len(rows), d if u is None else 1
-        weighted = replace(self.weighted, hand=lambda *_, **__: np.zeros(self.checked.shape))
+        weighted = replace(self.weighted, hand=self._nothing)
         runners = AutodiffRunners(weighted, backends)
         probes = probe_points_near(weighted, self.start, runners, seed, bounds, points)[:_POINTS]
         found = [self._differences(theta, rows, u) for theta in probes]
@@ -242,10 +245,8 @@ class _Subject:
         )
         given = np.array([hand(theta, rows, u).ravel() for theta in probes])
         report = judge(reference, given, None, sensitivity, seed, unsupported)
-        if not every:
-            note = f"checked in {k} random combinations of the {m} outputs"
-            report = replace(report, notes=(note, *report.notes))
-        return report
+        note = () if every else (f"checked in {k} random combinations of the {m} outputs",)
+        return replace(report, notes=(*note, *report.notes))
 
     def _differences(self, theta: Array, rows: Array, u: Array | None) -> tuple[Array, Array]:
         """Return the Jacobian with its rows combined, (k, d), or its product with u, by differences, and errors."""

@@ -57,13 +57,8 @@ def judge(
     verdict, cause, notes = _verdict(reference, hand, fault, agreements, at_odds or {})
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
-    shown = hand is not None and reference.checked.what != "jacobian"  # a Jacobian has zeros by its structure
-    if shown and (zero := given.zeros() & (np.abs(hand) <= given.allowed).all(0)).any():
-        one = zero.sum() == 1
-        notes.append(
-            f"{component_list(reference.names, zero)} {'is' if one else 'are'} 0 at every theta tried, and "
-            f"{'was' if one else 'were'} compared only with 0"
-        )
+    if hand is not None and reference.checked.what != "jacobian":  # a Jacobian has zeros by its structure
+        notes += _only_zeros(given, hand)
     return GradientReport(
         verdict=verdict,
         sentence=_sentence(reference, verdict, cause, fault, visible),
@@ -79,6 +74,16 @@ def judge(
         of=reference.checked.what,
         notes=tuple(notes),
     )
+
+
+def _only_zeros(reference: Reference, hand: Array) -> list[str]:
+    """Return a line about components that are 0 at every point, by hand too."""
+    zero: Array = reference.zeros() & (np.abs(hand) <= reference.allowed).all(0)
+    if not zero.any():
+        return []
+    verbs = ("is", "was") if int(zero.sum()) == 1 else ("are", "were")
+    which = component_list(reference.names, zero)
+    return [f"{which} {verbs[0]} 0 at every theta tried, and {verbs[1]} compared only with 0"]
 
 
 def _verdict(

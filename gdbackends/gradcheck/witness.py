@@ -91,8 +91,7 @@ def values_and_bounds(
     The bounds leave room for the rounding of a gradient in the dtype that is compared.
     """
     losses = np.array([loss(point) for point in points])
-    everything = np.arange(points.shape[1])
-    pairs = [Differences(loss).gradient(point, everything) for point in points]
+    pairs = [Differences(loss).gradient(point, np.arange(point.size)) for point in points]
     gradients, errors = (np.array(column) for column in zip(*pairs, strict=True))
     terms = max((float(a.size) for a in (*checked.data, points[0])), default=1.0)
     rounding = 16 * unit_roundoff(dtype) * max(terms, _TERMS) ** 0.5
@@ -126,9 +125,10 @@ class Plane:
         self._size = np.where(start == 0, np.sqrt(np.square(start).mean()) or 1.0, start)[self._chosen]
         self._random = [direction_of(start, generator=generator) / start.size**0.5 for _ in range(self.directions)]
         shape = (self.sampled + self.directions,)
-        self.checked = CheckedFunction(
-            {"numpy": lambda s, *_, **__: loss(self._place(s))}, self._hand, shape, checked.data, checked.params
-        )
+        self.checked = CheckedFunction({"numpy": self._value}, self._hand, shape, checked.data, checked.params)
+
+    def _value(self, s: Array, *_: Array, **__: object) -> float:
+        return self.loss(s)
 
     def loss(self, s: Array) -> float:
         """Return the loss at a place of the plane."""
