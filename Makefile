@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constra
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test browser pictures timing check bench alternatives tuning same results ratios bounds corpus
-.PHONY: checkers reading fuzz clean
+.PHONY: checkers reading real fuzz clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -65,6 +65,9 @@ checkers: $(VENV)/dev.stamp  ## compare check_gradient with other gradient check
 
 reading: $(VENV)/dev.stamp  ## time reading a large CSV file beside polars
 	$(BIN)/python benchmarks/speed/reading.py
+
+real: $(VENV)/dev.stamp  ## check gradients of SciPy, scikit-learn and statsmodels as they stand; writes docs/real-code.md
+	$(BIN)/python benchmarks/evidence/real_code.py --out docs/real-code.md
 
 fuzz: $(VENV)/dev.stamp  ## read mutated files for ten minutes
 	$(PIP) atheris

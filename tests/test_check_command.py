@@ -160,7 +160,7 @@ BAD = [
     (["broken.py"], "broken.py: cannot be run: ModuleNotFoundError: No module named 'nothing_of_this_name', line 2"),
     (["syntax.py"], "syntax.py: cannot be run: SyntaxError: invalid syntax (syntax.py, line 1)"),
     (["exits.py"], "exits.py: cannot be run: SystemExit: 3, line 1"),
-    (["listed.py:total"], "listed.py: data must be a tuple of arrays, and params a dictionary by name"),
+    (["listed.py:total"], "listed.py: data must be a tuple of arguments, and params a dictionary by name"),
     (
         ["untold.py:total"],
         "data in the file do not begin with X (n, d), so the length of theta is unknown; define theta",

@@ -131,7 +131,11 @@ MISTAKES = {
         "different-function",
         "of a different function",
     ),
-    "nan": (lambda *a, **k: gradient(*a, **k) * [1, np.nan, 1, 1], "unexplained", "yours is not finite in 1 of 4 components (theta[1])"),
+    "nan": (
+        lambda *a, **k: gradient(*a, **k) * [1, np.nan, 1, 1],
+        "unexplained",
+        "yours is not finite in 1 of 4 components (theta[1])",
+    ),
     "tiny": (lambda *a, **k: gradient(*a, **k) * [1, 1, 1, 1 + 1e-9], "scaling", "from 1 to 1.000000001, in 1 of 4"),
 }
 

@@ -200,15 +200,8 @@ def sklearn_cases() -> Iterator[RealCase]:
     P = rng.uniform(size=(8, 8))
     P = P + P.T
     np.fill_diagonal(P, 0)
-    for name, dof in (("1", 1), ("2", 2)):
-        yield RealCase(
-            "scikit-learn",
-            f"t-SNE _kl_divergence, {name} degrees of freedom",
-            _kl_divergence,
-            True,
-            rng.normal(size=16),
-            (squareform(P / P.sum()), dof, 8, 2),
-        )
+    data = (squareform(P / P.sum()), 1, 8, 2)  # with two degrees of freedom it is wrong: defects.py
+    yield RealCase("scikit-learn", "t-SNE _kl_divergence", _kl_divergence, True, rng.normal(size=16), data)
     from sklearn._loss import loss as losses
     from sklearn.linear_model._linear_loss import LinearModelLoss
 

@@ -139,6 +139,7 @@ class Autodiff:
     the framework cannot run as it is, is run as code written for NumPy.
 
     Attributes:
+        framework: the name of the framework.
         runs_numpy_code: whether the loss is run as code written for NumPy.
     """
 
@@ -151,7 +152,7 @@ class Autodiff:
         direction: Array | None = None,
     ) -> None:
         """Run the loss as another runner of the framework does, if one is given."""
-        self._checked, self._framework, self._dtype, self._direction = checked, framework, dtype, direction
+        self._checked, self.framework, self._dtype, self._direction = checked, framework, dtype, direction
         self._prepared: tuple[Backend, Callable[..., Any]] | None = None
         self._failure: str | None = None
         self._too_long = False
@@ -173,16 +174,16 @@ class Autodiff:
 
     def as_numpy_code(self, points: Array, data: tuple[Array, ...]) -> Values | str | None:
         """Run the loss as code written for NumPy from now on; None if it was already, or NumPy cannot run it."""
-        if self.runs_numpy_code or None not in self._checked.losses or self._framework in self._checked.losses:
+        if self.runs_numpy_code or None not in self._checked.losses or self.framework in self._checked.losses:
             return None
         if numpy_losses(self._checked, points[:1]) is None:
             return None
         self.runs_numpy_code = True
-        return self._attempt(points, data, "idiomatic" if self._framework == "jax" else "best")
+        return self._attempt(points, data, "idiomatic" if self.framework == "jax" else "best")
 
     def eagerly(self, points: Array, data: tuple[Array, ...]) -> Values | str | None:
         """Run code that JAX cannot compile without compilation, which takes long; None if that is of no use."""
-        if self._framework != "jax" or self._tuning == "eager" or not (self.runs_numpy_code or self._too_long):
+        if self.framework != "jax" or self._tuning == "eager" or not (self.runs_numpy_code or self._too_long):
             return None
         found = self._attempt(points[:1], data, "eager")
         start = perf_counter()
@@ -199,7 +200,7 @@ class Autodiff:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of code that is not written for the framework
-                if self._framework == "jax" and tuning != "eager" and self._is_long(points[0], data):
+                if self.framework == "jax" and tuning != "eager" and self._is_long(points[0], data):
                     self._too_long = True
                     return f"its program has more than {_LONG} operations, which take long to compile"
                 self._prepared = self._prepare(tuning)
@@ -222,15 +223,15 @@ class Autodiff:
         return capabilities(backend).program_size(flat.loss, theta.astype(self._dtype), *arrays) > _LONG
 
     def _flat(self) -> _Flat:
-        flat = self._checked.loss_for(self._framework)
+        flat = self._checked.loss_for(self.framework)
         if not self.runs_numpy_code:
             return flat
         from gdbackends.gradcheck.numpy_code import rewritten
 
-        return replace(flat, function=rewritten(flat.function, self._framework))
+        return replace(flat, function=rewritten(flat.function, self.framework))
 
     def _prepare(self, tuning: str) -> tuple[Backend, Callable[..., Any]]:
-        backend: Any = get_backend(self._framework, dtype=self._dtype, tuning=tuning)
+        backend: Any = get_backend(self.framework, dtype=self._dtype, tuning=tuning)
         flat = self._flat()
         if self._direction is None:
             return backend, backend.value_and_grad(flat)

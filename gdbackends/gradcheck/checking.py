@@ -23,7 +23,7 @@ from gdbackends.gradcheck.checked_function import (
 )
 from gdbackends.gradcheck.evidence import DIFFERENCES, Reference, component_list
 from gdbackends.gradcheck.hessian import check_hessian
-from gdbackends.gradcheck.probe_points import probe_points_near
+from gdbackends.gradcheck.probe_points import is_symmetric, probe_points_near
 from gdbackends.gradcheck.report import GradientReport
 from gdbackends.gradcheck.side_effects import hand_values
 from gdbackends.gradcheck.verdict import judge, losses_differ
@@ -118,6 +118,9 @@ def check_gradient(
         if function is not None and report.verdict == "pass":
             second = check_hessian(what, function, checked, probes, runners, named, sensitivity, seed)
             report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
+    if symmetric is None and points is None and is_symmetric(start, checked.shape):
+        note = "theta is symmetric, and so are the random points; symmetric=False lifts that"
+        report = replace(report, notes=(*report.notes, note))
     options = {"backends": runners.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
     return replace(report, again=_in_python(loss, gradient, {"params": params} if params else {}, options))
 

@@ -87,12 +87,12 @@ def _wrong_entries(function: Function, checked: CheckedFunction, theta: Array, n
     wrong = ~(np.abs(matrix - right) <= 16 * ERRORS * errors + 1e-9 * np.abs(right))
     if not wrong.any() or wrong.all():
         return []
-    rows = np.flatnonzero(wrong.any(1))
+    cross = _cross(wrong)
     with np.errstate(all="ignore"):
         ratios = (matrix / right)[wrong]
     listed = ", ".join(f"({i}, {j})" for i, j in np.argwhere(wrong)[:4])
     more = f" and {int(wrong.sum()) - 4} more" if wrong.sum() > 4 else ""
-    only = f", all in row or column {names[int(rows[0])]}" if _in_one_cross(wrong) else ""
+    only = "" if cross is None else f", all in the row or the column of {names[cross]}"
     ends = f"{np.nanmin(ratios):.6g} to {np.nanmax(ratios):.6g}"
     return [
         f"only the entries {listed}{more} differ{only}; yours are {ends} of differences of the gradient, the other "
@@ -100,9 +100,10 @@ def _wrong_entries(function: Function, checked: CheckedFunction, theta: Array, n
     ]
 
 
-def _in_one_cross(wrong: Array) -> bool:
-    """Return whether all wrong entries are in one row and the same column."""
-    return any(not np.delete(np.delete(wrong, j, 0), j, 1).any() for j in range(len(wrong)))
+def _cross(wrong: Array) -> int | None:
+    """Return the component in whose row or column all wrong entries are; None if there is none."""
+    alone = [j for j in range(len(wrong)) if not np.delete(np.delete(wrong, j, 0), j, 1).any()]
+    return alone[0] if len(alone) == 1 else None
 
 
 def _reference(

@@ -223,7 +223,10 @@ class Library:
         kind = np.dtype(value.dtype.name).kind
         if kind in "fc":
             return FrameworkArray(value, self)
-        plain = np.asarray(value if self.name == "jax" else value.tensor.detach())
+        try:
+            plain = np.asarray(value if self.name == "jax" else value.tensor.detach())
+        except TypeError:  # JAX does not know the values while it compiles
+            return FrameworkArray(value, self)
         return plain if plain.ndim else plain[()]
 
     def _is_array(self, value: Any) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gdbackends.backends import capabilities, get_backend
 from gdbackends.errors import InputError, InputTypeError, in_one_line
+from gdbackends.gradcheck.adapted import Adapted
 from gdbackends.gradcheck.allowance import rounding_bounds
 from gdbackends.gradcheck.arguments import prepare_arguments
 from gdbackends.gradcheck.checked_function import AutodiffRunners, CheckedFunction, Function
@@ -152,20 +153,34 @@ def _compared(
         visible = max(Limit(2 * found[worst[0]][1].gradients).sensitivity(found[worst[0]][0].gradients), 0.0)
         sentence = f"PASS: {who} agree in values and gradients within rounding; errors from {visible:.0e} are visible."
         return PortReport("pass", sentence, None, values, gradients, None, tuple(notes))
-    a, b = worst
+    a, b = _odd_one(found, values, gradients) or worst
     stage, said = _first_stage(checked, stages, a, b, probes[0])
     notes += [said] if said else []
-    if not gradients[worst] <= 1:
+    if not gradients[(a, b) if (a, b) in gradients else (b, a)] <= 1:
         (va, ba), (vb, bb) = found[a], found[b]
         wrong = ~(Limit(ba.gradients + bb.gradients).ratios(va.gradients, vb.gradients) <= 1).all(0)
         j = int(np.argmax(wrong))
         pair = f"{a} {va.gradients[0, j]:.10g}, {b} {vb.gradients[0, j]:.10g}"
         notes.append(f"the gradients differ in {component_list(names, wrong)}; the first is {names[j]}: {pair}")
-    what = "gradients" if values[worst] <= 1 else "values" if gradients[worst] <= 1 else "values and gradients"
-    sentence = f"FAIL: {a} and {b} differ in their {what} by more than rounding allows."
+    pair = (a, b) if (a, b) in values else (b, a)
+    what = "gradients" if values[pair] <= 1 else "values" if gradients[pair] <= 1 else "values and gradients"
+    others = [name for name in found if name not in (a, b)]
+    also = f", while {' and '.join((a, *others))} agree" if _odd_one(found, values, gradients) else ""
+    sentence = f"FAIL: {b} differs from {a} in {what} by more than rounding allows{also}."
     cause = _transposed(subject, probes, runners, found, a, b, layout)
     cause = cause or _cause(subject, probes, runners, names, found, a, b)
     return PortReport("fail", sentence, cause, values, gradients, stage, tuple(notes))
+
+
+def _odd_one(
+    found: Mapping[str, Any], values: Mapping[tuple[str, str], float], gradients: Mapping[tuple[str, str], float]
+) -> tuple[str, str] | None:
+    """Return the first port and the one that alone differs from all others; None if there is no such one."""
+    differ = {pair for pair in values if max(values[pair], gradients[pair]) > 1}
+    for odd in found if len(found) > 2 else ():
+        if differ == {pair for pair in values if odd in pair}:
+            return next(name for name in found if name != odd), odd
+    return None
 
 
 def _port(
@@ -266,7 +281,7 @@ def _first_stage(
     if count < 2:
         return None, ""
     for k in range(count):
-        one, other = (_output(checked, name, _Staged(tuple(stages[name][: k + 1])), start) for name in (a, b))
+        one, other = (_output(checked, name, _up_to(checked, stages, name, k), start) for name in (a, b))
         if one.shape != other.shape:
             turned = ", transposed" if one.shape == other.shape[::-1] else ""
             return k, f"they part at stage {k}: {a} returns shape {one.shape} and {b} {other.shape}{turned}"
@@ -277,6 +292,12 @@ def _first_stage(
             entry = f" in entry {where}" if where else ""
             return k, f"they part at stage {k}: {a} has {one[where]:.10g} and {b} {other[where]:.10g}{entry}"
     return None, ""
+
+
+def _up_to(checked: CheckedFunction, stages: Mapping[str, Sequence[Function]], name: str, k: int) -> Function:
+    """Return the first stages of a port as one function."""
+    part, whole = _Staged(tuple(stages[name][: k + 1])), checked.losses[name]
+    return replace(whole, function=part) if isinstance(whole, Adapted) else part
 
 
 def _listed(dtypes: Mapping[str, str]) -> str:

@@ -61,7 +61,7 @@ def probe_points_near(
     scale = np.sqrt(np.square(start).mean()) or 1.0
     factors = 2.0 ** generator.uniform(-1, 1, size=(count, start.size)) - 1
     steps = np.where(start == 0, generator.normal(size=(count, start.size)) * scale, factors * start)
-    if symmetric:
+    if is_symmetric(start, checked.shape) if symmetric is None else symmetric:
         steps = symmetrised(steps, checked.shape)
     for _ in range(_SHRUNK):
         all_points = np.concatenate((start[None], np.clip(start + steps, least, largest)))
@@ -131,7 +131,8 @@ def _limits(bounds: Any, start: Array) -> tuple[Array, Array]:
     outside = (start < pairs[:, 0]) | (start > pairs[:, 1])
     if outside.any():
         raise InputError(f"theta is outside its bounds in component {int(np.argmax(outside))}; move it inside")
-    inner = cast(
-        Array, np.where(np.isfinite(pairs), pairs + 0.05 * (start[:, None] - pairs), pairs)
-    )  # bounds may be open
+    with np.errstate(invalid="ignore"):  # of infinite bounds
+        inner = cast(
+            Array, np.where(np.isfinite(pairs), pairs + 0.05 * (start[:, None] - pairs), pairs)
+        )  # bounds may be open
     return inner[:, 0], inner[:, 1]

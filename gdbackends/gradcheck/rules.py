@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,29 +57,14 @@ def check_rule(
     Raises:
         InputError: an argument cannot be used, or no framework can run the function.
     """
-    checked, start, names = prepare_arguments(reference, _unused, x, data, params=params)
-    other, _, _ = prepare_arguments(custom, _unused, x, data, params=params)
-    framework, size = _framework_of(other, start, backends)
-    weights = np.random.default_rng(seed).normal(size=size)
-
-    def weighted(subject: CheckedFunction) -> CheckedFunction:
-        data = (weights, *subject.data)
-        return replace(subject, losses=weighted_losses(subject), data=data, weights=True, what="rule")
-
-    mine = weighted(other)
-    rule = AutodiffRunners(mine, (framework,))
-    run = rule.run(framework, "float64")
-
-    def hand(theta: Array, *arrays: Array, **_: Any) -> Array:
-        return _gradient_by(run, theta, arrays)
-
-    subject = replace(weighted(checked), hand=hand)
+    subject, mine, run, start, names = _prepared(custom, reference, x, data, params, backends, seed)
+    framework = run.framework
     runners = AutodiffRunners(subject, (framework, *(name for name in ("torch", "jax") if name != framework)))
     probes = probe_points_near(subject, start, runners, seed, bounds, points)
     differ = _values_differ(run, runners, probes, subject)
     own = scalar_values(replace(mine, losses={}), start, run)
     assert own is not None
-    by_values = judge_by_differences(replace(mine, hand=hand), probes, names, sensitivity, seed, own)
+    by_values = judge_by_differences(mine, probes, names, sensitivity, seed, own)
     report = check_at(subject, probes, runners, names, "float64", sensitivity, seed)
     notes = [
         f"the first derivative is {'' if by_values.verdict == 'pass' else 'not '}that of the function's own values",
@@ -93,6 +78,36 @@ def check_rule(
         return report
     second = check_hessian("hvp", _product(mine, framework), subject, probes, runners, names, sensitivity, seed)
     return _with_second_order(report, second)
+
+
+def _prepared(
+    custom: Function,
+    reference: Function,
+    x: Any,
+    data: Sequence[Any],
+    params: Mapping[str, Any] | None,
+    backends: Sequence[str],
+    seed: int,
+) -> tuple[CheckedFunction, CheckedFunction, Autodiff, Array, Sequence[str]]:
+    """Return weighted sums of the outputs of the reference and of the function, the runner of the function, and x.
+
+    The gradient by hand of both is that of the rule. The last two are the flat x and the names of its components.
+    """
+    checked, start, names = prepare_arguments(reference, _unused, x, data, params=params)
+    other, _, _ = prepare_arguments(custom, _unused, x, data, params=params)
+    framework, size = _framework_of(other, start, backends)
+    weights = cast(Array, np.random.default_rng(seed).normal(size=size))
+
+    def weighted(subject: CheckedFunction) -> CheckedFunction:
+        data = (weights, *subject.data)
+        return replace(subject, losses=weighted_losses(subject), data=data, weights=True, what="rule")
+
+    run = AutodiffRunners(weighted(other), (framework,)).run(framework, "float64")
+
+    def hand(theta: Array, *arrays: Array, **_: Any) -> Array:
+        return _gradient_by(run, theta, arrays)
+
+    return replace(weighted(checked), hand=hand), replace(weighted(other), hand=hand), run, start, names
 
 
 def _with_second_order(report: GradientReport, second: GradientReport) -> GradientReport:
