@@ -201,7 +201,9 @@ def allow_hand_rounding(reference: Reference, hand: Array) -> tuple[Reference, R
     """
     if not np.isfinite(hand).all() or reference.agrees(hand):
         return reference, reference
-    most, excess = _rounding_of_each_operation(reference), np.abs(hand - reference.autodiff) - reference.allowed
+    most = _rounding_of_each_operation(reference)
+    apart = np.max([np.abs(hand - other) for other in reference.gradients.values()], axis=0)
+    excess: Array = apart - reference.allowed
     if not (excess <= SAFETY * most).all():
         return reference, reference
     longer, share = _in_longer_floats(reference, hand)

@@ -94,6 +94,49 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
 
 
+def _log_scale(t: Array) -> dict[str, Array]:
+    """Return the derivatives of the usual changes of a parameter t, by name: the factors of the chain rule."""
+    s = 1 / (1 + np.exp(-t))
+    return {
+        "exp({t})": np.exp(t),
+        "{t}": t,
+        "2 {t}": 2 * t,
+        "{t}^2": t * t,
+        "{t} (1 - {t})": t * (1 - t),
+        "s (1 - s), s = 1/(1 + exp(-{t})),": s * (1 - s),
+        "1/(1 + exp(-{t}))": s,
+        "1 - tanh({t})^2": 1 - np.tanh(t) ** 2,
+        "1 - {t}^2": 1 - t * t,
+        "sqrt({t})": np.sqrt(t),
+        "exp({t}/2)": np.exp(t / 2),
+        "exp(2 {t})": np.exp(2 * t),
+        "cos({t})": np.cos(t),
+    }
+
+
+def _chain_rule(e: Evidence) -> Iterator[Cause]:
+    """Yield a cause if some components lack, or have too much of, the derivative of a change of their parameter."""
+    changed = (np.abs(e.hand - e.autodiff) > e.allowed).any(0)
+    if not changed.any() or (np.ptp(e.points[:, changed], axis=0) == 0).any():
+        return
+    with np.errstate(all="ignore"):
+        factors = _log_scale(e.points)
+    for name, factor in factors.items():
+        for lacks in (True, False):
+            with np.errstate(all="ignore"):
+                explained = np.where(changed, e.autodiff / factor if lacks else e.autodiff * factor, e.autodiff)
+            if not np.isfinite(explained).all():
+                continue
+            first = e.names[int(np.argmax(changed))]
+            said = name.format(t="theta_j" if changed.sum() > 1 else first)
+            verb = "lacks the factor" if lacks else "has too much of a factor"
+            text = (
+                f"{e.subject} {verb} {said} in {components_of(e, changed)}: the chain rule of a transformed parameter"
+            )
+            most = float(np.abs(np.where(changed, 1 / factor if lacks else factor, 1.0)).max())
+            yield Cause("chain-rule", text, {"components": float(changed.sum())}, e.unexplained(explained, most))
+
+
 def terms(e: Evidence) -> dict[str, Array]:
     """Return the terms that are often added or forgotten, (m, d) each, by name."""
     m, d = e.points.shape
@@ -219,6 +262,7 @@ HYPOTHESES = (
     (_factor, False),
     (_sign, False),
     (_permutation, False),
+    (_chain_rule, False),
     (_one_term, False),
     (_one_scaled, False),
     (row_left_out, False),
