@@ -59,7 +59,8 @@ def assert_gradient(request: pytest.FixtureRequest) -> Callable[..., GradientRep
             raise error.with_traceback(None) from None  # the message says where
         if report.verdict != "pass":
             used = ",".join(name for name in options["backends"] if name not in report.unsupported)
-            again = f"pytest {shlex.quote(request.node.nodeid)} {_OPTION}={used}  # seed {report.seed}, {report.dtype}"
+            option = f" {_OPTION}={used}" if used else ""
+            again = f"pytest {shlex.quote(request.node.nodeid)}{option}  # seed {report.seed}, {report.dtype}"
             raise GradientError(replace(report, again=again))
         return report
 

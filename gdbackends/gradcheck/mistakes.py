@@ -124,15 +124,14 @@ def _chain_rule(e: Evidence) -> Iterator[Cause]:
     for name, factor in factors.items():
         for lacks in (True, False):
             with np.errstate(all="ignore"):
-                explained = np.where(changed, e.autodiff / factor if lacks else e.autodiff * factor, e.autodiff)
+                spoiled: Array = e.autodiff / factor if lacks else e.autodiff * factor
+                explained = cast(Array, np.where(changed, spoiled, e.autodiff))
             if not np.isfinite(explained).all():
                 continue
             first = e.names[int(np.argmax(changed))]
-            said = name.format(t="theta_j" if changed.sum() > 1 else first)
+            said, where = name.format(t="theta_j" if changed.sum() > 1 else first), components_of(e, changed)
             verb = "lacks the factor" if lacks else "has too much of a factor"
-            text = (
-                f"{e.subject} {verb} {said} in {components_of(e, changed)}: the chain rule of a transformed parameter"
-            )
+            text = f"{e.subject} {verb} {said} in {where}: the chain rule of a transformed parameter"
             most = float(np.abs(np.where(changed, 1 / factor if lacks else factor, 1.0)).max())
             yield Cause("chain-rule", text, {"components": float(changed.sum())}, e.unexplained(explained, most))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def _rough(checked: CheckedFunction, e: Evidence, size: float) -> Array:
     return (bends[1] > 0.1 * np.abs(e.hand - e.autodiff)) & (bends[1] > e.tolerance) & (bends[1] > bends[0] / 4)
 
 
-_BITS = {"bfloat16": 8, "TF32": 11, "float16": 11, "float32": 24}
+_BITS = {"bfloat16": 8, "float16": 11, "TF32": 11, "float32": 24}
 """The significant bits of lower precisions."""
 
 
@@ -94,13 +94,14 @@ def _rounded(array: Array, name: str) -> Array:
     with np.errstate(all="ignore"):
         if name in ("float16", "float32"):
             return array.astype(name).astype(np.float64)
-        mantissa, exponent = np.frexp(array)
+        parts: Any = np.frexp(array)
+        mantissa, exponent = parts
         return np.ldexp(np.round(mantissa * 2.0 ** _BITS[name]), exponent - _BITS[name])
 
 
 def _digits(hand: Array) -> int | None:
     """Return to how many decimal digits all numbers are rounded; None if they are not, or are whole."""
-    if not np.isfinite(hand).all() or (hand == np.round(hand)).all():
+    if not np.isfinite(hand).all() or np.array_equal(hand, cast(Array, np.round(hand))):
         return None
     for digits in range(2, 14):
         if all(float(f"{value:.{digits - 1}e}") == value for value in hand.ravel()):
