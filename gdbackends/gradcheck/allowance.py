@@ -70,13 +70,13 @@ def estimated_bounds(
     whole = True
 
     def shaken(array: Array, step: float = _ATTEMPTS[0][0]) -> Array:
-        if array.dtype.kind != "f" or not (whole or bool((array % 1 != 0).any())):
+        if array.dtype.kind != "f":
             return array
         factors = cast(Array, generator.normal(size=cast("tuple[int, ...]", array.shape)))
         factors *= step  # in place, since the data may be large
         factors += 1
         factors *= array
-        return factors
+        return factors if whole else cast(Array, np.where(array % 1 == 0, array, factors))
 
     def attempt(points: Array, data: tuple[Array, ...]) -> Values:
         try:
@@ -87,7 +87,7 @@ def estimated_bounds(
     first = attempt(points, tuple(shaken(a) for a in data))
     whole = (
         not np.abs(first.losses - at.losses).max() > 1e-3 * np.abs(at.losses).max()
-    )  # otherwise labels, which are compared by ==
+    )  # otherwise labels, which are compared by ==, or probabilities of 0 and 1 on the edge of a logarithm
     moved = _movements(attempt, shaken, at, points, data, seed, rounding)
     terms = terms_of(points, data)
     factor = SAFETY * u * max(1.0, terms**0.5)

@@ -459,6 +459,8 @@ class Rewriter:
     def __init__(self, library: Library) -> None:
         self.library = library
         self._known: dict[int, tuple[Any, Any]] = {}
+        replaced = {"__import__": self._import, "float": Float, "isinstance": _isinstance, "super": _super}
+        self._builtins = {**vars(builtins), **replaced}
         lib = library
         for original, other in (
             *((f, functools.partial(lib.new, f)) for f in (np.zeros, np.ones, np.empty, np.full, np.eye, np.identity)),
@@ -474,6 +476,10 @@ class Rewriter:
             self._known[id(original)] = (original, other)
         for function, other in lib.names.python_functions():
             self._known[id(function)] = (function, self._dispatching(function, other))
+
+    def _import(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what an import inside a function does."""
+        return self.of(builtins.__import__(*args, **kwargs))
 
     def _dispatching(self, plain: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that calls the framework's for arrays of the framework, and otherwise the plain one."""
@@ -508,6 +514,8 @@ class Rewriter:
             return functools.partial(self.of(value.func), *map(self.of, value.args), **words)
         if isinstance(value, type):
             return value
+        if type(value).__name__ == "_ArrayFunctionDispatcher":
+            return value if value.__name__ in _JOIN else _OfLists(value, self.library)
         wrapped = getattr(value, "__wrapped__", None)
         if isinstance(wrapped, FunctionType) and callable(value) and not _is_left(wrapped):
             return self._function(wrapped)
@@ -537,7 +545,11 @@ class Rewriter:
     def _function(self, function: FunctionType) -> Any:
         if _is_left(function):
             return function
-        names: dict[str, Any] = {"__builtins__": builtins, "__rewriter__": self, "__name__": function.__module__}
+        names: dict[str, Any] = {
+            "__builtins__": self._builtins,
+            "__rewriter__": self,
+            "__name__": function.__module__,
+        }
         cells = tuple(CellType() for _ in function.__closure__ or ())
         made = FunctionType(_without_dot(function.__code__), names, function.__name__, None, cells or None)
         self._known[id(function)] = (function, made)
@@ -551,8 +563,6 @@ class Rewriter:
         for name in _names_of(function.__code__):
             if name in function.__globals__:
                 names[_MATMUL if name == "dot" else name] = self.of(function.__globals__[name])
-            elif name in ("float", "isinstance", "super"):
-                names[name] = self.of(getattr(builtins, name))
         for cell, original, name in zip(cells, function.__closure__ or (), function.__code__.co_freevars, strict=True):
             try:
                 content = original.cell_contents
@@ -598,6 +608,8 @@ class Rewriter:
                 object.__setattr__(self, name, value)
 
         members |= {"__getattribute__": get, "__setattr__": put}
+        if hasattr(kind, "__del__"):
+            members["__del__"] = lambda self: None  # what it would close belongs to the original
         made = type(kind.__name__, (kind,), members)
         self._known[id(kind)] = (kind, made)
         return made
@@ -616,6 +628,20 @@ def _later(rewriter: Rewriter, method: FunctionType) -> Callable[..., Any]:
         return rewriter.of(method)(*args, **kwargs)
 
     return call
+
+
+class _OfLists:
+    """A function of NumPy that also takes lists of arrays of the framework, which its protocol does not see."""
+
+    def __init__(self, function: Any, library: Library) -> None:
+        self._function, self._library = function, library
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arrays = (self._library.array(a) if isinstance(a, (list, tuple)) and _holds_ours(a) else a for a in args)
+        return self._function(*arrays, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
 
 
 class _Module(ModuleType):

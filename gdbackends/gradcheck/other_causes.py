@@ -30,12 +30,13 @@ def lost_precision(checked: CheckedFunction, e: Evidence) -> Cause | None:
         return None
     text = "digits are lost: the error is that of "
     for name in _BITS:  # the lowest first: arguments rounded to a higher precision give the same
+        if name == "float32" and (digits := _digits(e.hand)) is not None:
+            text = f"digits are lost: yours are rounded to {digits} digits"
+            return Cause("precision", text, {"digits": float(digits)})
         data = tuple(_rounded(a, name) for a in checked.data)
         rounded = replace(checked, data=data)
         if np.array_equal(_hand(rounded, _rounded(e.points, name)), e.hand):
             return Cause("precision", text + name, {"error": float(error.max())})
-    if (digits := _digits(e.hand)) is not None:
-        return Cause("precision", f"digits are lost: yours are rounded to {digits} digits", {"digits": float(digits)})
     for name in ("float32", "float16"):
         if (error <= e.allowed * unit_roundoff(name) / unit_roundoff("float64")).all():
             rough = _rough(checked, e, 8 * unit_roundoff(name))[error > e.allowed].mean() > 0.25
@@ -96,7 +97,8 @@ def _rounded(array: Array, name: str) -> Array:
             return array.astype(name).astype(np.float64)
         parts: Any = np.frexp(array)
         mantissa, exponent = parts
-        return np.ldexp(np.round(mantissa * 2.0 ** _BITS[name]), exponent - _BITS[name])
+        whole = cast(Array, np.round(mantissa * 2.0 ** _BITS[name]))
+        return whole * 2.0 ** (exponent - _BITS[name])
 
 
 def _digits(hand: Array) -> int | None:
