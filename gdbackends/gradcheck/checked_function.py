@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from gdbackends.backends import Backend, capabilities, check_installed, get_backend
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError, in_one_line
+from gdbackends.measurement.timing import seconds
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import Values
 
@@ -186,10 +186,9 @@ class Autodiff:
         if self.framework != "jax" or self._tuning == "eager" or not (self.runs_numpy_code or self._too_long):
             return None
         found = self._attempt(points[:1], data, "eager")
-        start = perf_counter()
-        if isinstance(found, Values) and isinstance(found := self._values(points[:1], data), Values):
-            if (seconds := perf_counter() - start) > _SLOW:
-                self._prepared, self._failure = None, f"one evaluation without compilation takes {seconds:.1g} s"
+        if isinstance(found, Values):
+            if (took := seconds(lambda: self._values(points[:1], data))) > _SLOW:
+                self._prepared, self._failure = None, f"one evaluation without compilation takes {took:.1g} s"
                 return self._failure
             found = self._values(points, data)
         self._failure = found if isinstance(found, str) else None

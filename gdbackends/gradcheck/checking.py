@@ -40,6 +40,8 @@ from gdbackends.gradcheck.witness import (
 from gdbackends.objectives import Array
 from gdbackends.rounding.limit import VISIBLE, Values
 
+_SYMMETRIC = "theta is symmetric, and so are the random points; symmetric=False lifts that"
+
 
 def check_gradient(
     loss: Function | Mapping[str, Function],
@@ -119,8 +121,7 @@ def check_gradient(
             second = check_hessian(what, function, checked, probes, runners, named, sensitivity, seed)
             report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
     if symmetric is None and points is None and is_symmetric(start, checked.shape):
-        note = "theta is symmetric, and so are the random points; symmetric=False lifts that"
-        report = replace(report, notes=(*report.notes, note))
+        report = replace(report, notes=(*report.notes, _SYMMETRIC))
     options = {"backends": runners.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
     return replace(report, again=_in_python(loss, gradient, {"params": params} if params else {}, options))
 
