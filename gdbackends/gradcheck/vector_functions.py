@@ -226,13 +226,8 @@ class _Subject:
         if not by_framework:
             by_framework, allowed = {DIFFERENCES: Values(np.zeros(len(probes)), values)}, limit
 
-        def by_hand(tiled: Array, *_: Array, **__: Any) -> Array:
-            if u is not None:
-                raise NotImplementedError("x is not among the components")
-            return hand(tiled.ravel()[:d].astype(np.float64), rows, u).reshape(tiled.shape)
-
         shape = (k, d) if u is None else (k,)
-        subject = CheckedFunction({}, by_hand, shape, (), self.checked.params, self.checked.what)
+        subject = CheckedFunction({}, self._of_tiles(hand, rows, u), shape, (), self.checked.params, self.checked.what)
         reference = Reference(
             subject,
             np.tile(probes, (1, k)) if u is None else np.zeros((len(probes), k)),
@@ -247,6 +242,16 @@ class _Subject:
         report = judge(reference, given, None, sensitivity, seed, unsupported)
         note = () if every else (f"checked in {k} random combinations of the {m} outputs",)
         return replace(report, notes=(*note, *report.notes))
+
+    def _of_tiles(self, hand: Callable[[Array, Array, Array | None], Array], rows: Array, u: Array | None) -> Function:
+        """Return the hand derivative as a function of x repeated for each row, so that it has the derivative's shape."""
+
+        def by_hand(tiled: Array, *_: Array, **__: Any) -> Array:
+            if u is not None:
+                raise NotImplementedError("x is not among the components")
+            return hand(tiled.ravel()[: self.start.size].astype(np.float64), rows, u).reshape(tiled.shape)
+
+        return by_hand
 
     def _differences(self, theta: Array, rows: Array, u: Array | None) -> tuple[Array, Array]:
         """Return the Jacobian with its rows combined, (k, d), or its product with u, by differences, and errors."""
