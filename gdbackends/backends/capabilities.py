@@ -67,8 +67,13 @@ class Capabilities:
         """Return the number of operations that compilation would have to deal with; 0 if nothing is compiled."""
         return 0
 
-    def perturb_rounding(self, step: float, seed: int) -> AbstractContextManager[Any] | None:
-        """Return a context in which every operation errs at random by `step` of its result; None if there is none."""
+    def perturb_rounding(
+        self, step: float, seed: int, most: float = float("inf")
+    ) -> AbstractContextManager[Any] | None:
+        """Return a context in which every operation errs at random by `step` of its result; None if there is none.
+
+        The context has a count, `operations`, above which, if it is more than `most`, they raise an error.
+        """
         return None
 
     def peak_bytes(self) -> int | None:

@@ -184,9 +184,9 @@ class TorchBackend(Capabilities):
         finally:
             torch.set_default_dtype(before)
 
-    def perturb_rounding(self, step: float, seed: int) -> AbstractContextManager[Any]:
+    def perturb_rounding(self, step: float, seed: int, most: float = float("inf")) -> AbstractContextManager[Any]:
         """Return a context in which every operation, also backward, errs at random by `step` of its result."""
-        return Rounding(step, seed)
+        return Rounding(step, seed, most)
 
     def peak_bytes(self) -> int | None:
         """Return the most memory that PyTorch has held on a GPU; None on the CPU."""

@@ -22,11 +22,17 @@ _EXACT = (
 
 
 class Rounding(TorchDispatchMode):
-    """A mode that multiplies every result of an operation that rounds by 1 + step times a normal number."""
+    """A mode that multiplies every result of an operation that rounds by 1 + step times a normal number.
 
-    def __init__(self, step: float, seed: int) -> None:
+    Attributes:
+        operations: the number of operations so far. Above `most` they raise an error, since an iteration that stops at
+            a tolerance may never reach it with errors.
+    """
+
+    def __init__(self, step: float, seed: int, most: float = float("inf")) -> None:
         super().__init__()
         self._step, self._random = step, np.random.default_rng(seed)
+        self._most, self.operations = most, 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -34,6 +40,9 @@ class Rounding(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        if self.operations > self._most:
+            raise RuntimeError(f"more than {self._most:.0f} operations")
         result = func(*args, **(kwargs or {}))
         if not (_rounds(func) and _is_plain(result)):
             return result

@@ -40,6 +40,8 @@ _ATTEMPTS = ((2.0**-30, True), (2.0**-38, True), (2.0**-44, True), (2.0**-44, Fa
 """Sizes of the errors, and whether the data err too. A later one is used where an earlier one leaves the domain, as in
 a Cholesky factorisation, or where data are on the edge of the domain."""
 _SAMPLES = 6
+_MOST_LONGER = 20
+"""How many times as many operations as without errors an evaluation may take."""
 SAFETY = 16.0
 
 Perturbation: TypeAlias = Callable[[float, int], AbstractContextManager[Any]]
@@ -148,6 +150,19 @@ def rounding_bounds(
         with np.errstate(all="ignore"):
             at = [evaluate(objective, point, *checked.data, dtype) for point in points]
         return Values(np.array([e.loss_bound for e in at]), np.array([e.gradient_bound for e in at])), "closed"
+    return _estimated(checked, runners, by_framework, points, dtype, seed, direction), "estimated"
+
+
+def _estimated(
+    checked: CheckedFunction,
+    runners: AutodiffRunners,
+    by_framework: Iterable[str],
+    points: Array,
+    dtype: str,
+    seed: int,
+    direction: Array | None,
+) -> Values:
+    """Return estimated bounds, by a framework that can perturb its operations if there is one."""
     offered = {name: capabilities(get_backend(name)) for name in by_framework}
     name = next((n for n, c in offered.items() if c.perturb_rounding(0.0, 0) is not None), next(iter(offered)))
     run = runners.run(name, "float64", direction)
@@ -158,22 +173,28 @@ def rounding_bounds(
             raise InputError(result)
         return result
 
+    most = float("inf")
+
     def operations(step: float, seed: int) -> AbstractContextManager[Any]:
-        return offered[name].perturb_rounding(step, seed) or nullcontext()
+        return offered[name].perturb_rounding(step, seed, most) or nullcontext()
 
     def inputs_alone(step: float, seed: int) -> AbstractContextManager[Any]:
         return nullcontext()
 
     alone = offered[name].perturb_rounding(0.0, seed) is None
     try:
-        with operations(0.0, seed):
+        with operations(0.0, seed) as mode:
             values(points[:1], checked.data)
+        most = 1000 + _MOST_LONGER * len(points) * getattr(mode, "operations", 0)
     except InputError:  # code that cannot run one operation at a time
         operations, alone = inputs_alone, True
     bounds = estimated_bounds(values, points, checked.data, dtype, seed, operations)
+    if not alone and np.isinf(bounds.gradients).any():  # an iteration that never ends with errors, for example
+        alone = True
+        bounds = estimated_bounds(values, points, checked.data, dtype, seed, inputs_alone)
     if alone and dtype == "float64":
         bounds = _with_noise(bounds, values, points, checked.data)
-    return bounds, "estimated"
+    return bounds
 
 
 def _with_noise(

@@ -102,7 +102,8 @@ def adapted_like(checked: CheckedFunction, function: Function, vectors: int = 0)
     if not isinstance(checked.hand, GradientOf):
         return function
     model = checked.hand.adapted
-    return Adapted(function, model.layout, model.place, model.objects, copies=True, vectors=vectors)
+    adapted = Adapted(function, model.layout, model.place, model.objects, copies=True, vectors=vectors)
+    return GradientOf(adapted) if vectors else adapted  # a product has the structure of theta
 
 
 def _place(argument: str | None, argnum: Any, function: Any, count: int) -> int | str:

@@ -39,7 +39,7 @@ class Derivative:
 def derivative(function: Callable[[Array], Any], theta: Array, direction: Array, noise: Any = 0.0) -> Derivative:
     """Return the derivative of a function along a direction, at a flat theta.
 
-    The first step is the direction itself, which should be as long as theta is large. Each estimate must agree with
+    The first step is half of the direction, which should be as long as theta is large. Each estimate must agree with
     those over smaller steps, which rounding blurs, but which no kink or edge within a large step can mislead.
 
     Args:
@@ -55,7 +55,7 @@ def derivative(function: Callable[[Array], Any], theta: Array, direction: Array,
     quadratic, blurred = False, 0
     squared = float(direction @ direction)
     for level in range(_LEVELS):
-        h = 4.0**-level
+        h = 0.5 * 4.0**-level  # a component keeps its sign
         up, down = theta + h * direction, theta - h * direction
         made = float((up - down) @ direction) / squared  # the step that is really made in floating point
         above, below = function(up), function(down)
@@ -115,7 +115,7 @@ def direction_of(theta: Array, chosen: int | None = None, generator: np.random.G
     size: Array = np.abs(theta)
     size[size == 0] = sqrt(float(np.square(theta).mean())) or 1.0
     if chosen is None:
-        return cast(Array, (generator or np.random.default_rng(0)).normal(size=theta.size)) * size
+        return cast(Array, (generator or np.random.default_rng(0)).uniform(-1, 1, size=theta.size)) * size
     along: Array = np.zeros(theta.size)
     along[chosen] = size[chosen]
     return along

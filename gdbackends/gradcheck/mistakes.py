@@ -122,6 +122,8 @@ def _chain_rule(e: Evidence) -> Iterator[Cause]:
     with np.errstate(all="ignore"):
         factors = _log_scale(e.points)
     for name, factor in factors.items():
+        if not np.abs(factor - 1)[:, changed].max() > 0.01:
+            continue
         for lacks in (True, False):
             with np.errstate(all="ignore"):
                 spoiled: Array = e.autodiff / factor if lacks else e.autodiff * factor

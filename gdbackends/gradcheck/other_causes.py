@@ -57,16 +57,29 @@ def by_differences(checked: CheckedFunction, e: Evidence) -> Cause | None:
     if np.abs(e.hand[:, j] - e.autodiff[:, j]).max() > 0.1 * np.abs(e.autodiff[:, j]).max():
         return None  # a one-sided derivative at a kink, or a step so long that it is no approximation
 
-    def explains(k: int, up: float, down: float, h: float) -> bool:
+    def quotient(k: int, j: int, up: float, down: float, h: float) -> tuple[float, float]:
+        """Return the quotient, and the rounding in it."""
         above, below = e.points[k].copy(), e.points[k].copy()
         above[j], below[j] = above[j] + up * h, below[j] - down * h
-        quotient = (loss(above) - loss(below)) / ((up + down) * h)
+        sides = loss(above), loss(below)
+        return (sides[0] - sides[1]) / ((up + down) * h), 2.0**-50 * max(map(abs, sides)) / h
+
+    def explains(k: int, up: float, down: float, h: float) -> bool:
         error = abs(e.hand[k, j] - e.autodiff[k, j])
-        return bool(error <= e.allowed[k, j] or abs(e.hand[k, j] - quotient) <= error / 10)
+        return bool(error <= e.allowed[k, j] or abs(e.hand[k, j] - quotient(k, j, up, down, h)[0]) <= error / 10)
+
+    def in_others(up: float, down: float, h: float) -> bool:
+        """Return whether some other components are these quotients too, where an exact one would not be."""
+        for i in [i for i in range(e.hand.shape[1]) if i != j][:2]:
+            value, rounding = quotient(0, i, up, down, h)
+            error = abs(e.hand[0, i] - e.autodiff[0, i])
+            if not abs(e.hand[0, i] - value) <= error / 10 + e.allowed[0, i] + rounding:
+                return False
+        return True
 
     for h in _STEPS:
         for how, up, down in (("central", 1.0, 1.0), ("forward", 1.0, 0.0), ("backward", 0.0, 1.0)):
-            if all(explains(k, up, down, h) for k in range(len(e.points))):
+            if all(explains(k, up, down, h) for k in range(len(e.points))) and in_others(up, down, h):
                 text = f"digits are lost: yours are {how} differences of the loss over steps of {h:.2g}"
                 return Cause("precision", text, {"step": h})
     return None

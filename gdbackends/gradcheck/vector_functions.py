@@ -244,7 +244,7 @@ class _Subject:
         return replace(report, notes=(*note, *report.notes))
 
     def _of_tiles(self, hand: Callable[[Array, Array, Array | None], Array], rows: Array, u: Array | None) -> Function:
-        """Return the hand derivative as a function of x repeated for each row, so that it has the derivative's shape."""
+        """Return the hand derivative as a function of x repeated for each row, of the shape of the derivative."""
 
         def by_hand(tiled: Array, *_: Array, **__: Any) -> Array:
             if u is not None:
