@@ -57,8 +57,8 @@ ratios: $(VENV)/dev.stamp  ## time the driver beside hand-written loops
 bounds: $(VENV)/dev.stamp  ## check the rounding bounds on 10,000 random cases in each precision
 	$(BIN)/python benchmarks/evidence/bounds.py
 
-corpus: $(VENV)/dev.stamp  ## judge check_gradient by 5,000 mistakes and 20,000 right gradients; writes docs/corpus.md
-	$(BIN)/python benchmarks/evidence/corpus.py --faults 5000 --correct 20000 --out docs/corpus.md
+corpus: $(VENV)/dev.stamp  ## judge check_gradient by 5,000 mistakes and 6,000 right gradients; writes docs/corpus.md
+	$(BIN)/python benchmarks/evidence/corpus.py --faults 5000 --correct 6000 --out docs/corpus.md
 
 checkers: $(VENV)/dev.stamp  ## compare check_gradient with other gradient checkers
 	$(BIN)/python benchmarks/evidence/checkers.py
