@@ -134,8 +134,9 @@ def _chain_rule(e: Evidence) -> Iterator[Cause]:
             said, where = name.format(t="theta_j" if changed.sum() > 1 else first), components_of(e, changed)
             verb = "lacks the factor" if lacks else "has too much of a factor"
             text = f"{e.subject} {verb} {said} in {where}: the chain rule of a transformed parameter"
-            most = float(np.abs(np.where(changed, 1 / factor if lacks else factor, 1.0)).max())
-            yield Cause("chain-rule", text, {"components": float(changed.sum())}, e.unexplained(explained, most))
+            size = cast(Array, np.where(changed, np.abs(1 / factor if lacks else factor), 1.0))
+            left = replace(e, allowed=e.allowed * (1 + size)).unexplained(explained)
+            yield Cause("chain-rule", text, {"components": float(changed.sum())}, left)
 
 
 def terms(e: Evidence) -> dict[str, Array]:
