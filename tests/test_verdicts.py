@@ -237,3 +237,30 @@ def test_a_wrong_hessian_is_located() -> None:
     assert "only the entries (2, 2) differ, all in the row or the column of theta[2]; yours are 0.5 to 0.5" in str(
         report
     )
+
+
+def test_a_clipped_loss_is_judged_where_it_is_not() -> None:
+    """Random points beyond the clip, where the derivative is 0, accused right gradients of link functions."""
+
+    def logit(p):
+        p = np.clip(p, 1e-10, 1 - 1e-10)
+        return np.sum(np.log(p / (1 - p)))
+
+    report = check_gradient(logit, lambda p: 1 / (p * (1 - p)), [0.2, 0.5, 0.9])
+    assert report.verdict == "pass"
+    assert "the random points are close to theta" in str(report)
+    wrong = check_gradient(logit, lambda p: 1 / (p * (1 + p)), [0.2, 0.5, 0.9])
+    assert wrong.verdict == "fail"
+    from scipy.special import jv, jvp
+
+    def clipped(t):
+        return jv(1.5, np.minimum(t, 1.0)).sum()
+
+    assert check_gradient(clipped, lambda t: jvp(1.5, t), [0.3, 0.9]).verdict == "pass"
+    assert check_gradient(clipped, lambda t: -jvp(1.5, t), [0.3, 0.9]).verdict == "fail"
+
+
+def test_infinite_bounds_among_the_arguments() -> None:
+    upper = np.array([1.0, np.inf, 2.0])
+    report = check_gradient(lambda t, u: np.sum(np.minimum(t, u) ** 2), lambda t, u: 2 * t, [0.2, 0.3, 0.4], upper)
+    assert report.verdict == "pass"

@@ -141,10 +141,17 @@ def _datum(given: Any, name: str, framed: bool) -> tuple[Any, bool]:
         return cast(Any, given), False
     if kind not in "fiub":
         return copy_of(given), False
+    if kind == "f" and _is_infinite(given):
+        return copy_of(given), False  # such as bounds
     if kind == "f":
         return real_array(given, name), True
     array: Array = np.asarray(given)
     return array.copy() if kind == "b" else array.astype(np.int64), True
+
+
+def _is_infinite(value: Any) -> bool:
+    """Return whether an array of NumPy has infinite elements, and no NaN."""
+    return type(value) is np.ndarray and bool(np.isinf(value).any() and not np.isnan(value).any())
 
 
 def _kind(value: Any) -> str:
