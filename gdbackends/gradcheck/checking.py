@@ -179,7 +179,7 @@ def judge_by_differences(
 
 @dataclass(frozen=True, eq=False)
 class _Check:
-    """A check of a prepared function at flat points (m, d), whose random points were moved closer so many times."""
+    """A check of a prepared function at flat points (m, d); `moved` counts how often the random ones came closer."""
 
     checked: CheckedFunction
     points: Array
