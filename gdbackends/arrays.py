@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from gdbackends.errors import InputError, InputTypeError
+from gdbackends.errors import InputError, InputTypeError, check_memory
 from gdbackends.objectives import Array
 
 _ADVICE = {
@@ -60,7 +61,7 @@ def numbers_of(series: Any) -> Array | None:
     if null.all():
         return np.full(null.size, np.nan)
     if not (series.dtype.is_numeric() or series.dtype == nw.Boolean):
-        return None
+        return _numbers_of_objects(series.to_list()) if series.dtype == nw.Object else None
     if series.dtype in (nw.Int128, nw.UInt128):  # without a NumPy equivalent
         series = series.cast(nw.Float64)
     if not null.any():
@@ -68,6 +69,14 @@ def numbers_of(series: Any) -> Array | None:
     values = np.full(null.size, np.nan)
     values[~null] = series.drop_nulls().to_numpy()
     return values
+
+
+def _numbers_of_objects(values: list[Any]) -> Array | None:
+    """Return Python objects as float64 with None as NaN; None if one is not a number."""
+    present = (value for value in values if value is not None)
+    if not all(isinstance(value, (Real, Decimal, np.bool_)) for value in present):
+        return None
+    return np.array([np.nan if value is None else float(value) for value in values])
 
 
 def matrix_of(columns: list[Any], name: str) -> Array:
@@ -123,6 +132,7 @@ def real_array(values: Any, name: str, *, copy: bool = True) -> Array:
         if array.dtype.kind not in "fiub":
             advice = _ADVICE.get(array.dtype.kind, "give numbers").format(name)
             raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}; {advice}")
+        check_memory(8 * array.size, f"{name} of shape {array.shape}", "give fewer rows")
         try:
             with np.errstate(over="ignore"):  # a longdouble may exceed the range, which is refused below
                 array = np.array(array, np.float64, copy=True if copy else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import InitVar, dataclass
 from typing import Any, cast
@@ -10,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.arrays import checked_arrays, series_of
-from gdbackends.errors import InputError, InputTypeError, require_package, whole_number
+from gdbackends.errors import InputError, InputTypeError, check_memory, require_package, whole_number
 from gdbackends.objectives import Array
+from gdbackends.preparation import NOTHING, Preparation
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,8 @@ class Dataset:
         target: the name of the target; if empty, that of a series, or y.
         name: the name of the table.
         labels: the texts that 0 and 1 of the target stand for, if it was text.
+        preparation: what was made of columns that were not plain numbers.
+        notes: what was done to the table and what was left out, a sentence each.
         copy: False keeps float64 arrays without a copy; the caller must then not change them.
     """
 
@@ -36,6 +38,8 @@ class Dataset:
     target: str = ""
     name: str = "data"
     labels: tuple[str, str] | None = None
+    preparation: Preparation = NOTHING
+    notes: tuple[str, ...] = ()
     copy: InitVar[bool] = True
 
     def __post_init__(self, copy: bool) -> None:
@@ -111,7 +115,7 @@ def synthetic(rows: int, features: int, noise: float = 1.0, condition: float = 1
             raise InputError(f"{name} must be a finite number of at least {least}, got {value}")
     if features == 1 and condition > 1:
         raise InputError(f"condition must be 1 with one feature, got {condition}; ask for two features or more")
-    _check_memory(8 * (3 * rows * features + 3 * features**2), f"a table of {rows} x {features}")
+    check_memory(8 * (3 * rows * features + 3 * features**2), f"a table of {rows} x {features}")
     generator = np.random.default_rng(seed)
     X = generator.normal(size=(rows, features))
     X -= X.mean(0)
@@ -122,16 +126,3 @@ def synthetic(rows: int, features: int, noise: float = 1.0, condition: float = 1
     weights, intercept = generator.normal(size=features), generator.normal()
     y = X @ weights + intercept + noise * generator.normal(size=rows)
     return Dataset(X, y, name=f"synthetic {rows}x{features}", copy=False)
-
-
-def _check_memory(needed: int, what: str) -> None:
-    """Refuse a table that does not fit in memory, before allocation, which may succeed and end the process later."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        raise InputError(f"{what} needs {_size(needed)} of memory, and this machine has {_size(memory)}; ask for less")
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes with its unit."""
-    scale, unit = next(((s, u) for s, u in ((10**12, "TB"), (10**9, "GB")) if count >= s), (10**6, "MB"))
-    return f"{count / scale:.3g} {unit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from numbers import Integral
 
@@ -35,6 +36,23 @@ def require_package(what: str, package: str, extra: str, module: str = "") -> No
         raise MissingPackageError(
             f"{what} needs the package {package}, which is not installed; run: pip install 'gdbackends[{extra}]'"
         )
+
+
+def check_memory(needed: int, what: str, advice: str = "ask for less") -> None:
+    """Refuse data of more bytes than the machine has, before allocation, which may succeed and end the process later.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise InputError(f"{what} needs {_size(needed)} of memory, and this machine has {_size(memory)}; {advice}")
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes with its unit."""
+    scale, unit = next(((s, u) for s, u in ((10**12, "TB"), (10**9, "GB")) if count >= s), (10**6, "MB"))
+    return f"{count / scale:.3g} {unit}"
 
 
 def file_error(path: object, action: str, error: OSError, advice: str = "") -> InputError:

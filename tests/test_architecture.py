@@ -13,7 +13,7 @@ import gdbackends
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
     {"errors", "schedules", "objectives"},
-    {"blocks", "arrays", "datasets", "scaling", "streaming", "rounding", "reading"},
+    {"blocks", "arrays", "preparation", "datasets", "scaling", "streaming", "rounding", "reading"},
     {"backends"},
     {"descent"},
     {"derivation", "measurement"},
@@ -28,6 +28,7 @@ GROUND = [
     "objectives",
     "blocks",
     "arrays",
+    "preparation",
     "datasets",
     "scaling",
     "streaming",

@@ -64,7 +64,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "text": ([["1"]], "X must hold real numbers, got dtype <U1; try X.astype(float)"),
     "dates": (np.array([["2024-01-01"]], "M8[D]"), "got dtype datetime64[D]; turn dates into numbers"),
     "durations": (np.array([[1]], "m8[s]"), "got dtype timedelta64[s]; turn durations into numbers"),
-    "terabytes": (np.broadcast_to(1.0, (10**15, 1)), "X of shape (1000000000000000, 1) does not fit into memory"),
+    "terabytes": (
+        np.broadcast_to(1.0, (10**15, 1)),
+        "X of shape (1000000000000000, 1) needs 8e+03 TB of memory",
+    ),
     "masked": (np.ma.array([[1.0]], mask=[[True]]), "X is a masked array, whose mask would be lost"),
     "sparse": (scipy.sparse.csr_matrix(np.eye(2)), "X is a sparse matrix; use X.toarray()"),
     "one number": (3.0, "X must have shape (rows, features), got ()"),

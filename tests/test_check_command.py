@@ -174,7 +174,7 @@ BAD = [
     (["squared", "--seed", "-1"], "Invalid value for '--seed': -1 is not in the range x>=0"),
     (
         ["own.py:total", "--target", "y"],
-        "--target, --features, --delimiter, --decimal, --header and --stream need a SOURCE",
+        "the options of a table need a SOURCE",
     ),
     (["squared", "--data", "none.csv"], "none.csv: cannot be read: no such file or directory"),
     (["logistic", "--data", "women"], "the logistic loss needs a target of two labels, got 15 different values"),

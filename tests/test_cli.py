@@ -125,10 +125,13 @@ BAD = [
     (["fit", "table.csv", "--features", ""], "--features must be names separated by commas, got ''"),
     (
         ["fit", "--target", "y"],
-        "--target, --features, --delimiter, --decimal, --header and --stream need a SOURCE; name a file",
+        "the options of a table need a SOURCE; name a file",
     ),
-    (["fit", "--no-header"], "--delimiter, --decimal, --header and --stream need a SOURCE; name a file"),
-    (["fit", "women", "--delimiter", ";"], "women: delimiter, decimal and header apply to CSV only"),
+    (["fit", "--no-header"], "the options of a table need a SOURCE; name a file"),
+    (
+        ["fit", "women", "--delimiter", ";"],
+        "women: delimiter, decimal, thousands, header and encoding",
+    ),
     (["fit", "table.csv", "--delimiter", "::"], "delimiter must be one character"),
     (["fit", "table.csv", "--delimiter", ",", "--decimal", ","], "delimiter and decimal must differ, got ',' for both"),
     (["fit", "table.csv", "--synthetic", "10x2"], "--synthetic makes its own table; leave out SOURCE"),

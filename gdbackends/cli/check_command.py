@@ -22,7 +22,7 @@ from rich.text import Text
 
 from gdbackends.backends import check_installed
 from gdbackends.cli.console import console, count_of_rows, echo, plain_table, print_json, printable
-from gdbackends.cli.options import read_dataset, split, table_options
+from gdbackends.cli.options import TABLE_DEFAULTS, read_dataset, split, table_options
 from gdbackends.cli.output import check_output, write_atomically
 from gdbackends.datasets import Dataset, synthetic
 from gdbackends.errors import InputError, file_error, in_one_line
@@ -98,17 +98,16 @@ def command(ctx: click.Context, **options: Any) -> None:
 
 def _shell_command(options: Mapping[str, Any]) -> str:
     """Return the command line that repeats the check."""
-    options = {**options, "decimal": None if options["decimal"] == "." else options["decimal"]}  # omit the default
+    options = {name: None if TABLE_DEFAULTS.get(name) == value else value for name, value in options.items()}
     words = ["gdbackends", "check", options["checked"], "--seed", str(options["seed"]), "--dtype", options["dtype"]]
     names = {"source": "--data", "params": "--param"}
     words += ["--jacobian"] if options["jacobian"] else []
-    kept = ("source", "synthetic", "target", "features", "delimiter", "decimal", "header", "params", "argument")
-    for name in (*kept, "backends"):
+    for name in ("source", "synthetic", *TABLE_DEFAULTS, "params", "argument", "backends"):
         option = options[name]
         values = cast("tuple[Any, ...]", option) if isinstance(option, tuple) else (option,)
         for value in values if option is not None else ():
             flag = names.get(name, f"--{name}")
-            words += [f"--{'' if value else 'no-'}header"] if isinstance(value, bool) else [flag, str(value)]
+            words += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [flag, str(value)]
     return shlex.join(words)
 
 
@@ -123,8 +122,7 @@ def _param(text: str) -> tuple[str, int | float]:
 
 def _table_of(target: _Target, options: Mapping[str, Any]) -> Dataset | None:
     """Return the table to check on; None if the file has its own data and no option asks for other data."""
-    names = ("source", "synthetic", "target", "features", "delimiter", "header")
-    if all(options[name] is None for name in names):
+    if all(options[name] == TABLE_DEFAULTS.get(name) for name in ("source", "synthetic", *TABLE_DEFAULTS)):
         if target.data is not None:
             return None
         if target.bundled is not None and target.bundled.target != "real":

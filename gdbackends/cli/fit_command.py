@@ -74,7 +74,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
-    fitted = replace(fitted, labels=data.labels or fitted.labels)
+    fitted = replace(fitted, labels=data.labels or fitted.labels, names=data.names)
     document = _document(data, fitted, backend)
     if options["save"] is not None:
         write_atomically(options["save"], document)
@@ -91,7 +91,9 @@ def _document(data: Dataset | StreamedDataset, fitted: Fit, backend: Backend) ->
     """Return a fit as JSON text."""
     table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
     config = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
-    return json_text(jsonable({"schema": 1} | config | fitted.to_dict(data.names) | {"environment": environment()}))
+    made = {"preparation": data.preparation.to_dict()} if data.preparation else {}
+    fit = fitted.to_dict(data.names)
+    return json_text(jsonable({"schema": 1} | config | fit | made | {"environment": environment()}))
 
 
 @contextmanager

@@ -8,14 +8,18 @@ from typing import Any
 
 import click
 
-from gdbackends.cli.console import echo, silence_stderr
+from gdbackends.cli.console import echo, printable, silence_stderr
 from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, loss_names, parse_loss
 from gdbackends.reading import BUNDLED, StreamedDataset, is_large, read, stream
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-_CSV_DEFAULTS = {"delimiter": None, "decimal": ".", "header": None}
+_MOST_NOTE = 300
+_CSV_DEFAULTS = {"delimiter": None, "decimal": ".", "header": None, "thousands": None, "encoding": "utf-8"}
+_STEPS_DEFAULTS = {"encode": False, "missing": None, "dates": False}
+TABLE_DEFAULTS = {"target": None, "features": None, "drop": None, **_CSV_DEFAULTS, **_STEPS_DEFAULTS}
+"""The options of a table by their defaults."""
 
 
 def with_options(*options: Decorator) -> Decorator:
@@ -32,12 +36,20 @@ def with_options(*options: Decorator) -> Decorator:
 csv_options = with_options(
     click.option("--delimiter", help="The delimiter of CSV; ' ' is blanks, \\t a tab.  [default: detected]"),
     click.option("--decimal", default=".", show_default=True, help="The decimal mark of CSV: . or a comma."),
+    click.option("--thousands", help="The mark between thousands in CSV: a comma, a point, ' ', or an apostrophe."),
     click.option("--header/--no-header", default=None, help="Whether CSV has a header.  [default: detected]"),
+    click.option("--encoding", default="utf-8", show_default=True, help="The encoding of CSV, such as latin-1."),
 )
 table_options = with_options(
     click.option("--target", help="The column to predict.  [default: the last]"),
     click.option("--features", metavar="A,B,...", help="The columns to predict from.  [default: all others]"),
+    click.option("--drop", metavar="A,B,...", help="Columns that are neither."),
     csv_options,
+    click.option("--encode", is_flag=True, help="Make 0/1 columns of texts, one for each text but the first."),
+    click.option(
+        "--missing", type=click.Choice(["drop", "mean"]), help="Leave out rows with missing values, or use the mean."
+    ),
+    click.option("--dates", is_flag=True, help="Make dates days since 1970-01-01."),
     click.option("--synthetic", metavar="ROWSxFEATURES", help="Use random rows instead of a SOURCE: 10000x20."),
 )
 source_options = with_options(click.argument("source", required=False), table_options)
@@ -75,7 +87,7 @@ fit_options = with_options(
 def csv_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the CSV options as arguments of `read`."""
     delimiter = "\t" if options["delimiter"] == "\\t" else options["delimiter"]
-    return {"delimiter": delimiter, "decimal": options["decimal"], "header": options["header"]}
+    return {**{name: options[name] for name in _CSV_DEFAULTS}, "delimiter": delimiter}
 
 
 def read_dataset(options: Mapping[str, Any], labels: bool = False) -> Dataset:
@@ -91,26 +103,36 @@ def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | St
     Default choices that the user may want to change are reported on stderr.
     """
     source, target, features, csv = options["source"], options["target"], options["features"], csv_settings(options)
-    for_a_source = (target, features) != (None, None) or csv != _CSV_DEFAULTS or options["stream"]
+    steps = {name: options[name] for name in _STEPS_DEFAULTS}
+    in_memory = (csv, steps) != (_CSV_DEFAULTS, _STEPS_DEFAULTS)
+    for_a_source = (target, features, options["drop"]) != (None, None, None) or in_memory or options["stream"]
     if options["synthetic"] is not None:
         if source is not None or for_a_source:
             raise InputError("--synthetic makes its own table; leave out SOURCE and its options")
         return _synthetic(options["synthetic"])
     if source is None:
         if for_a_source:
-            raise InputError(
-                "--target, --features, --delimiter, --decimal, --header and --stream need a SOURCE; name a file"
-            )
+            raise InputError("the options of a table need a SOURCE; name a file")
         return women()
     names = None if features is None else split("--features", features)
-    streamable = options["stream"] is not False and csv == _CSV_DEFAULTS and source not in ("-", *BUNDLED)
+    columns: dict[str, Any] = {
+        "target": target,
+        "features": names,
+        "drop": () if options["drop"] is None else split("--drop", options["drop"]),
+        "labels": labels,
+    }
+    streamable = options["stream"] is not False and not in_memory and source not in ("-", *BUNDLED)
     if options["stream"] and not streamable:
-        raise InputError("--stream works with NPY and Parquet files only, and without CSV options; leave it out")
+        raise InputError(
+            "--stream works with NPY and Parquet files only, and without options of CSV and steps; leave it out"
+        )
     with silence_stderr():
         if streamable and (options["stream"] or is_large(source)):
-            data = stream(source, target=target, features=names, labels=labels)
+            data = stream(source, **columns)
         else:
-            data = read(source, target=target, features=names, labels=labels, **csv)
+            data = read(source, **columns, **csv, **steps)
+    for note in data.notes:
+        echo(printable(note, _MOST_NOTE))
     if all(re.fullmatch(r"c\d+", name) for name in (*data.names, data.target)):
         echo("the columns are called c1, c2, ...; if the first line of a CSV file is a header, use --header")
     if target is None and source not in BUNDLED:

@@ -13,7 +13,8 @@ from gdbackends.cli.options import csv_options, csv_settings
 from gdbackends.cli.output import check_output, predictions_csv, write_atomically
 from gdbackends.descent import Fit
 from gdbackends.errors import InputError, file_error
-from gdbackends.reading import read_features
+from gdbackends.preparation import Preparation
+from gdbackends.reading import TextOptions, read_features
 
 
 @click.command("predict")
@@ -28,17 +29,17 @@ def command(saved: str, source: str, out: str | None, **options: Any) -> None:
     """
     if out is not None:
         check_output("--out", out, saved, source)
-    fitted, features = _load(saved)
+    fitted, preparation = _load(saved)
     with silence_stderr():
-        X = read_features(source, features, **csv_settings(options))
+        X = read_features(source, fitted.names, TextOptions(**csv_settings(options)), preparation)
     write_atomically(out or "/dev/stdout", predictions_csv(fitted, X))
 
 
-def _load(path: str) -> tuple[Fit, list[str]]:
-    """Return a saved fit and the names of its features."""
+def _load(path: str) -> tuple[Fit, Preparation]:
+    """Return a saved fit, and how its features are made."""
     try:
         document = json.loads(Path(path).read_bytes())
-        return Fit.from_dict(document), list(document["coefficients"])
+        return Fit.from_dict(document), Preparation.from_dict(document.get("preparation"))
     except OSError as error:
         raise file_error(path, "read", error, "give a saved fit") from None
     except InputError as error:

@@ -95,6 +95,7 @@ def in_data_units(problem: Problem, descended: Fit, rates: Array, automatic: boo
         plan=problem.plan,
         row_loss=problem.objective.row_loss if isinstance(problem.objective, LinearModel) else None,
         labels=problem.labels,
+        names=problem.names,
     )
 
 

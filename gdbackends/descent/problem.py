@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.arrays import checked_arrays, real_array, target_values
+from gdbackends.arrays import checked_arrays, real_array, series_of, target_values
 from gdbackends.backends import Backend, capabilities
 from gdbackends.descent.spectrum import Spectrum, has_hessian_bound, spectrum
 from gdbackends.descent.streaming_backend import (
@@ -65,6 +65,7 @@ class Problem:
         batch_size: rows per step, or None for all.
         seed: seed of the order of rows.
         labels: the labels that 0 and 1 stand for, if the target holds two labels.
+        names: the names of the features, if X was a data frame.
     """
 
     backend: Backend
@@ -77,6 +78,7 @@ class Problem:
     batch_size: int | None = None
     seed: int = 0
     labels: Labels = None
+    names: tuple[str, ...] = ()
 
     @property
     def plan(self) -> str:
@@ -119,6 +121,7 @@ def prepare(
     labels: Labels = None
     if row_loss is not None and row_loss.target != "real":
         y, labels = row_loss.encode(target_values(y))
+    names = tuple(str(column.name) for column in series_of(X, "X") or ())
     X, y = checked_arrays(X, y)
     start = options.check(X.shape)
     if start is None:
@@ -135,7 +138,7 @@ def prepare(
         objective, X = objective.prepare(X, **capabilities(backend).layout_options())
     data = backend.asarray(X), backend.asarray(y)
     start = scaling.from_data_units(start).astype(backend.dtype)
-    return Problem(backend, objective, scaling, X, y, data, start, options.batch_size, options.seed, labels)
+    return Problem(backend, objective, scaling, X, y, data, start, options.batch_size, options.seed, labels, names)
 
 
 def _prepare_rows(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from gdbackends.arrays import checked_arrays, real_array
+from gdbackends.arrays import checked_arrays, matrix_of, real_array, series_of
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, RowLoss, format_loss, parse_loss
 
@@ -50,6 +50,7 @@ class Fit:
             2 threads"; "" if unknown.
         row_loss: the loss of one row, which determines what is predicted; None if the objective has none.
         labels: the labels that 0 and 1 stand for, if the target holds two labels.
+        names: the names of the features, if X was a data frame.
     """
 
     theta: Array
@@ -64,6 +65,7 @@ class Fit:
     plan: str = ""
     row_loss: RowLoss | None = None
     labels: tuple[str, str] | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def coef(self) -> Array:
@@ -118,6 +120,7 @@ class Fit:
                 learning_rate=float(document["learning_rate"]),
                 row_loss=None if loss is None else parse_loss(loss),
                 labels=None if labels is None else (str(labels[0]), str(labels[1])),
+                names=tuple(map(str, document["coefficients"])),
             )
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())[:100]
@@ -130,7 +133,15 @@ class Fit:
         """Return the predictions (n,) of a linear model, for X (n, d).
 
         They are X w + b; for the logistic loss the probability of label 1, for the Poisson loss the expected count.
+        The columns of a data frame are found by the names of the features, in any order, if the fit has names; those
+        of an array are taken as they come.
+
+        Raises:
+            InputError: X lacks a feature, or has columns that are none.
         """
+        columns = series_of(X, "X") if self.names else None
+        if columns is not None and len(getattr(X, "shape", ())) == 2:
+            X = matrix_of(self._in_order({str(column.name): column for column in columns}), "X")
         X = real_array(X, "X")
         X, _ = checked_arrays(X, np.zeros(X.shape[:1]), copy=False)
         if X.shape[1] != self.theta.size - 1:
@@ -138,3 +149,14 @@ class Fit:
         with np.errstate(over="ignore"):
             z = X.astype(self.theta.dtype) @ self.theta[:-1] + self.theta[-1]
             return z if self.row_loss is None else self.row_loss.inverse_link(z)
+
+    def _in_order(self, columns: Mapping[str, Any]) -> list[Any]:
+        """Return the columns of the features, in their order."""
+        absent = [name for name in self.names if name not in columns]
+        unknown = [name for name in columns if name not in self.names]
+        if absent or unknown:
+            wrong = [f"no column {', '.join(map(repr, absent[:5]))}"] if absent else []
+            wrong += [f"column {', '.join(map(repr, unknown[:5]))}"] if unknown else []
+            expected = ", ".join(map(repr, self.names[:10]))
+            raise InputError(f"X must have the columns of the fit, {expected}, got {' and '.join(wrong)}; select them")
+        return [columns[name] for name in self.names]

@@ -3,7 +3,8 @@
 `read` returns a Dataset in memory; `stream` leaves the rows of an NPY or Parquet file on disk.
 """
 
+from gdbackends.reading.dialect import TextOptions
 from gdbackends.reading.reader import BUNDLED, read, read_features
 from gdbackends.reading.streamed import StreamedDataset, is_large, stream
 
-__all__ = ["BUNDLED", "StreamedDataset", "is_large", "read", "read_features", "stream"]
+__all__ = ["BUNDLED", "StreamedDataset", "TextOptions", "is_large", "read", "read_features", "stream"]

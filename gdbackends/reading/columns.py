@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,9 @@ import numpy as np
 
 from gdbackends.arrays import numbers_of, series_of
 from gdbackends.datasets import Dataset
-from gdbackends.errors import InputError, require_package
+from gdbackends.errors import InputError, check_memory, require_package
 from gdbackends.objectives import Array
-from gdbackends.reading.column_selection import label_pair, not_numeric
-from gdbackends.reading.sources import ByteSource
+from gdbackends.reading.sources import INFLATED, RATIO, ByteSource
 
 _MOST_DIMENSIONS = 64
 """Dimensions of a NumPy array."""
@@ -32,66 +32,28 @@ class Columns:
         names: the names of the columns, in order.
         numbers: a function that returns a column by its index, as numbers with NaN for null; None if not numeric.
         values: a function that returns a column by its index, as a list of Python objects.
+        titled: whether the names come with the table.
     """
 
     names: list[str]
     numbers: Callable[[int], Array | None]
     values: Callable[[int], list[Any]]
+    titled: bool = True
+
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """The columns that pandas named for want of a title."""
+        return tuple(name for name in self.names if self.titled and is_unnamed(name))
 
 
-def to_arrays(
-    table: Columns, features: list[str], target: str, labels: bool
-) -> tuple[Array, Array, tuple[str, str] | None]:
-    """Return X (n, d), y (n,), and the two labels of a target of text.
-
-    Raises:
-        InputError: a column is not numeric, or a value is missing or not finite; the message says where.
-    """
-    index = {name: j for j, name in enumerate(table.names)}
-    pair: tuple[str, str] | None = None
-    y = table.numbers(index[target])
-    if y is None and labels:
-        y, pair = _encode_labels(table.values(index[target]), target)
-    y = _as_float64(table, target, y, target)
-    X = np.empty((y.size, len(features)))
-    for j, name in enumerate(features):
-        X[:, j] = _as_float64(table, name, table.numbers(index[name]), target)
-    bad = [(name, ~np.isfinite(column)) for name, column in zip((*features, target), (*X.T, y), strict=True)]
-    count = sum(int(rows.sum()) for _, rows in bad)
-    if count:
-        row, name = min(((int(rows.argmax()), name) for name, rows in bad if rows.any()), key=lambda place: place[0])
-        raise InputError(
-            f"{count} missing or non-finite values, the first in row {row} (from 0), column {name!r}; "
-            f"drop or fill those rows"
-        )
-    return X, y, pair
-
-
-def _as_float64(table: Columns, name: str, column: Array | None, target: str) -> Array:
-    """Return a column as float64; raise InputError, which suggests others, if it is None."""
-    if column is not None:
-        return np.array(column, np.float64)
-    numeric = [other for j, other in enumerate(table.names) if table.numbers(j) is not None]
-    values = enumerate(table.values(table.names.index(name)))
-    examples = (f"row {i} (from 0): {str(value)[:40]!r}" for i, value in values if not _is_null(value))
-    raise not_numeric(name, next(examples, "no values at all"), numeric, target)
-
-
-def _encode_labels(values: list[Any], target: str) -> tuple[Array | None, tuple[str, str] | None]:
-    """Return texts as 0, 1 and NaN, with the two texts; (None, None) if a value is neither text nor null."""
-    if not all(isinstance(value, str) or _is_null(value) for value in values):
-        return None, None
-    zero, one = label_pair(sorted({value for value in values if isinstance(value, str)}), target)
-    return np.array([{zero: 0.0, one: 1.0}.get(value, np.nan) for value in values]), (zero, one)
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or value != value
+def is_unnamed(title: str) -> bool:
+    """Return whether a title is empty, or what pandas writes in its place."""
+    return re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", title) is not None
 
 
 def dataset_columns(data: Dataset) -> Columns:
     """Return the columns of a dataset, with the target last."""
-    return _by_position([*data.names, data.target], [*data.X.T, data.y])
+    return _by_position([*data.names, data.target], [*data.X.T, data.y], titled=False)
 
 
 def frame_columns(frame: Any) -> Columns | None:
@@ -141,6 +103,12 @@ def npz_columns(source: ByteSource) -> Columns:
             )
         arrays: dict[str, Array] = {}
         for key, entry in entries.items():
+            if entry.file_size > max(INFLATED, RATIO * entry.compress_size):
+                raise InputError(
+                    f"{key!r} inflates from {entry.compress_size:,} to {entry.file_size:,} bytes, more than {RATIO} "
+                    f"times its size; if you trust it, save it with numpy.savez, uncompressed"
+                )
+            check_memory(2 * entry.file_size, repr(key))
             with archive.open(entry) as member:
                 arrays[key] = _load(member, entry.file_size)
     if len(arrays) == 1:
@@ -153,7 +121,7 @@ def npz_columns(source: ByteSource) -> Columns:
         raise InputError(
             f"names must be {X.shape[1]} strings, one per feature, got {names.dtype} of shape {names.shape}"
         )
-    return _by_position([*names.tolist(), "y"], [*X.T, y])
+    return _by_position([*names.tolist(), "y"], [*X.T, y], titled=False)
 
 
 def array_columns(array: Array) -> Columns:
@@ -165,12 +133,12 @@ def array_columns(array: Array) -> Columns:
         return _by_position(list(array.dtype.names), fields)
     if array.ndim != 2 or array.dtype.names is not None:
         raise InputError(f"an array must have shape (rows, columns), with the target last, got {array.shape}")
-    return _by_position([f"c{j + 1}" for j in range(array.shape[1])], list(array.T))
+    return _by_position([f"c{j + 1}" for j in range(array.shape[1])], list(array.T), titled=False)
 
 
-def _by_position(names: list[str], columns: list[Array]) -> Columns:
+def _by_position(names: list[str], columns: list[Array], titled: bool = True) -> Columns:
     numeric = [column if column.dtype.kind in "fiub" else None for column in columns]
-    return Columns(names, numeric.__getitem__, lambda j: columns[j].tolist())
+    return Columns(names, numeric.__getitem__, lambda j: columns[j].tolist(), titled)
 
 
 def npy_header(stream: BinaryIO | Any, size: int) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from gzip import BadGzipFile
 from pathlib import Path
@@ -13,9 +16,10 @@ import numpy as np
 
 from gdbackends.arrays import checked_arrays, is_framed
 from gdbackends.datasets import Dataset, diabetes, women
-from gdbackends.errors import InputError, InputTypeError, file_error
+from gdbackends.errors import InputError, InputTypeError, MissingPackageError, file_error
 from gdbackends.objectives import Array
-from gdbackends.reading.column_selection import check_names, choose_columns
+from gdbackends.preparation import NOTHING, Preparation
+from gdbackends.reading.column_selection import check_names, choose_columns, row_name_columns
 from gdbackends.reading.columns import (
     Columns,
     dataset_columns,
@@ -23,11 +27,19 @@ from gdbackends.reading.columns import (
     npy_columns,
     npz_columns,
     parquet_columns,
-    to_arrays,
 )
-from gdbackends.reading.dialect import detect_dialect
+from gdbackends.reading.dialect import TextOptions, detect_dialect
+from gdbackends.reading.preparing import (
+    Prepared,
+    Steps,
+    count_rows,
+    counter_note,
+    prepare_features,
+    prepare_table,
+    row_names_note,
+)
 from gdbackends.reading.sources import ByteSource, file_source, stream_source
-from gdbackends.reading.text import read_text
+from gdbackends.reading.text import fast_columns, read_text, text_columns
 
 BUNDLED: dict[str, Callable[[], Dataset]] = {"women": women, "diabetes": diabetes}
 _FORMATS = {"npy": npy_columns, "npz": npz_columns, "parquet": parquet_columns}
@@ -38,85 +50,136 @@ def read(
     *,
     target: str | None = None,
     features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
     delimiter: str | None = None,
     decimal: str = ".",
+    thousands: str | None = None,
     header: bool | None = None,
+    encoding: str = "utf-8",
     labels: bool = False,
+    encode: bool = False,
+    missing: str | None = None,
+    dates: bool = False,
 ) -> Dataset:
     """Read a table from a CSV (also .gz), NPY, NPZ or Parquet file, or from a data frame.
 
-    The extension of the file gives its format. CSV must be UTF-8; cells may be quoted, and without a header the columns
-    are called c1, c2, ... NPZ contains X and y (and optionally names), or one array. Every number is rounded to the
-    nearest float64.
+    The extension of the file gives its format. Cells of CSV may be quoted; lines that begin with # or % are comments,
+    of which the last before the data may name the columns, and without a header the columns are called c1, c2, ... NPZ
+    contains X and y (and optionally names), or one array. True is 1 and False is 0. Every number is rounded to the
+    nearest float64. By default a first column without a name, and a column that only counts the rows (0, 1, 2, ... or
+    1, 2, 3, ...), are left out; `notes` of the result says so, and what the steps below did.
 
     Args:
         source: a path, "-" (standard input), a binary file, "women", "diabetes", or a data frame of pandas, polars or
             pyarrow.
         target: the column to predict; by default the last one.
         features: the columns to predict from; by default all others.
+        drop: columns that are neither.
         delimiter: the delimiter of CSV, with " " for runs of blanks; by default detected from the first row among
-            comma, semicolon, tab and blanks.
+            comma, semicolon, tab and blanks, or told by a first line such as sep=;.
         decimal: the decimal mark of CSV, "." or ",".
+        thousands: the mark between the thousands of numbers in CSV: ",", ".", " ", "'" or "_".
         header: whether CSV has a header; by default it has one if its first row contains no number.
+        encoding: the encoding of CSV, by its name in Python; any but UTF-8 is decoded in memory.
         labels: encode a target of two texts as 0 and 1, in sorted order.
+        encode: make 0/1 features of the texts in a column, one for each but the first in sorted order.
+        missing: "drop" leaves out rows with missing values; "mean" puts the mean of a feature in their place, and
+            leaves out rows without a target; None refuses them.
+        dates: make dates (ISO 8601 in CSV) the number of days since 1970-01-01.
 
     Raises:
         InputError: the table cannot be read; the message names the line and the column where there is one.
         MissingPackageError: a package is not installed; the message says what to run.
     """
-    _check_arguments(target, features, delimiter, decimal, header, labels)
-    pick = partial(choose_columns, target=target, features=features)
-    name, columns, X, y, pair = _read(source, pick, (delimiter, decimal, header), labels)
-    return Dataset(X, y, tuple(columns[:-1]), columns[-1], name, pair, copy=False)
+    options, steps = TextOptions(delimiter, decimal, header, thousands, encoding), Steps(encode, missing, dates)
+    _check_arguments(target, features, drop, labels)
+    options.check()
+    steps.check()
+    pick = partial(choose_columns, target=target, features=features, drop=drop)
+    name, made, target, notes = _prepared(source, pick, options, steps, labels, every=features is None)
+    counters = count_rows(made.X, made.names) if features is None and made.counted else []
+    for j in counters:
+        notes.append(counter_note(made.names[j]))
+    names = [other for j, other in enumerate(made.names) if j not in counters]
+    X = np.delete(made.X, counters, axis=1) if counters else made.X
+    return Dataset(
+        X,
+        made.y,
+        tuple(names),
+        target,
+        name,
+        made.labels,
+        made.preparation,
+        (*notes, *made.notes),
+        copy=False,
+    )
 
 
 def read_features(
-    source: Any,
-    features: Sequence[str],
-    *,
-    delimiter: str | None = None,
-    decimal: str = ".",
-    header: bool | None = None,
+    source: Any, features: Sequence[str], options: TextOptions | None = None, preparation: Preparation | None = None
 ) -> Array:
-    """Return the named columns of a table as float64 (n, d), in that order; the arguments are those of `read`."""
-    _check_arguments(None, features, delimiter, decimal, header, False)
+    """Return the named features of a table as float64 (n, d), in that order, made as the preparation says."""
+    options, preparation = options or TextOptions(), preparation or NOTHING
+    _check_arguments(None, list(features), (), False)
+    options.check()
+    with _refusals(_label(source)):
+        _, table = _open(source, options)
+        columns = preparation.columns(list(features))
+        if not isinstance(table, ByteSource):
+            check_names(table.names, columns)
+            return prepare_features(table, features, preparation)
+        dialect = detect_dialect(table, options)
+        check_names(dialect.names, columns)
+        if preparation:
+            return prepare_features(
+                fast_columns(table, dialect) or text_columns(table, dialect, Counter()), features, preparation
+            )
+        X, last, _ = read_text(table, dialect, columns[:-1], columns[-1], False, Counter())
+        return np.column_stack((X, last))
 
-    def pick(names: Sequence[str], unnamed: Sequence[str] = ()) -> tuple[list[str], str]:
-        check_names(names, features)
-        return list(features[:-1]), features[-1]
 
-    _, _, X, last, _ = _read(source, pick, (delimiter, decimal, header), False)
-    return np.column_stack((X, last))
-
-
-def _read(
+def _prepared(
     source: Any,
     pick: Callable[..., tuple[list[str], str]],
-    csv_options: tuple[str | None, str, bool | None],
+    options: TextOptions,
+    steps: Steps,
     labels: bool,
-) -> tuple[str, list[str], Array, Array, tuple[str, str] | None]:
-    """Return the name of the table, the names of the columns used, X (n, d), y (n,), and the labels of y.
+    every: bool,
+) -> tuple[str, Prepared, str, list[str]]:
+    """Return the name of the table, the arrays made of it, the name of the target, and notes.
 
-    `pick` returns the features and the target from all names and from those that the header leaves out; `csv_options`
-    are the delimiter, the decimal mark and the header.
+    `pick` returns the features and the target from all names and from those that the header leaves out; `every` tells
+    that the features were not chosen.
     """
-    label = _label(source)
-    table = dataset_columns(BUNDLED[label]()) if isinstance(source, str) and label in BUNDLED else None
-    try:
-        name, table = (label, table) if table else _open(source, label)
+    skipped = Counter[str]()
+    with _refusals(_label(source)):
+        name, table = _open(source, options)
         if isinstance(table, ByteSource):
-            dialect = detect_dialect(table, *csv_options)
-            features, target = pick(dialect.names, unnamed=dialect.unnamed)
-            X, y, pair = read_text(table, dialect, features, target, labels)
+            dialect = detect_dialect(table, options)
+            names, unnamed = dialect.names, dialect.unnamed
+            features, target = pick(names, unnamed=unnamed)
+            if steps:
+                columns = fast_columns(table, dialect) or text_columns(table, dialect, skipped)
+                made = prepare_table(columns, features, target, labels, steps)
+            else:
+                made = Prepared(features, *read_text(table, dialect, features, target, labels, skipped))
         else:
-            if csv_options != (None, ".", None):
-                raise InputError("delimiter, decimal and header apply to CSV only; leave them out")
-            features, target = pick(table.names)
-            X, y, pair = to_arrays(table, features, target, labels)
-        checked_arrays(np.empty((y.size, 1)) if X.shape[1] == 0 else X, y, copy=False)
-        return name, [*features, target], X, y, pair
+            names, unnamed = table.names, table.unnamed
+            features, target = pick(names, unnamed=unnamed)
+            made = prepare_table(table, features, target, labels, steps)
+        checked_arrays(np.empty((made.y.size, 1)) if made.X.shape[1] == 0 else made.X, made.y, copy=False)
+    notes = [f"{skipped['comments']:,} lines of comments between the rows are left out."] if skipped else []
+    notes += map(row_names_note, row_name_columns(names, unnamed) if every else ())
+    return name, made, target, notes
+
+
+@contextmanager
+def _refusals(label: str) -> Generator[None]:
+    """Raise every error of reading as one InputError that begins with the label."""
+    try:
+        yield
     except InputError as error:
-        raise type(error)(f"{label}: {error}") from None
+        raise type(error)(str(error) if isinstance(error, MissingPackageError) else f"{label}: {error}") from None
     except MemoryError:
         raise InputError(f"{label}: does not fit in memory; choose fewer features") from None
     except (BadGzipFile, EOFError, zlib.error) as error:
@@ -139,40 +202,52 @@ def _label(source: Any) -> str:
     )
 
 
-def _open(source: Any, label: str) -> tuple[str, ByteSource | Columns]:
-    """Return the name of a table, and its columns, or its bytes if it is text."""
-    if label == "data frame":
-        table = frame_columns(source)
+def _open(source: Any, options: TextOptions) -> tuple[str, ByteSource | Columns]:
+    """Return the name of a table, and its columns, or its bytes as UTF-8 if it is text."""
+    label = _label(source)
+    if isinstance(source, str) and label in BUNDLED:
+        name, table = label, dataset_columns(BUNDLED[label]())
+    elif label == "data frame":
+        name, table = "data", frame_columns(source)
         if table is None:
             raise InputTypeError(f"must be a data frame, got {type(source).__name__}")
-        return "data", table
+    else:
+        opened = _opened(source, label)
+        if opened.format == "text":
+            utf8 = codecs.lookup(options.encoding).name == "utf-8"
+            return opened.name, opened if utf8 else opened.as_utf8(options.encoding)
+        name, table = opened.name, _parsed(opened)
+    if options != TextOptions():
+        raise InputError("delimiter, decimal, thousands, header and encoding apply to CSV only; leave them out")
+    return name, table
+
+
+def _opened(source: Any, label: str) -> ByteSource:
+    """Return the bytes of a file, of a stream, or of standard input."""
+    if hasattr(source, "read"):
+        return stream_source(source, label)
+    if source != "-":
+        return file_source(Path(source))
+    with open(0, "rb", closefd=False) as stream:
+        return stream_source(stream, label)
+
+
+def _parsed(source: ByteSource) -> Columns:
+    """Return the columns of a file that is not text."""
     try:
-        if hasattr(source, "read"):
-            opened = stream_source(source, label)
-        elif source == "-":
-            with open(0, "rb", closefd=False) as stream:
-                opened = stream_source(stream, label)
-        else:
-            opened = file_source(Path(source))
-        return opened.name, opened if opened.format == "text" else _FORMATS[opened.format](opened)
+        return _FORMATS[source.format](source)
     except (InputError, OSError, MemoryError):
         raise
     except Exception as error:  # any error of a parser on damaged bytes
         raise InputError(f"cannot be read: {' '.join(str(error).split())[:200]}; save it again") from None
 
 
-def _check_arguments(target: Any, features: Any, delimiter: Any, decimal: Any, header: Any, labels: Any) -> None:
-    """Raise InputError if an argument has the wrong type or value."""
-    for name, value in (("target", target), ("features", features)):
-        if not (value is None or isinstance(value, str if name == "target" else (list, tuple))):
-            raise InputTypeError(f"{name} must be {'a name' if name == 'target' else 'a list of names'}, got {value!r}")
-    if not (header is None or isinstance(header, bool)) or not isinstance(labels, bool):
-        raise InputTypeError(f"header and labels must be True or False, got {header!r} and {labels!r}")
-    if decimal not in (".", ","):
-        raise InputError(f"decimal must be '.' or ',', got {decimal!r}")
-    if delimiter is None:
-        return
-    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter.isalnum() or delimiter in '."+-_\r\n\0':
-        raise InputError(f"delimiter must be one character, such as ',', ';', '\\t' or ' ' (blanks), got {delimiter!r}")
-    if delimiter == decimal:
-        raise InputError(f"delimiter and decimal must differ, got {decimal!r} for both")
+def _check_arguments(target: Any, features: Any, drop: Any, labels: Any) -> None:
+    """Raise InputError if an argument has the wrong type."""
+    if not (target is None or isinstance(target, str)):
+        raise InputTypeError(f"target must be a name, got {target!r}")
+    for name, value in (("features", features), ("drop", drop)):
+        if not (value is None or isinstance(value, (list, tuple))):
+            raise InputTypeError(f"{name} must be a list of names, got {value!r}")
+    if not isinstance(labels, bool):
+        raise InputTypeError(f"labels must be True or False, got {labels!r}")

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from gdbackends.errors import InputError, InputTypeError, file_error
-from gdbackends.reading.column_selection import choose_columns, label_pair, not_numeric
-from gdbackends.reading.columns import array_columns, npy_header
+from gdbackends.preparation import NOTHING, Preparation
+from gdbackends.reading.column_selection import choose_columns, label_pair, not_numeric, row_name_columns
+from gdbackends.reading.columns import array_columns, is_unnamed, npy_header
+from gdbackends.reading.preparing import counter_note, row_names_note
 from gdbackends.reading.sources import file_source
 from gdbackends.streaming import Rows, Targets, npy_source, parquet_source
 from gdbackends.streaming.arrow import is_numeric, texts_of
@@ -35,6 +38,7 @@ class StreamedDataset:
         target: the name of the target.
         name: the name of the table.
         labels: the two texts in the target, which stand for 0 and 1; None if it is numeric.
+        notes: what was left out, a sentence each.
     """
 
     X: Rows
@@ -43,10 +47,17 @@ class StreamedDataset:
     target: str
     name: str
     labels: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    preparation: Preparation = NOTHING
 
 
 def stream(
-    path: str | Path, *, target: str | None = None, features: Sequence[str] | None = None, labels: bool = False
+    path: str | Path,
+    *,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    labels: bool = False,
 ) -> StreamedDataset:
     """Return the table in an NPY or Parquet file without reading its rows; a fit reads them at every step.
 
@@ -57,6 +68,7 @@ def stream(
         path: the path of the file, whose extension gives the format.
         target: the column to predict; by default the last one.
         features: the columns to predict from; by default all others.
+        drop: columns that are neither.
         labels: encode a target of two texts as 0 and 1, in sorted order (Parquet only).
 
     Raises:
@@ -65,13 +77,13 @@ def stream(
     """
     if not isinstance(path, (str, Path)):
         raise InputTypeError(f"only files can be streamed, got {type(path).__name__}; give a path, or use read")
-    label = str(path)
+    label, pick = str(path), partial(choose_columns, target=target, features=features, drop=drop)
     try:
         source = file_source(Path(path))
         if source.format == "npy":
-            return _npy(Path(path), label, target, features, source.name)
+            return _npy(Path(path), label, pick, source.name)
         if source.format == "parquet":
-            return _parquet(Path(path), label, target, features, source.name, labels)
+            return _parquet(Path(path), label, pick, source.name, labels, every=features is None)
     except OSError as error:
         raise file_error(label, "read", error, "give the path of a file") from None
     except InputError as error:
@@ -100,14 +112,14 @@ def is_large(path: str | Path) -> bool:
     return 8 * numbers > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // PART_OF_MEMORY
 
 
-def _npy(path: Path, label: str, target: str | None, features: Sequence[str] | None, name: str) -> StreamedDataset:
+def _npy(path: Path, label: str, pick: Callable[..., tuple[list[str], str]], name: str) -> StreamedDataset:
     with path.open("rb") as file:
         shape, dtype = npy_header(file, path.stat().st_size)
     table = np.load(path, mmap_mode="r", allow_pickle=False) if np.prod(shape) else np.zeros(shape, dtype)
     columns = array_columns(table)
     index = {column: j for j, column in enumerate(columns.names)}
     numbers: dict[str, Any] = {column: columns.numbers(j) for column, j in index.items()}
-    chosen, target = choose_columns(columns.names, target, features)
+    chosen, target = pick(columns.names)
     if not table.size:
         raise InputError(f"X must have at least one row and one feature, got shape {(shape[0], len(chosen))}")
     numeric = [column for column in columns.names if numbers[column] is not None]
@@ -127,12 +139,15 @@ def _slices(table: Any, columns: list[int]) -> list[Any]:
 
 
 def _parquet(
-    path: Path, label: str, target: str | None, features: Sequence[str] | None, name: str, labels: bool
+    path: Path, label: str, pick: Callable[..., tuple[list[str], str]], name: str, labels: bool, every: bool
 ) -> StreamedDataset:
+    """Return the table; `every` tells that the features were not chosen."""
     pair: tuple[str, str] | None = None
     with parquet_source(path, label) as (source, parquet):
         names = list(parquet.schema_arrow.names)
-        chosen, target = choose_columns(names, target, features)
+        unnamed = tuple(filter(is_unnamed, names))
+        chosen, target = pick(names, unnamed=unnamed)
+        notes = list(map(row_names_note, row_name_columns(names, unnamed) if every else ()))
         types = {column: parquet.schema_arrow.field(column).type for column in names}
         numeric = [column for column in names if is_numeric(types[column])]
         if not source.rows:
@@ -143,8 +158,31 @@ def _parquet(
             if not (column == target and labels and _is_text(types[column])):
                 raise not_numeric(column, f"its type is {types[column]}", numeric, target)
             pair = label_pair(sorted(_texts(parquet, target)), target)
+        counters = [column for column in chosen if every and _counts(parquet, column, types[column], source.rows)]
+    if len(counters) < len(chosen):
+        chosen = [column for column in chosen if column not in counters]
+        notes += map(counter_note, counters)
     X = Rows(replace(source, columns=tuple(chosen), target=target, pair=pair))
-    return StreamedDataset(X, X.targets, tuple(chosen), target, name, pair)
+    return StreamedDataset(X, X.targets, tuple(chosen), target, name, pair, tuple(notes))
+
+
+def _counts(parquet: Any, column: str, kind: Any, rows: int) -> bool:
+    """Return whether a column of whole numbers only counts the rows, from 0 or 1; read as far as it does."""
+    from pyarrow import types
+
+    at, first = 0, None
+    if rows < 3 or not types.is_integer(kind):
+        return False
+    for batch in parquet.iter_batches(1 << 15, columns=[column], use_threads=False):
+        values = batch.column(0)
+        if values.null_count or not len(values):
+            return False
+        numbers = values.to_numpy()
+        first = int(numbers[0]) if first is None else first
+        if first not in (0, 1) or not np.array_equal(numbers, first + np.arange(at, at + numbers.size)):
+            return False
+        at += numbers.size
+    return True
 
 
 def _is_text(kind: Any) -> bool:
