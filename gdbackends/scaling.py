@@ -31,6 +31,10 @@ class Scaling:
         weights = theta[..., :-1] / self.spread
         return np.concatenate((weights, theta[..., -1:] - (weights @ self.center)[..., None]), axis=-1)
 
+    def gradient(self, gradient: Array) -> Array:
+        """Return a gradient (d + 1,) with respect to theta of the data as that with respect to the scaled theta."""
+        return np.append((gradient[:-1] - self.center * gradient[-1]) / self.spread, gradient[-1])
+
     def from_data_units(self, theta: Array) -> Array:
         """Return theta (d + 1,) of the data as theta of the scaled features."""
         return np.append(theta[:-1] * self.spread, theta[-1] + theta[:-1] @ self.center)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from gdbackends import Dataset, LinearRegression, compare
 from gdbackends.comparison import backend_run, comparing, judging, trajectory
 from gdbackends.comparison.backend_run import BackendRun, run_backend
+from gdbackends.datasets import women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.objectives import parse_loss
 
@@ -397,3 +399,34 @@ def test_numbers_that_one_framework_flushes_to_zero_are_no_disagreement(text: st
         settings = dict(objective=objective, dtype="float32", standardize=False, learning_rate=0.01, steps=20)
         result = compare(data, backends=["numpy", "jax"], **settings)
         assert result.verdict in ("agree", "inconclusive"), result.sentence
+
+
+def wampler() -> Dataset:
+    """Wampler 1 of the NIST Statistical Reference Datasets: y = 1 + x + ... + x^5, certified to be all ones."""
+    x = np.arange(21.0)[:, None]
+    powers = x ** np.arange(1, 6)
+    return Dataset(powers, 1 + powers.sum(1), tuple(f"x{k}" for k in range(1, 6)), name="wampler1")
+
+
+def test_the_sentence_says_how_far_the_fit_is_from_the_exact_answer() -> None:
+    compared = compare(wampler(), backends=["numpy"])
+    assert compared.exact == pytest.approx(np.ones(6), rel=1e-7)
+    assert (compared.verdict, compared.finished, compared.to_dict()["finished"]) == ("agree", False, False)
+    said = "After 1,000 steps the fit is still far from the exact answer: x1 is 7446.47, exactly 1, and the loss is"
+    assert said in compared.sentence
+    assert re.search(r"The condition number is 2\.7e\+06, so about 9,224,\d+ steps are needed\.", compared.sentence)
+    assert compare(women(), backends=["numpy"]).finished
+    slow = compare(women(), backends=["numpy"], learning_rate=1e-3)
+    assert "the learning rate is 0.001, and 0.5 is the best" in slow.sentence
+    raw = compare(women(), backends=["numpy"], standardize=False)
+    assert "The condition number is 9.7e+05, and 1 with standardised features: standardise them." in raw.sentence
+
+
+def test_the_steps_that_are_said_to_be_needed_get_there() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    data = Dataset(np.c_[X[:, 0], X[:, 0] + 0.05 * X[:, 1]], X @ [1, 2] + 3)
+    compared = compare(data, backends=["numpy"], steps=50)
+    (needed,) = re.findall(r"so about ([\d,]+) steps are needed", compared.sentence)
+    steps = int(needed.replace(",", ""))
+    assert compare(data, backends=["numpy"], steps=steps).finished
+    assert not compare(data, backends=["numpy"], steps=steps // 20).finished

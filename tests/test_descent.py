@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -561,3 +562,33 @@ def test_a_parameter_out_of_the_range_of_the_dtype_is_refused() -> None:
 def test_predict_refuses_ragged_rows() -> None:
     with pytest.raises(InputError, match="rows of different lengths"):
         fit(WOMEN.X, WOMEN.y, backend="numpy").predict([[1], [2, 3]])
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1.7e9])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 86400.0, 1e12])
+def test_a_large_feature_does_not_end_the_descent_early(scale: float, offset: float, backend64: Backend) -> None:
+    """Its derivative is so large that the others, which are not 0 yet, were within the tolerance beside it."""
+    t = offset + scale * np.arange(60.0)
+    y = 3 * np.arange(60.0) + np.sin(np.arange(60.0))
+    fitted = fit(t[:, None], y, backend=backend64, standardize=False, steps=2000)
+    design = np.c_[(t - t.mean()) / t.std(), np.ones(60)]
+    least = float(np.mean((y - design @ np.linalg.lstsq(design, y)[0]) ** 2))
+    assert fitted.stop is not Stop.CONVERGED or fitted.loss <= 1.001 * least
+
+
+def test_several_answers_and_exact_fits_are_said(backend64: Backend) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(40, 2))
+
+    def note(X: Any, y: Any, **options: Any) -> str:
+        return fit(X, y, backend=backend64, **options).note
+
+    unique, exact = "The solution is not unique", "The fit is exact: no residual is left but rounding."
+    several = note(X[:2], X[:2, 0])
+    assert f"{unique} (2 rows for 3 parameters); this is the one nearest to the start." in several
+    assert exact in note(X, X @ [2, 3] + 1)
+    assert note(X[:1], [5.0]) == f"{unique} (1 rows for 3 parameters); this is the one nearest to the start. {exact}"
+    dummies = np.eye(3)[generator.integers(0, 3, 40)]
+    assert f"{unique} (collinear or constant features)" in note(dummies, generator.normal(size=40))
+    assert note(X, generator.normal(size=40)) == ""
+    assert note(X[:2], X[:2, 0], objective=LinearRegression(l2=0.1)) == ""

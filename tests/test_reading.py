@@ -147,12 +147,17 @@ def test_a_column_that_counts_the_rows_is_left_out_and_said(way: str, tmp_path: 
             )
             assert read(source, features=["id", "x"]).names == ("id", "x")
             assert read(source, drop=["id"]).notes == ()
+    for name in ("index", "Index", "ID", "PassengerId", "customer_id", "customerID", "row", "no."):
+        data = read(write(tmp_path, f"x,{name},y\n5,0,2\n6,1,2\n9,2,4\n"), features=None)
+        assert data.names == ("x",), name
     kept = {
-        "the only feature": "x,y\n1,5\n2,7\n3,8\n",
-        "other steps": "x,z,y\n2,5,1\n4,7,2\n6,8,4\n",
-        "another start": "year,z,y\n2019,5,1\n2020,7,2\n2021,8,4\n",
-        "two rows": "x,z,y\n0,5,1\n1,7,2\n",
-        "not at the end": "x,z,y\n1,5,1\n2,7,2\n3,8,3\n5,8,4\n",
+        "the only feature": "id,y\n1,5\n2,7\n3,8\n",
+        "other steps": "id,z,y\n2,5,1\n4,7,2\n6,8,4\n",
+        "another start": "id,z,y\n2019,5,1\n2020,7,2\n2021,8,4\n",
+        "a design": "x,x2,y\n0,0,1\n1,1,2\n2,4,4\n",
+        "days": "day,z,y\n1,5,1\n2,7,2\n3,8,4\n",
+        "without a header": "1,5,1\n2,7,2\n3,8,4\n",
+        "not at the end": "id,z,y\n1,5,1\n2,7,2\n3,8,3\n5,8,4\n",
     }
     for content in kept.values():
         data = read(write(tmp_path, content))

@@ -59,7 +59,8 @@ def _show(comparison: Comparison) -> None:
         terminal.print(labels_line(comparison.labels))
     rate = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
     terminal.print(f"learning rate {'-' if rate is None else format_number(rate)}{_recommended_rates(comparison)}")
-    terminal.print(Text(comparison.sentence, style=_STYLES[comparison.verdict]))
+    style = _STYLES[comparison.verdict] if comparison.finished else "yellow"
+    terminal.print(Text(comparison.sentence, style=style))
     for note in comparison.notes:
         terminal.print(note)
     terminal.print(environment_line(comparison.environment, comparison.settings.dtype), style="dim")

@@ -11,7 +11,7 @@ import numpy as np
 
 from gdbackends.backends import check_installed, installed, names
 from gdbackends.comparison.backend_run import BackendRun, run_backend
-from gdbackends.comparison.judging import Baseline, baseline, conclusion, judge_backends
+from gdbackends.comparison.judging import Baseline, baseline, conclusion, distance_from_exact, judge_backends
 from gdbackends.comparison.outcome import Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
@@ -56,9 +56,11 @@ def compare(
     with np.errstate(all="ignore"):
         rows = judge_backends(base, runs)
         verdict, sentence = conclusion(base, rows)
+        far = distance_from_exact(base, rows, data.names) if verdict == "agree" else ""
     return Comparison(
         verdict=verdict,
-        sentence=sentence,
+        sentence=f"{sentence} {far}".rstrip(),
+        finished=not far,
         rows=rows,
         exact=base.exact,
         exact_loss=base.exact_loss,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf, log
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from gdbackends.comparison.outcome import BackendResult, Settings, Status, Verdi
 from gdbackends.comparison.referee import ErrorBound, error_bound, exact_values, probe_points
 from gdbackends.comparison.trajectory import TrajectoryCheck, end_bound, trajectory_check
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Problem, Stop, descend, learning_rates, prepare
+from gdbackends.descent import Fit, Problem, Stop, descend, learning_rates, prepare
 from gdbackends.descent.stopping import checked_tolerance
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import VISIBLE, Limit, evaluate
@@ -21,6 +22,10 @@ from gdbackends.scaling import standardization
 
 EXACT_LIMIT = 1 << 22
 """Elements of X up to which a lone backend is compared with exact arithmetic, which takes some seconds."""
+_NEAR = 1e-3
+"""A fit is near the exact answer if each coefficient times the spread of its feature is so near, relative to the
+largest."""
+_MOST_STEPS = 1e8
 _DESCENT = 1 << 30
 """Elements of X read to come near a minimum that has no closed form."""
 
@@ -42,6 +47,8 @@ class Baseline:
         minimum: (d + 1,), the parameters of least cost of the rounded data, in the coordinates that are descended in;
             near it for losses other than squared errors.
         rates: the rates of the fit.
+        spread: (d,), the standard deviation of each feature, 1 for a constant.
+        standardized_condition: the condition number of the Hessian if the features were standardised.
     """
 
     problem: Problem
@@ -54,6 +61,8 @@ class Baseline:
     unique: bool
     minimum: Array
     rates: Array
+    spread: Array
+    standardized_condition: float
 
     def sensitivity_text(self, backends: int) -> str:
         """Return in words how small an error would be detected between that many backends."""
@@ -78,6 +87,8 @@ def baseline(data: Dataset, settings: Settings) -> Baseline:
     else:
         minimum = _end_of_descent(problem)
     points = probe_points(problem, minimum)
+    scaling = standardization(data.X)
+    singular_values = np.linalg.svd(scaling.apply(data.X), compute_uv=False)
     return Baseline(
         problem=problem,
         exact=None if exact is None else problem.scaling.to_data_units(exact),
@@ -86,16 +97,20 @@ def baseline(data: Dataset, settings: Settings) -> Baseline:
         bound=error_bound(problem, points, settings.dtype),
         bound_in_float64=error_bound(problem, points, "float64"),
         check=trajectory_check(problem, minimum),
-        unique=bool(settings.objective.l2) or _full_rank(data.X),
+        unique=bool(settings.objective.l2) or _full_rank(singular_values, data.X.shape),
         minimum=minimum,
         rates=rates,
+        spread=scaling.spread,
+        standardized_condition=float(max(singular_values.max() ** 2, data.y.size) / singular_values.min() ** 2)
+        if singular_values.min()
+        else np.inf,
     )
 
 
-def _full_rank(X: Array) -> bool:
-    """Take the rank of the standardised features, since units and offsets do not affect uniqueness."""
-    scaled = standardization(X).apply(X)
-    return bool(np.linalg.matrix_rank(scaled) == X.shape[1])
+def _full_rank(singular_values: Array, shape: tuple[int, int]) -> bool:
+    """Judge by the standardised features, since units and offsets do not affect uniqueness, as matrix_rank does."""
+    least = singular_values.max() * max(shape) * np.finfo(np.float64).eps
+    return bool((singular_values > least).sum() == shape[1])
 
 
 def _least_squares(problem: Problem) -> Array:
@@ -218,6 +233,51 @@ def conclusion(base: Baseline, rows: tuple[BackendResult, ...]) -> tuple[Verdict
         allowed = f"rounding allows {base.check.sensitivity:.2g} times the smallest"
         parameters = f"parameters {steps} cannot be judged, as {allowed}"
     return "agree", f"{names} agree: {differ}, {parameters}. {sensitivity}"
+
+
+def distance_from_exact(base: Baseline, rows: tuple[BackendResult, ...], names: Sequence[str]) -> str:
+    """Return in words how far the fits ended from the exact answer, and what would get there; "" if they are near.
+
+    A coefficient is compared after multiplication by the spread of its feature: that is its effect on the predictions.
+    """
+    fits = [row.fit for row in rows if row.fit is not None and row.status == "ok"]
+    if base.exact is None or not base.unique or not fits:
+        return ""
+    spread = np.append(base.spread, 1.0)
+    effects = np.abs(base.exact) * spread
+    scale = effects[:-1].max() or effects[-1] or 1.0
+    errors = [np.abs(fit.theta.astype(np.float64) - base.exact) * spread for fit in fits]
+    fit, error = max(zip(fits, errors, strict=True), key=lambda pair: float(pair[1].max()))
+    if error.max() <= _NEAR * scale:
+        return ""
+    relative = np.where(error > _NEAR * scale, error / np.where(effects > 0, effects, np.inf), 0.0)
+    j = int(np.argmax(relative[:-1] if relative[:-1].any() else relative))
+    name = [*names, "the intercept"][j]
+    ended = {Stop.STEPS: f"After {fit.steps:,} steps"}.get(fit.stop, f"Where it stopped, after {fit.steps:,} steps,")
+    return (
+        f"{ended} the fit is still far from the exact answer: {name} is {fit.theta[j]:.6g}, exactly {base.exact[j]:.6g}"
+        f", and the loss is {fit.loss:.6g}, exactly {base.exact_loss:.6g}. {_way_to_exact(base, fit)}"
+    )
+
+
+def _way_to_exact(base: Baseline, fit: Fit) -> str:
+    """Return what would bring a fit to the exact answer, by the rule of a quadratic: an error falls by 1 - rate l_min.
+
+    Nocedal and Wright, Numerical Optimization, section 3.3.
+    """
+    ends = base.problem.spectrum
+    condition = inf if ends is None or ends.singular else ends.condition or inf
+    text = f"The condition number is {'beyond 1e15' if condition == inf else f'{condition:.2g}'}"
+    if base.problem.measure is not None and base.standardized_condition < min(1e15, condition / 10):
+        return f"{text}, and {base.standardized_condition:.2g} with standardised features: standardise them."
+    if ends is None or ends.smallest is None or condition == inf:
+        return f"{text}: no number of steps gets there; solve it directly."
+    if fit.learning_rate < ends.best_rate / 4:
+        return f"{text}; the learning rate is {fit.learning_rate:.3g}, and {ends.best_rate:.3g} is the best."
+    needed = log(1 / _NEAR) / (fit.learning_rate * ends.smallest)
+    if needed > _MOST_STEPS:
+        return f"{text}, so about {needed:.0e} steps would be needed: solve it directly, or use fewer features."
+    return f"{text}, so about {needed:,.0f} steps are needed."
 
 
 def _list(names: list[str]) -> str:

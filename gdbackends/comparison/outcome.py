@@ -99,6 +99,7 @@ class Comparison:
         isolated: whether every backend ran in its own process; in one process they slow each other down.
         labels: the labels that 0 and 1 of the target stand for, if it holds two labels.
         notes: further remarks.
+        finished: whether the fits that agree ended near the exact answer, as far as it is known.
     """
 
     verdict: Verdict
@@ -116,6 +117,7 @@ class Comparison:
     isolated: bool
     labels: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    finished: bool = True
 
     def __str__(self) -> str:
         """Return the verdict in words."""
@@ -129,6 +131,7 @@ class Comparison:
             "schema": 1,
             "verdict": self.verdict,
             "sentence": self.sentence,
+            "finished": self.finished,
             "notes": list(self.notes),
             "dataset": self.dataset,
             "labels": None if self.labels is None else list(self.labels),

@@ -49,9 +49,9 @@ def fit(
         standardize: whether to descend in features of mean 0 and standard deviation 1 (a constant feature is only
             centred); the penalty then applies to their coefficients. theta is returned in the data's own units. An
             objective that is not a function of X w + b needs False.
-        tolerance: stop when the norm of the gradient over all rows has fallen to this fraction of its first value;
-            None means 1e-12 (1e-5 in float32), and 0 makes all steps. It is checked after 1, 2, 4, 8, ... steps
-            (epochs for batches), at the same steps on every backend.
+        tolerance: stop when the norm of the gradient over all rows, measured as if the features were standardised,
+            has fallen to this fraction of its first value; None means 1e-12 (1e-5 in float32), and 0 makes all steps.
+            It is checked after 1, 2, 4, 8, ... steps (epochs for batches), at the same steps on every backend.
         seed: seed of the order of rows.
         theta0: (d + 1,), the start, in the data's own units. None means 0 in the scaled coordinates and, for losses
             other than squared errors, the best constant prediction as the intercept, or nearly.
@@ -91,7 +91,7 @@ def in_data_units(problem: Problem, descended: Fit, rates: Array, automatic: boo
         descended,
         theta=convert(descended.theta),
         path=None if descended.path is None else convert(descended.path),
-        note=advice(problem, descended.theta.astype(np.float64), descended.stop, rates, automatic),
+        note=advice(problem, descended, rates, automatic),
         plan=problem.plan,
         row_loss=problem.objective.row_loss if isinstance(problem.objective, LinearModel) else None,
         labels=problem.labels,
@@ -138,14 +138,16 @@ def descend(
     step, theta, steps = GradientStep(value_and_grad, record_path), backend.asarray(problem.theta0), 0
     columns: list[tuple[Array, ...]] = []
     checks: list[Check] = []
+    measured: list[float] = []
 
     def check() -> Stop | None:
         loss, gradient = (backend.to_numpy(a) for a in value_and_grad(theta, *problem.data))
         check_outputs(loss, gradient, problem.theta0)
         checks.append(Check(steps, float(loss), norm(gradient)))
+        measured.append(norm(gradient if problem.measure is None else problem.measure.gradient(gradient)))
         if on_check is not None:
             on_check(checks[-1])
-        return stop_reason(problem, backend.to_numpy(theta), gradient, checks, tolerance)
+        return stop_reason(problem, backend.to_numpy(theta), gradient, checks, measured, tolerance)
 
     with np.errstate(all="ignore"):  # only NumPy warns when it diverges
         stop = check()

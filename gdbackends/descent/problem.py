@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -66,6 +67,8 @@ class Problem:
         seed: seed of the order of rows.
         labels: the labels that 0 and 1 stand for, if the target holds two labels.
         names: the names of the features, if X was a data frame.
+        measure: the standardisation in which the gradient is measured to see whether it has fallen; None if the
+            features are standardised already, or the objective is not a linear model.
     """
 
     backend: Backend
@@ -79,6 +82,7 @@ class Problem:
     seed: int = 0
     labels: Labels = None
     names: tuple[str, ...] = ()
+    measure: Scaling | None = None
 
     @property
     def plan(self) -> str:
@@ -133,12 +137,15 @@ def prepare(
     with np.errstate(all="ignore"):
         scaling = standardization(X) if options.standardize else identity(X.shape[1])
         X, y = (scaling.apply(X) if options.standardize else X).astype(backend.dtype), y.astype(backend.dtype)
+        measure = _measure(objective, options, X.min(0) == X.max(0), lambda: standardization(X.astype(np.float64)))
     _check_range(objective, X, y, backend.dtype)
     if isinstance(objective, LinearModel):
         objective, X = objective.prepare(X, **capabilities(backend).layout_options())
     data = backend.asarray(X), backend.asarray(y)
     start = scaling.from_data_units(start).astype(backend.dtype)
-    return Problem(backend, objective, scaling, X, y, data, start, options.batch_size, options.seed, labels, names)
+    return Problem(
+        backend, objective, scaling, X, y, data, start, options.batch_size, options.seed, labels, names, measure
+    )
 
 
 def _prepare_rows(
@@ -157,6 +164,9 @@ def _prepare_rows(
         check_batches(rows, size)
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
+        measure = _measure(
+            objective, options, summary.low[:-1] == summary.high[:-1], lambda: summary.standardization(rows)
+        )
         scaling = summary.standardization(rows) if options.standardize else identity(rows.shape[1])
         extremes = np.stack((summary.low, summary.high))
         X = scaling.apply(extremes[:, :-1]) if options.standardize else extremes[:, :-1]
@@ -175,7 +185,28 @@ def _prepare_rows(
     )
     data, start = (rows, rows.targets), scaling.from_data_units(start).astype(backend.dtype)
     backend = StreamingBackend(backend, rows.block, batches)
-    return Problem(backend, objective, scaling, *data, data, start, options.batch_size, options.seed, labels)
+    return Problem(
+        backend,
+        objective,
+        scaling,
+        *data,
+        data,
+        start,
+        options.batch_size,
+        options.seed,
+        labels,
+        measure=measure,
+    )
+
+
+def _measure(
+    objective: Objective, options: ProblemOptions, constant: Array, standard: Callable[[], Scaling]
+) -> Scaling | None:
+    """Return `Problem.measure`; the derivatives of constant features, which are multiples of another, are left out."""
+    if options.standardize or not isinstance(objective, LinearModel):
+        return None
+    scaling = standard()
+    return replace(scaling, spread=np.where(constant | (scaling.spread == 0), np.inf, scaling.spread))
 
 
 def _check_range(objective: Objective, X: Array, y: Array, dtype: str) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from math import inf, isfinite, nan
 from numbers import Real
+from typing import cast
 
 import numpy as np
 
 from gdbackends.descent.problem import Problem
-from gdbackends.descent.result import Check, Stop
-from gdbackends.descent.spectrum import batch_curvature, has_hessian_bound
+from gdbackends.descent.result import Check, Fit, Stop
+from gdbackends.descent.spectrum import Spectrum, batch_curvature, has_hessian_bound
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, has_bound
@@ -19,6 +20,8 @@ from gdbackends.streaming import row_blocks
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 _DIVERGED = 1e6
+_EXACT = 1e-20
+"""A cost of this fraction of the variance of the target is that of rounding."""
 
 
 def checked_tolerance(problem: Problem, tolerance: float | None) -> float:
@@ -63,9 +66,17 @@ def largest_loss(problem: Problem, first: float) -> float:
 
 
 def stop_reason(
-    problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float
+    problem: Problem,
+    theta: Array,
+    gradient: Array,
+    checks: Sequence[Check],
+    measured: Sequence[float],
+    tolerance: float,
 ) -> Stop | None:
     """Return why to stop after the last check over all rows, or None; theta and the gradient are NumPy arrays.
+
+    `measured` are the norms of the gradient at the checks as of standardised features: a feature of 1e9 has a
+    derivative so large that all others are rounding errors beside it.
 
     The worst case of rounding grows with the number of rows, and in float32 soon exceeds gradients that still make
     progress. So FLOOR uses the probable error, and requires that the gradient has not halved since the check before.
@@ -73,10 +84,10 @@ def stop_reason(
     first, now = checks[0], checks[-1]
     if not now.loss <= largest_loss(problem, first.loss):
         return Stop.DIVERGED
-    if tolerance and now.gradient_norm <= tolerance * first.gradient_norm:
+    if tolerance and measured[-1] <= tolerance * measured[0]:
         return Stop.CONVERGED
     if tolerance and has_bound(problem.objective):
-        if len(checks) == 1 or now.gradient_norm <= checks[-2].gradient_norm / 2:
+        if len(checks) == 1 or measured[-1] <= measured[-2] / 2:
             return None
         dtype = problem.backend.dtype
         at = evaluate(problem.objective, theta, problem.X, problem.y, dtype, probable=True)
@@ -85,9 +96,11 @@ def stop_reason(
     return None
 
 
-def advice(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: bool) -> str:
-    """Return advice on a fit that ended at theta, in the scaled coordinates; "" if there is none."""
+def advice(problem: Problem, descended: Fit, rates: Array, automatic: bool) -> str:
+    """Return advice on a fit, which is in the scaled coordinates; "" if there is none."""
+    theta, stop = descended.theta.astype(np.float64), descended.stop
     parts = [
+        _on_the_answer(problem, descended.loss),
         "" if automatic or stop not in (Stop.DIVERGED, Stop.STEPS) else _on_the_rate(problem, stop, rates),
         "The derivative of this loss jumps, so the tolerance is ignored." if nonsmooth(problem.objective) else "",
         "The data are separable: the coefficients grow without bound; add a penalty (l2)."
@@ -95,6 +108,26 @@ def advice(problem: Problem, theta: Array, stop: Stop, rates: Array, automatic: 
         else "",
     ]
     return " ".join(filter(None, parts))
+
+
+def _on_the_answer(problem: Problem, loss: float) -> str:
+    """Return whether least squares have more than one answer, and whether no residual is left."""
+    objective = problem.objective
+    if not (isinstance(objective, LinearModel) and objective.row_loss.least_squares and not objective.l2):
+        return ""
+    rows, parameters = problem.y.size, problem.theta0.size
+    known: Spectrum | None = problem.__dict__.get("spectrum")  # not computed for this alone
+    collinear = problem.measure is None and known is not None and known.singular
+    parts: list[str] = []
+    if rows < parameters or collinear:
+        why = f"{rows:,} rows for {parameters:,} parameters" if rows < parameters else "collinear or constant features"
+        parts.append(f"The solution is not unique ({why}); this is the one nearest to the start.")
+    if isinstance(problem.y, np.ndarray):
+        with np.errstate(over="ignore"):
+            spread = float(cast(Array, problem.y).astype(np.float64).var()) * rows / objective.divisor(rows)
+        if loss <= _EXACT * spread or (spread == 0 and loss == 0):
+            parts.append("The fit is exact: no residual is left but rounding.")
+    return " ".join(parts)
 
 
 def _separated(problem: Problem, theta: Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,6 +19,10 @@ from gdbackends.reading.columns import Columns
 
 _MOST_CATEGORIES = 100
 _EPOCH = date(1970, 1, 1).toordinal()
+_ROW_NUMBER = re.compile(
+    r"(?i:index|idx|level_0|id|row|rows|row[ _.]?(id|no|num|number|names?|index)|no\.?|nr\.?|num|number|#|obs|"
+    r"observation|case|record|sample|key|seq|serial|s\.?no\.?|uid|.+[ _.-]id|id[ _.-].+)|.*[a-z]I[dD]|[A-Z]+ID"
+)
 _SHOWN = 4
 """Names in a note."""
 
@@ -278,21 +283,27 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def count_rows(X: Array, names: Sequence[str]) -> list[int]:
-    """Return the columns that only count the rows, from 0 or 1; none of fewer than three rows, and never all."""
+def row_numbers(X: Array, names: Sequence[str]) -> list[int]:
+    """Return the columns that are called like row numbers and count the rows from 0 or 1; never all."""
     n = len(X)
-    if n < 3 or len(names) < 2:
-        return []
     counted = [
         j
-        for j in range(len(names))
-        if X[0, j] in (0, 1) and X[1, j] == X[0, j] + 1 and np.array_equal(X[:, j], X[0, j] + np.arange(n))
+        for j, name in enumerate(names)
+        if is_row_number(name) and n > 1 and X[0, j] in (0, 1) and np.array_equal(X[:, j], X[0, j] + np.arange(n))
     ]
     return counted if len(counted) < len(names) else []
 
 
+def is_row_number(name: str) -> bool:
+    """Return whether a column is called like one of row numbers: index, id, row, PassengerId, customer_id, ...
+
+    The name decides too, since a real feature may count the rows: the days of a series, or 0, 1, ..., 20 in a design.
+    """
+    return _ROW_NUMBER.fullmatch(name.strip()) is not None
+
+
 def counter_note(name: str) -> str:
-    """Return the note on a column that only counts the rows."""
+    """Return the note on a column of row numbers."""
     return f"{name!r} only counts the rows and is left out; use it with features=[{name!r}, ...] (--features)."
 
 

@@ -32,11 +32,11 @@ from gdbackends.reading.dialect import TextOptions, detect_dialect
 from gdbackends.reading.preparing import (
     Prepared,
     Steps,
-    count_rows,
     counter_note,
     prepare_features,
     prepare_table,
     row_names_note,
+    row_numbers,
 )
 from gdbackends.reading.sources import ByteSource, file_source, stream_source
 from gdbackends.reading.text import fast_columns, read_text, text_columns
@@ -66,8 +66,8 @@ def read(
     The extension of the file gives its format. Cells of CSV may be quoted; lines that begin with # or % are comments,
     of which the last before the data may name the columns, and without a header the columns are called c1, c2, ... NPZ
     contains X and y (and optionally names), or one array. True is 1 and False is 0. Every number is rounded to the
-    nearest float64. By default a first column without a name, and a column that only counts the rows (0, 1, 2, ... or
-    1, 2, 3, ...), are left out; `notes` of the result says so, and what the steps below did.
+    nearest float64. By default a first column without a name is left out, and so is a column that counts the rows from
+    0 or 1 and is called like row numbers (index, id, ...); `notes` of the result says so, and what the steps did.
 
     Args:
         source: a path, "-" (standard input), a binary file, "women", "diabetes", or a data frame of pandas, polars or
@@ -97,7 +97,7 @@ def read(
     steps.check()
     pick = partial(choose_columns, target=target, features=features, drop=drop)
     name, made, target, notes = _prepared(source, pick, options, steps, labels, every=features is None)
-    counters = count_rows(made.X, made.names) if features is None and made.counted else []
+    counters = row_numbers(made.X, made.names) if features is None and made.counted else []
     for j in counters:
         notes.append(counter_note(made.names[j]))
     names = [other for j, other in enumerate(made.names) if j not in counters]

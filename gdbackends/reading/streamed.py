@@ -18,7 +18,7 @@ from gdbackends.errors import InputError, InputTypeError, file_error
 from gdbackends.preparation import NOTHING, Preparation
 from gdbackends.reading.column_selection import choose_columns, label_pair, not_numeric, row_name_columns
 from gdbackends.reading.columns import array_columns, is_unnamed, npy_header
-from gdbackends.reading.preparing import counter_note, row_names_note
+from gdbackends.reading.preparing import counter_note, is_row_number, row_names_note
 from gdbackends.reading.sources import file_source
 from gdbackends.streaming import Rows, Targets, npy_source, parquet_source
 from gdbackends.streaming.arrow import is_numeric, texts_of
@@ -158,7 +158,7 @@ def _parquet(
             if not (column == target and labels and _is_text(types[column])):
                 raise not_numeric(column, f"its type is {types[column]}", numeric, target)
             pair = label_pair(sorted(_texts(parquet, target)), target)
-        counters = [column for column in chosen if every and _counts(parquet, column, types[column], source.rows)]
+        counters = [column for column in chosen if every and _counts(parquet, column, types[column])]
     if len(counters) < len(chosen):
         chosen = [column for column in chosen if column not in counters]
         notes += map(counter_note, counters)
@@ -166,12 +166,12 @@ def _parquet(
     return StreamedDataset(X, X.targets, tuple(chosen), target, name, pair, tuple(notes))
 
 
-def _counts(parquet: Any, column: str, kind: Any, rows: int) -> bool:
-    """Return whether a column of whole numbers only counts the rows, from 0 or 1; read as far as it does."""
+def _counts(parquet: Any, column: str, kind: Any) -> bool:
+    """Return whether a column is called like row numbers and counts the rows from 0 or 1; read as far as it does."""
     from pyarrow import types
 
     at, first = 0, None
-    if rows < 3 or not types.is_integer(kind):
+    if not (is_row_number(column) and types.is_integer(kind)):
         return False
     for batch in parquet.iter_batches(1 << 15, columns=[column], use_threads=False):
         values = batch.column(0)
