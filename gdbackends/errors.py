@@ -23,6 +23,10 @@ class MissingBackendError(MissingPackageError):
     """The framework of a backend is not installed; the message says what to run."""
 
 
+class BackendError(InputError):
+    """The framework of a backend is installed and does not work; the message says why."""
+
+
 def whole_number(name: str, value: object) -> int:
     """Return value as an int; refuse anything but a whole number (True and 1.0 are refused)."""
     if not isinstance(value, Integral) or isinstance(value, bool):

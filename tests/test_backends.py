@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from gdbackends import LinearRegression, get_backend
+from gdbackends import LinearRegression, check_gradient, fit, get_backend
 from gdbackends.backends import Backend, installed, names
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.rounding import evaluate
@@ -298,3 +299,25 @@ def test_what_is_forgotten_is_compiled_again(require) -> None:
     assert backend.value_and_grad(LinearRegression()) is first
     backend.clear_cache()
     assert backend.value_and_grad(LinearRegression()) is not first
+
+
+def test_threads_leave_the_settings_of_torch_as_they_were(require) -> None:
+    require("torch")
+    import torch
+
+    def loss(t, X, y):
+        return ((X @ t - y) ** 2).mean()
+
+    def check(_: int) -> str:
+        report = check_gradient(loss, lambda t, X, y: 2 * X.T @ (X @ t - y) / len(y), np.ones(2), X, y)
+        fit(X, y, backend=get_backend("torch", dtype="float32"), steps=20)
+        return report.verdict
+
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20.0)
+    torch.set_float32_matmul_precision("high")
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert set(threads.map(check, range(12))) == {"pass"}
+        assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (torch.float32, "high")
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -7,12 +7,14 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gdbackends.benchmarking.results import read_results
@@ -176,6 +178,28 @@ def test_a_budget_that_is_spent_is_said(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "nothing was timed" in shown.stdout
     assert run("bench", *LIGHT, "--out", "r.jsonl", "--resume", cwd=tmp_path).returncode == 0
+
+
+def test_diff_says_what_noise_may_hide_and_pools_the_cases(results: Path, tmp_path: Path) -> None:
+    held = [json.loads(line) for line in results.read_text(encoding="utf8").splitlines()]
+    for name, factor in (("old", 1.0), ("new", 1.1)):
+        noise = np.random.default_rng(len(name) + int(10 * factor))
+        for record in held:
+            if record["record"] == "launch":
+                record["batches_s"] = [1e-5 * factor * float(np.exp(noise.normal(scale=0.3)))] * 3
+        text = "".join(json.dumps(record) + "\n" for record in held)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf8")
+    files = [str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl")]
+    shown, strict = run("diff", *files), run("diff", *files, "--strict")
+    assert (shown.returncode, strict.returncode) == (0, 3)
+    assert "8 compared, 0 regressions" in shown.stdout
+    assert re.search(r"nothing can be told: the noise may hide a slowdown of up to [\d,]+%; give more", shown.stdout)
+    together = re.search(r"all cases together: new / old (\S+) \((\S+) to (\S+)\)", shown.stdout)
+    value, low, high = map(float, together.groups())
+    assert low < 1.1 < high
+    assert low < value < high
+    same = run("diff", str(results), str(results), "--strict")
+    assert "all cases together: new / old 1 (1 to 1)" in same.stdout
 
 
 def test_diff_of_a_file_with_itself_and_with_a_slower_one(results: Path, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ COMMAND = [sys.executable, "-m", "gdbackends"]
 TABLE = "a,b,y\n1,2,3\n4,5,7\n7,9,11\n2,2,2\n"
 
 
+CAPTURED = {"capture_output": True, "text": True, "timeout": 120, "check": False}
+
+
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False, **options)
 
@@ -397,3 +400,88 @@ def test_how_figures_are_shown() -> None:
     assert format_number(-87.51666666) == "-87.5167"
     assert printable("a\tb\u202e") == "a\\tb\\u202e"
     assert printable("x" * 50, 10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "path"])
+def test_one_file_by_two_names_is_refused_before_the_fit(link: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.json").write_text("old")
+    other = {"symbolic": "link.json", "hard": "hard.json", "path": "folder/../a.json"}[link]
+    if link == "symbolic":
+        (tmp_path / other).symlink_to("a.json")
+    elif link == "hard":
+        (tmp_path / other).hardlink_to(tmp_path / "a.json")
+    shown = run("fit", "--save", "a.json", "--predict", other, cwd=tmp_path)
+    assert (shown.returncode, shown.stdout, (tmp_path / "a.json").read_text()) == (2, "", "old")
+    assert "--save and --predict must be different files" in shown.stderr
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    """The name of the file that is written first cannot be predicted, and it must not exist."""
+    script = """
+import os, sys
+from pathlib import Path
+victim = Path("victim"); victim.write_text("kept")
+Path(f".gdbackends-{os.getpid()}.part").symlink_to("victim")
+from gdbackends.cli.output import write_atomically
+write_atomically("out.json", "text")
+print(victim.read_text(), Path("out.json").read_text(), oct(Path("out.json").stat().st_mode & 0o777))
+"""
+    shown = subprocess.run(["bash", "-c", f"umask 027; exec {sys.executable} -c '{script}'"], cwd=tmp_path, **CAPTURED)
+    assert (shown.stdout, shown.stderr) == ("kept text 0o640\n", "")
+
+
+def test_a_killed_writer_leaves_nothing(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from gdbackends.cli import output
+real = os.fdopen
+def fdopen(*arguments, **options):
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    return real(*arguments, **options)
+os.fdopen = fdopen
+output.write_atomically("out.json", "text")
+"""
+    (tmp_path / "write.py").write_text(script, encoding="utf8")
+    command = [sys.executable, "write.py"]
+    shown = subprocess.run([*command, "SIGTERM"], cwd=tmp_path, **CAPTURED)
+    assert (shown.returncode, shown.stderr, list(tmp_path.glob(".*"))) == (143, "", [])
+    subprocess.run([*command, "SIGKILL"], cwd=tmp_path, **CAPTURED)
+    assert len(list(tmp_path.glob(".*.part"))) == 1
+    (tmp_path / f".gdbackends-{os.getpid()}-x.part").write_text("of a process that runs")
+    assert run("fit", "--save", "fit.json", cwd=tmp_path).returncode == 0
+    assert [p.name for p in tmp_path.glob(".*")] == [f".gdbackends-{os.getpid()}-x.part"]
+
+
+def test_a_result_that_cannot_be_saved_is_shown(tmp_path: Path) -> None:
+    script = f"ulimit -f 0; exec {sys.executable} -m gdbackends fit --save new.json --json"
+    shown = subprocess.run(["bash", "-c", f"{script} | cat"], cwd=tmp_path, **CAPTURED)
+    assert json.loads(shown.stdout)["intercept"] == pytest.approx(-87.5167, abs=1e-4)
+    assert shown.stderr == "gdbackends: new.json: cannot be written: file too large\n"
+
+
+def test_charts_in_a_file_are_refused_before_the_lesson(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    shown = run("lesson", "--charts", "file", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (2, "gdbackends: --charts file is a file; give the name of a folder\n")
+    assert not (tmp_path / "lesson.html").exists()
+
+
+def test_a_lesson_on_one_feature_needs_no_other_column(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("city,bmi,age,y\nu,1,,3\nv,2,5,5\nw,4,6,8\n", encoding="utf8")
+    shown = run("lesson", "t.csv", "--feature", "bmi", cwd=tmp_path)
+    assert (shown.returncode, "bmi" in (tmp_path / "lesson.html").read_text()) == (0, True), shown.stderr
+
+
+@pytest.mark.parametrize("batch", [[], ["--batch-size", "2"], ["--objective", "absolute"]])
+def test_very_many_steps_are_not_laid_out_in_advance(batch: list[str]) -> None:
+    limited = f"ulimit -v 4000000; exec {sys.executable} -m gdbackends fit --steps 1000000000000 {' '.join(batch)}"
+    process = subprocess.Popen(["bash", "-c", limited], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        shown = process.communicate(timeout=6)
+    except subprocess.TimeoutExpired:  # it descends
+        process.send_signal(signal.SIGINT)
+        assert (process.communicate(timeout=20)[1].strip(), process.returncode) == ("", 130)
+    else:
+        assert (process.returncode, shown[1]) == (0, "")

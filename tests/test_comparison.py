@@ -6,6 +6,10 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,8 +116,8 @@ def test_a_backend_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "run_backend", kill)
     result = compare(backends=["numpy"], isolate=True)
     assert result.verdict == "inconclusive"
-    assert result.rows[0].status == "crashed"
-    assert result.sentence.startswith("numpy gave no answer")
+    assert (result.rows[0].status, result.rows[0].fit) == ("failed", None)
+    assert result.sentence == "numpy gave no answer: its process ended with code 9, without an answer."
     json.dumps(result.to_dict(), allow_nan=False)
 
 
@@ -430,3 +434,92 @@ def test_the_steps_that_are_said_to_be_needed_get_there() -> None:
     steps = int(needed.replace(",", ""))
     assert compare(data, backends=["numpy"], steps=steps).finished
     assert not compare(data, backends=["numpy"], steps=steps // 20).finished
+
+
+def hang(*_) -> None:
+    time.sleep(60)
+
+
+class Unknown(Exception):
+    """An error that cannot be pickled: its class takes two arguments."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def fail(name: str, *arguments):
+    if name == "torch":
+        raise Unknown("no ", "such symbol")
+    return run_backend(name, *arguments)
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_a_backend_that_fails_is_a_row_and_the_others_are_compared(
+    isolate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "run_backend", fail)
+    result = compare(backends=["numpy", "torch", "jax"], isolate=isolate)
+    assert [row.status for row in result.rows] == ["ok", "failed", "ok"]
+    assert result.verdict == "inconclusive"
+    assert result.sentence.startswith("torch gave no answer: Unknown: no such symbol. numpy and jax agree: ")
+    assert result.to_dict()["backends"][1]["reason"] == "Unknown: no such symbol"
+
+
+def test_a_backend_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "run_backend", hang)
+    result = compare(backends=["numpy"], isolate=True, timeout=2)
+    assert result.sentence == "numpy gave no answer: its process gave no answer within 2 s."
+    with pytest.raises(InputError, match="timeout must be positive, and needs isolate=True, got 2"):
+        compare(backends=["numpy"], timeout=2)
+
+
+BROKEN = {
+    "jax": ("RuntimeError('jaxlib needs AVX')", "backend 'jax' does not work: RuntimeError: jaxlib needs AVX"),
+    "torch": ("OSError('libcudart.so.13: no')", "backend 'torch' does not work: OSError: libcudart.so.13: no"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_framework_does_not_take_the_others_along(name: str, tmp_path: Path) -> None:
+    raised, reason = BROKEN[name]
+    (tmp_path / f"{name}.py").write_text(f"raise {raised}", encoding="utf8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        full = [sys.executable, "-m", "gdbackends", *arguments]
+        return subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    shown = command("fit", "--backend", name)
+    assert (shown.returncode, shown.stderr) == (2, f"gdbackends: {reason}; run: gdbackends doctor\n")
+    shown = command("compare", "--json")
+    document = json.loads(shown.stdout)
+    assert (shown.returncode, shown.stderr, document["verdict"]) == (1, "", "inconclusive")
+    assert document["sentence"].startswith(f"{name} gave no answer: {reason}; run: gdbackends doctor. numpy and ")
+    shown = command("lesson", "--out", str(tmp_path / "lesson.html"))
+    assert (shown.returncode, shown.stderr) == (0, f"{name} gave no answer: {reason}; run: gdbackends doctor.\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("JAX_DISABLE_JIT", "1", "backend 'jax' compiles, but JAX_DISABLE_JIT is set; unset JAX_DISABLE_JIT"),
+        ("JAX_PLATFORMS", "cuda", "backend 'jax' needs the CPU to prepare data, and JAX_PLATFORMS is 'cuda'; unset"),
+    ],
+)
+def test_an_environment_that_stops_jax_is_named(variable: str, value: str, reason: str) -> None:
+    environment = os.environ | {variable: value}
+    for command in (["fit", "--backend", "jax"], ["compare", "--backends", "numpy,jax"], ["doctor"]):
+        full = [sys.executable, "-m", "gdbackends", *command]
+        shown = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert "Traceback" not in shown.stderr
+        assert reason in " ".join((shown.stdout + shown.stderr).split())
+    assert f"run: unset {variable}" in shown.stdout
+
+
+def test_modules_in_the_current_folder_are_not_run(tmp_path: Path) -> None:
+    for name in ("socket", "pickle", "json", "numpy", "jax", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')", encoding="utf8")
+    script = Path(sys.executable).parent / "gdbackends"
+    for command in (["compare", "--steps", "5"], ["lesson"], ["bench", "--rows", "10", "--features", "1", "--dry-run"]):
+        shown = subprocess.run([script, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (shown.returncode, shown.stderr) == (0, "")

@@ -15,7 +15,7 @@ import pytest
 from gdbackends import LinearRegression, fit, get_backend
 from gdbackends.backends import Backend, names
 from gdbackends.datasets import women
-from gdbackends.descent import Check, ProblemOptions, Stop, learning_rates, prepare
+from gdbackends.descent import Check, ProblemOptions, Stop, learning_rates, prepare, rates
 from gdbackends.descent.chunks import chunks
 from gdbackends.descent.spectrum import spectrum
 from gdbackends.errors import InputError, InputTypeError
@@ -379,7 +379,7 @@ BAD = {
     "standardize text": (dict(standardize="no"), TypeError, "standardize must be True or False"),
     "objective class": (dict(objective=LinearRegression), TypeError, "objective must implement the Objective protocol"),
     "rate array": (dict(learning_rate=np.array([0.1, 0.2])), TypeError, "learning_rate must be a number"),
-    "schedule of text": (dict(learning_rate=lambda k: "a"), TypeError, "the schedule must return a number"),
+    "schedule of text": (dict(learning_rate=lambda k: "a"), TypeError, "a number, got 'a' at step 0"),
     "beyond float32": (
         dict(backend=get_backend("numpy", dtype="float32"), y=Y * 1e40),
         ValueError,
@@ -592,3 +592,35 @@ def test_several_answers_and_exact_fits_are_said(backend64: Backend) -> None:
     assert f"{unique} (collinear or constant features)" in note(dummies, generator.normal(size=40))
     assert note(X, generator.normal(size=40)) == ""
     assert note(X[:2], X[:2, 0], objective=LinearRegression(l2=0.1)) == ""
+
+
+def test_an_error_of_the_users_own_code_keeps_its_frames() -> None:
+    def schedule(step: int) -> float:
+        return 1 / (3 - step)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fit(WOMEN.X, WOMEN.y, backend="numpy", learning_rate=schedule, steps=10)
+    assert caught.traceback[-1].name == "schedule"
+    assert caught.value.__notes__ == ["raised by the schedule of learning rates at step 3"]
+
+    def on_check(check: Check) -> None:
+        raise KeyError(check.step)
+
+    with pytest.raises(KeyError, match="0") as caught:
+        fit(WOMEN.X, WOMEN.y, backend="numpy", on_check=on_check)
+    assert caught.traceback[-1].name == "on_check"
+
+
+@pytest.mark.parametrize("rate", ["auto", inverse_time(0.3, 0.1)])
+def test_rates_computed_a_piece_at_a_time_are_the_same(rate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"batch_size": 4, "steps": 500, "learning_rate": rate, "tolerance": 0}
+    laid_out = fit(WOMEN.X, WOMEN.y, backend="numpy", **options)
+    monkeypatch.setattr(rates, "_LAID_OUT", 10)
+    lazy = fit(WOMEN.X, WOMEN.y, backend="numpy", **options)
+    assert lazy.losses.tobytes() == laid_out.losses.tobytes()
+    assert (lazy.learning_rate, lazy.message) == (laid_out.learning_rate, laid_out.message)
+    problem = prepare(WOMEN.X, WOMEN.y, get_backend("numpy"), options=ProblemOptions(batch_size=4))
+    many = learning_rates(problem, rate, 10**15)
+    assert len(many) == 10**15
+    assert many[10**14 : 10**14 + 3].shape == (3,)
+    assert 0 < many[-1] < many[0]

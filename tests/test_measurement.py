@@ -24,7 +24,7 @@ from gdbackends.measurement.environment import (
     peak_memory,
 )
 from gdbackends.measurement.statistics import change, estimate, middle, quantile, two_sided
-from gdbackends.measurement.subprocess_worker import Crashed, Killed, TimedOut, Worker, in_fresh_process
+from gdbackends.measurement.subprocess_worker import Crashed, Failed, Killed, TimedOut, Worker, in_fresh_process
 from gdbackends.measurement.timing import Stopped, marginal_step, marginal_steps, measure, seconds
 
 
@@ -227,3 +227,40 @@ def test_memory_at_its_highest() -> None:
     assert 0.9 * size <= rise <= 1.2 * size
     assert left <= 0.1 * size
     assert last_cache() >= 1 << 18
+
+
+@pytest.mark.parametrize("slow", [0.3, 0.05])
+def test_the_budget_ends_a_slow_call(slow: float) -> None:
+    calls = 0
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(slow)
+
+    timing = measure(call, budget=0.02)
+    assert (calls, timing.calls, timing.stopped) == (2, 1, Stopped.BUDGET)  # one of them untimed
+    assert timing.median == pytest.approx(slow, rel=0.3)
+    assert timing.interval == (0.0, float("inf"))
+
+
+class Odd(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one + two)
+
+
+def raise_odd() -> None:
+    raise Odd(1, 2)
+
+
+def refuse_by_memory() -> None:
+    raise MemoryError
+
+
+def test_an_exception_that_cannot_be_sent_is_told_in_words() -> None:
+    with Worker() as worker:
+        with pytest.raises(Failed, match="Odd: 3"):
+            worker.ask(raise_odd)
+        with pytest.raises(MemoryError):
+            worker.ask(refuse_by_memory)
+        assert worker.ask(add, 1, 1) == 2

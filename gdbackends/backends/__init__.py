@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gdbackends.backends.capabilities import Capabilities, SystemInfo, capabilities
-from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.objectives import Array, Objective
 
 StepFunction: TypeAlias = Callable[..., tuple[Array, tuple[Array, ...]]]
@@ -99,13 +99,19 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
 
     Raises:
         MissingBackendError: the framework is not installed; the message says what to run.
+        BackendError: the framework is installed and cannot be imported or started.
         InputError: there is no such backend, device, dtype or tuning.
     """
     check_installed(name)
     _, module, kind = _TABLE[name]
-    backend: Any = getattr(import_module(module), kind)
-    settings = {"dtype": dtype, "tuning": tuning}
-    return backend(**settings) if device is None else backend(device=device, **settings)
+    settings = {"dtype": dtype, "tuning": tuning} | ({} if device is None else {"device": device})
+    try:
+        return getattr(import_module(module), kind)(**settings)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # any error of a broken installation
+        reason = in_one_line(error)[:300]
+        raise BackendError(f"backend {name!r} does not work: {reason}; run: gdbackends doctor") from error
 
 
 def check_installed(name: str) -> None:

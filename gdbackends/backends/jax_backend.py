@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jax import lax
 from gdbackends.backends import Capabilities, StepFunction, SystemInfo, is_cacheable, validate_settings
 from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, as_matrix, in_blocks, over_stored_rows, to_layout
 from gdbackends.blocks import Parts, block_rows, describe_blocks, splits
+from gdbackends.errors import BackendError
 from gdbackends.objectives import Array, Objective
 
 _BLOCK = 8192
@@ -44,7 +45,9 @@ class JaxBackend(Capabilities):
     name: str = "jax"
 
     def __post_init__(self) -> None:
-        """Refuse an unavailable device and an unknown dtype or tuning."""
+        """Refuse an unavailable device, an unknown dtype or tuning, and JAX without compilation."""
+        if cast(Any, jax.config).jax_disable_jit:
+            raise BackendError("backend 'jax' compiles, but JAX_DISABLE_JIT is set; unset JAX_DISABLE_JIT")
         validate_settings(self, devices=tuple(_devices()), internal=("batches", "eager"))
 
     def asarray(self, array: Array) -> Array:
@@ -174,7 +177,13 @@ class JaxBackend(Capabilities):
 
 def _devices() -> dict[str, Any]:
     """Return the devices at hand by name: "gpu" and "cuda" mean the same."""
-    devices = {"cpu": jax.devices("cpu")[0]}
+    try:
+        devices = {"cpu": jax.devices("cpu")[0]}
+    except (RuntimeError, AssertionError) as error:  # JAX_PLATFORMS without the CPU
+        platforms = cast(Any, jax.config).jax_platforms
+        raise BackendError(
+            f"backend 'jax' needs the CPU to prepare data, and JAX_PLATFORMS is {platforms!r}; unset JAX_PLATFORMS"
+        ) from error
     try:
         gpus = jax.devices("gpu")
     except RuntimeError:  # raised when there is no GPU

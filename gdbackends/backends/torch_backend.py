@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from threading import Lock, RLock
 from typing import Any, cast
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
@@ -176,13 +177,17 @@ class TorchBackend(Capabilities):
 
     @contextmanager
     def default_dtype(self) -> Generator[None]:
-        """Make `dtype` the default, which is the dtype of a quotient of integers, and restore it afterwards."""
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(getattr(torch, self.dtype))
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
+        """Make `dtype` the default, which is the dtype of a quotient of integers, and restore it afterwards.
+
+        The default belongs to the process, so one thread at a time changes it.
+        """
+        with _DEFAULT_DTYPE:
+            before = torch.get_default_dtype()
+            torch.set_default_dtype(getattr(torch, self.dtype))
+            try:
+                yield
+            finally:
+                torch.set_default_dtype(before)
 
     def perturb_rounding(self, step: float, seed: int, most: float = float("inf")) -> AbstractContextManager[Any]:
         """Return a context in which every operation, also backward, errs at random by `step` of its result."""
@@ -213,10 +218,32 @@ def _functional(objective: Objective) -> Callable[..., tuple[Array, Array]]:
 @contextmanager
 def _autograd_in_full_precision() -> Generator[None]:
     """Enable autograd and full-precision float32 products (no TF32, no bfloat16), and restore the modes afterwards."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
+    with _FULL_PRECISION.held(), torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+class _FullPrecision:
+    """The precision of float32 products, which belongs to the process: the last thread to leave restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._before = Lock(), 0, "highest"
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Make the precision "highest"."""
+        with self._lock:
+            if not self._holders:
+                self._before = torch.get_float32_matmul_precision()
+            self._holders += 1
+            torch.set_float32_matmul_precision("highest")
+        try:
             yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    torch.set_float32_matmul_precision(self._before)
+
+
+_FULL_PRECISION = _FullPrecision()
+_DEFAULT_DTYPE = RLock()

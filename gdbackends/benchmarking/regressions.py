@@ -6,12 +6,14 @@ if it also exceeds the threshold. S. Holm, Scand. J. Statist. 6 (1979), 65.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import log
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.result_rows import Row, result_rows
 from gdbackends.benchmarking.results import FAILURES, Results
-from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change
+from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change, estimate
 
 _MACHINE = ("cpu", "machine_cores", "cpu_quota", "variables")
 _LAUNCH = ("device_name", "affinity", "threads_seen")
@@ -57,6 +59,22 @@ def changes(old: Results, new: Results, fail_above: float = 0.1) -> list[Change]
         highest = max(highest, min(1.0, (len(compared) - k) * (c.ratio.p if c.ratio else 1.0)))
         corrected[c.case] = highest
     return [_judged(c, corrected[c.case], fail_above) if c.ratio else c for c in every]
+
+
+def pooled(changed: Sequence[Change]) -> Estimate | None:
+    """Return the geometric mean of new / old over the compared cases, with its 99 % interval; None of fewer than two.
+
+    The cases are taken as a sample: the interval is Student's on their logarithms, however exact each of them is.
+    """
+    logs = [log(change.ratio.value) for change in changed if change.ratio]
+    return estimate(logs) if len(logs) > 1 else None
+
+
+def hidden(changed: Sequence[Change]) -> float:
+    """Return the largest slowdown that the noise of the compared cases may hide, such as 0.34."""
+    return max(
+        (change.ratio.high - 1 for change in changed if change.word == "cannot tell" and change.ratio), default=0.0
+    )
 
 
 def _change(old: Results, new: Results, before: Row | None, after: Row | None) -> Change:

@@ -33,6 +33,13 @@ _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "
 @source_options
 @fit_options
 @click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: require these.  [default: all installed]")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3600.0,
+    show_default=True,
+    help="The seconds after which a backend is stopped.",
+)
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
     """Fit SOURCE on every backend, check that the backends agree, and time them.
@@ -43,7 +50,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
     data = read_dataset(options, labels=needs_labels(options))
-    comparison = compare(data, backends=backends, isolate=True, **fit_settings(options))
+    comparison = compare(data, backends=backends, isolate=True, timeout=options["timeout"], **fit_settings(options))
     if options["as_json"]:
         print_json(comparison.to_dict())
     else:

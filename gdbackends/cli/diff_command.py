@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.benchmarking.regressions import Change, changes, version_changes
+from gdbackends.benchmarking.regressions import Change, changes, hidden, pooled, version_changes
 from gdbackends.benchmarking.results import read_results
 from gdbackends.cli.console import console, plain_table, print_unwrapped
 from gdbackends.errors import InputError
@@ -20,14 +20,16 @@ _STYLES = {"slower": "red", "faster": "green", "fails now": "bold red", "incompa
 @click.argument("old")
 @click.argument("new")
 @click.option("--fail-above", default="10%", show_default=True, help="The slowdown above which a case is a regression.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if the noise may hide a regression.")
 @click.pass_context
-def command(ctx: click.Context, old: str, new: str, fail_above: str) -> None:
+def command(ctx: click.Context, old: str, new: str, fail_above: str, strict: bool) -> None:
     """Compare the cases of two files written by `gdbackends bench`.
 
     A case is slower only if the 99 % interval of its time ratio, corrected for the number of cases, excludes 1. Cases
     from different machines or numbers of threads are incomparable; cases from different versions are compared.
 
-    Exit code: 0 no regression; 1 a regression, or nothing could be compared; 2 invalid usage or input.
+    Exit code: 0 no regression; 1 a regression, or nothing could be compared; 2 invalid usage or input; 3 with --strict,
+    no regression was found, but one may be hidden by noise.
     """
     threshold = _fraction(fail_above)
     before, after = read_results(old), read_results(new)
@@ -47,7 +49,15 @@ def command(ctx: click.Context, old: str, new: str, fail_above: str) -> None:
     terminal.print(f"{len(changed)} cases: {words}", soft_wrap=True)
     plural = "" if worse == 1 else "s"
     terminal.print(f"{compared} compared, {worse} regression{plural} (slower by more than {threshold:.0%})")
-    ctx.exit(1 if worse or not compared else 0)
+    together, unknown = pooled(changed), sum(change.word == "cannot tell" for change in changed)
+    if together is not None:
+        interval = f"{together.low:.3g} to {together.high:.3g}"
+        terminal.print(f"all cases together: new / old {together.value:.3g} ({interval})", soft_wrap=True)
+    if unknown:
+        told = "nothing can be told" if unknown == compared else f"{unknown} of {compared} cases cannot be told"
+        text = f"{told}: the noise may hide a slowdown of up to {hidden(changed):.0%}; give more --launches"
+        terminal.print(Text(text, style="yellow"), soft_wrap=True)
+    ctx.exit(1 if worse or not compared else 3 if strict and unknown else 0)
 
 
 def _table(changed: list[Change]) -> Table:

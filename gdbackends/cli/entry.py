@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -9,8 +10,12 @@ from io import TextIOWrapper
 
 import click
 
-from gdbackends.errors import InputError
+from gdbackends.errors import InputError, in_one_line
 
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE, errno.ENXIO)
+"""Errors of writing to stdout; others have been reported with the name of their file."""
+_FRAMEWORKS = ("jax", "jaxlib", "torch")
+_MOST_TEXT = 500
 _COMMANDS = {
     "bench": ("gdbackends.cli.bench_command", "Time every backend at every size: which is fastest, and by how much?"),
     "check": ("gdbackends.cli.check_command", "Check a gradient derived by hand, and name the mistake."),
@@ -68,9 +73,17 @@ def run() -> None:
     except BrokenPipeError:  # such as `| head`; keep Python from flushing into it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except MemoryError:
+        _fail("out of memory; choose fewer rows or features, or free memory")
     except OSError as error:
+        if error.errno not in _WRITING:
+            _fail(in_one_line(error))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _fail(f"cannot write: {(error.strerror or str(error)).lower()}")
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _FRAMEWORKS:
+            raise
+        _fail(in_one_line(error)[:_MOST_TEXT])
 
 
 def _fail(text: str) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,7 +26,7 @@ from gdbackends.cli.console import (
     printable,
 )
 from gdbackends.cli.options import fit_options, fit_settings, needs_labels, read_table, source_options
-from gdbackends.cli.output import check_output, predictions_csv, write_atomically
+from gdbackends.cli.output import check_output, predictions_csv, same_file, write_atomically
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, Stop, fit
 from gdbackends.errors import InputError
@@ -59,7 +58,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     for option in ("save", "predict"):
         if options[option] is not None:
             check_output(f"--{option}", options[option], options["source"])
-    if options["save"] is not None and Path(options["save"]).absolute() == Path(options["predict"] or "").absolute():
+    if options["save"] and options["predict"] and same_file(options["save"], options["predict"]):
         raise InputError(
             f"--save and --predict must be different files, got {options['save']} for both; give two names"
         )
@@ -76,14 +75,14 @@ def command(ctx: click.Context, **options: Any) -> None:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels, names=data.names)
     document = _document(data, fitted, backend)
-    if options["save"] is not None:
-        write_atomically(options["save"], document)
-    if options["predict"] is not None and isinstance(data, Dataset):
-        write_atomically(options["predict"], predictions_csv(fitted, data.X))
     if options["as_json"]:
         click.echo(document, nl=False)
     else:
         _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype)
+    if options["save"] is not None:  # after the result is shown, which a full disk would otherwise lose
+        write_atomically(options["save"], document)
+    if options["predict"] is not None and isinstance(data, Dataset):
+        write_atomically(options["predict"], predictions_csv(fitted, data.X))
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
 
 

@@ -10,7 +10,7 @@ import click
 from gdbackends.cli.console import echo, printable
 from gdbackends.cli.options import read_dataset, source_options
 from gdbackends.cli.output import check_output, write_atomically
-from gdbackends.errors import file_error
+from gdbackends.errors import InputError, file_error
 
 
 @click.command("lesson")
@@ -24,8 +24,13 @@ def command(**options: Any) -> None:
     SOURCE is a file, - for standard input, women (the default) or diabetes.
     """
     check_output("--out", options["out"], options["source"])
+    charts = None if options["charts"] is None else Path(options["charts"])
+    if charts is not None and charts.exists() and not charts.is_dir():
+        raise InputError(f"--charts {charts} is a file; give the name of a folder")
     from gdbackends.pictures.lesson import lesson  # needs the extra viz
 
+    if options["feature"] is not None and options["features"] is None and not options["encode"]:
+        options["features"] = [options["feature"]]  # the other columns need not be numbers
     page = lesson(read_dataset(options), options["feature"])
     write_atomically(options["out"], page.html())
     if page.subject.others:
@@ -34,8 +39,8 @@ def command(**options: Any) -> None:
         echo(page.subject.sampled)
     for note in page.frameworks.notes:
         echo(note)
-    if options["charts"] is not None:
-        _write_charts(Path(options["charts"]), page.figures)
+    if charts is not None:
+        _write_charts(charts, page.figures)
 
 
 def _write_charts(folder: Path, figures: Any) -> None:

@@ -114,7 +114,7 @@ def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | St
         if for_a_source:
             raise InputError("the options of a table need a SOURCE; name a file")
         return women()
-    names = None if features is None else split("--features", features)
+    names = split("--features", features) if isinstance(features, str) else features
     columns: dict[str, Any] = {
         "target": target,
         "features": names,

@@ -14,14 +14,19 @@ from gdbackends.comparison.backend_run import BackendRun, run_backend
 from gdbackends.comparison.judging import Baseline, baseline, conclusion, distance_from_exact, judge_backends
 from gdbackends.comparison.outcome import Comparison, Settings
 from gdbackends.datasets import Dataset, women
-from gdbackends.errors import InputError, InputTypeError, MissingBackendError
+from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.rounding import has_bound
 
 
 def compare(
-    data: Dataset | None = None, *, backends: Sequence[str] | None = None, isolate: bool = False, **settings: Any
+    data: Dataset | None = None,
+    *,
+    backends: Sequence[str] | None = None,
+    isolate: bool = False,
+    timeout: float | None = None,
+    **settings: Any,
 ) -> Comparison:
     """Fit the same data on several backends, prove that they agree, and time them.
 
@@ -30,6 +35,7 @@ def compare(
         backends: names of backends; None means all that are installed.
         isolate: whether to run each backend in its own process, as the command line does. In one process they slow
             each other down, and the times are less comparable.
+        timeout: seconds after which a backend in its own process is stopped; None means never.
         **settings: the fields of `Settings`: the arguments of `fit`, and `device`, `dtype` and `tuning`.
 
     Raises:
@@ -42,17 +48,23 @@ def compare(
         raise InputTypeError(
             f"compare supports only LinearModel with a bundled loss, got {chosen.objective!r}; use fit"
         )
+    if timeout is not None and not (isolate and timeout > 0):
+        raise InputError(f"timeout must be positive, and needs isolate=True, got {timeout!r}")
     if isolate and callable(chosen.learning_rate):
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):
         base = baseline(data, chosen)
-    run = partial(in_fresh_process, run_backend) if isolate else run_backend
-    runs: dict[str, BackendRun | None] = {}
+    run = partial(in_fresh_process, run_backend, timeout=timeout) if isolate else run_backend
+    runs: dict[str, BackendRun | str] = {}
     for name in wanted:
         try:
             runs[name] = run(name, data.X, data.y, chosen, base.points, base.check.rates)
-        except Crashed:
-            runs[name] = None
+        except InputError as error:
+            if not isinstance(error, BackendError):
+                raise
+            runs[name] = str(error)
+        except Exception as error:  # any error of a framework, and the end of its process
+            runs[name] = str(error) if isinstance(error, Crashed) else in_one_line(error)
     with np.errstate(all="ignore"):
         rows = judge_backends(base, runs)
         verdict, sentence = conclusion(base, rows)

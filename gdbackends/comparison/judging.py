@@ -15,6 +15,7 @@ from gdbackends.comparison.referee import ErrorBound, error_bound, exact_values,
 from gdbackends.comparison.trajectory import TrajectoryCheck, end_bound, trajectory_check
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Fit, Problem, Stop, descend, learning_rates, prepare
+from gdbackends.descent.rates import Rates
 from gdbackends.descent.stopping import checked_tolerance
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import VISIBLE, Limit, evaluate
@@ -60,7 +61,7 @@ class Baseline:
     check: TrajectoryCheck
     unique: bool
     minimum: Array
-    rates: Array
+    rates: Rates
     spread: Array
     standardized_condition: float
 
@@ -125,18 +126,20 @@ def _end_of_descent(problem: Problem) -> Array:
     return descend(whole, learning_rates(whole, "auto", steps), tolerance=None).theta.astype(np.float64)
 
 
-def judge_backends(base: Baseline, runs: Mapping[str, BackendRun | None]) -> tuple[BackendResult, ...]:
+def judge_backends(base: Baseline, runs: Mapping[str, BackendRun | str]) -> tuple[BackendResult, ...]:
     """Hold each backend against every other, or against the exact reference if there is no other.
 
     A backend disagrees when most of the others do not agree with it: one that errs does not condemn the rest. A
-    backend that has not passed gets no time. None stands for a backend that gave no answer.
+    backend that has not passed gets no time. A text is the reason why a backend gave no answer.
     """
-    return tuple(_result(base, name, {n: run for n, run in runs.items() if run is not None}) for name in runs)
+    answers = {name: run for name, run in runs.items() if not isinstance(run, str)}
+    return tuple(
+        BackendResult(name, "", "failed", reason=run) if isinstance(run, str) else _result(base, name, answers)
+        for name, run in runs.items()
+    )
 
 
 def _result(base: Baseline, name: str, runs: Mapping[str, BackendRun]) -> BackendResult:
-    if name not in runs:
-        return BackendResult(name, "", "crashed")
     run, others = runs[name], [other for n, other in runs.items() if n != name]
     gradients = [_gradient_ratio(base, run, other) for other in others]
     losses = base.check.losses_ratio(base.problem, run.trajectory)
@@ -204,9 +207,11 @@ def conclusion(base: Baseline, rows: tuple[BackendResult, ...]) -> tuple[Verdict
         wrong = [row.backend for row in rows if row.status == "disagrees"] or [n for n in ratios if not ratios[n] <= 1]
         verb = "disagrees" if len(wrong) == 1 else "disagree"
         return "disagree", f"{_list(wrong)} {verb}: {max(ratios[n] for n in wrong):.3g} times what rounding allows."
-    crashed = [row.backend for row in rows if row.status == "crashed"]
-    if crashed:
-        return "inconclusive", f"{_list(crashed)} gave no answer: the process ended. Run `gdbackends fit` to see why."
+    failed = [row for row in rows if row.status == "failed"]
+    if failed:
+        reasons = " ".join(f"{row.backend} gave no answer: {row.reason}." for row in failed)
+        others = tuple(row for row in rows if row.status != "failed")
+        return "inconclusive", f"{reasons} {conclusion(base, others)[1] if others else ''}".rstrip()
     if not ratios:
         limit = f"exact arithmetic supports only squared errors and up to {EXACT_LIMIT:,} numbers"
         return (

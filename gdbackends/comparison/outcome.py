@@ -13,7 +13,7 @@ from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array, LinearModel, format_loss
 
 Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
-Status: TypeAlias = Literal["ok", "disagrees", "diverged", "crashed"]
+Status: TypeAlias = Literal["ok", "disagrees", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,14 @@ class BackendResult:
     Attributes:
         backend: its name.
         device: where it ran.
-        status: "ok"; "disagrees" with most of the others; "diverged"; "crashed".
-        fit: the fit; None if it crashed.
+        status: "ok"; "disagrees" with most of the others; "diverged"; "failed": it gave no answer.
+        fit: the fit; None if it failed.
         gradient_ratio: the largest difference of its gradients (and losses) from those of any other backend, over what
             rounding allows; at most 1 is agreement.
         trajectory_ratio: the same for its trajectory; None if there is no other backend.
         first_call_s: seconds of the first descent of one step, including compilation; None unless the status is ok.
         step_s: seconds that one more step takes; None unless the status is ok.
+        reason: why it failed; "" unless it did.
     """
 
     backend: str
@@ -61,6 +62,7 @@ class BackendResult:
     trajectory_ratio: float | None = None
     first_call_s: float | None = None
     step_s: float | None = None
+    reason: str = ""
 
     def to_dict(self, features: Sequence[str], dtype: str) -> dict[str, Any]:
         """Return the result as JSON holds it."""
@@ -69,6 +71,7 @@ class BackendResult:
             "device": self.device,
             "dtype": dtype,
             "status": self.status,
+            **({"reason": self.reason} if self.reason else {}),
             **(self.fit.to_dict(features) if self.fit else {}),
             "gradient_ratio": self.gradient_ratio,
             "trajectory_ratio": self.trajectory_ratio,

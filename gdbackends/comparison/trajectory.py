@@ -14,7 +14,7 @@ import numpy as np
 
 from gdbackends.descent import Problem, descend, learning_rates
 from gdbackends.descent.chunks import chunks
-from gdbackends.descent.rates import sublevel_curvature
+from gdbackends.descent.rates import Rates, extremes, sublevel_curvature
 from gdbackends.descent.spectrum import batch_curvature
 from gdbackends.descent.stopping import nonsmooth
 from gdbackends.objectives import Array, LinearModel
@@ -119,7 +119,7 @@ def trajectory_check(problem: Problem, minimum: Array) -> TrajectoryCheck:
     work = _WORK if objective.row_loss.least_squares and len(problem.batches) == 1 else STEPWISE
     steps = max(10, min(STEPS, work // size))
     falling = 0.2 / curvature * np.linspace(1, 0.5, steps)
-    rates = learning_rates(problem, "auto", steps) if nonsmooth(objective) else falling
+    rates: Array = learning_rates(problem, "auto", steps)[:] if nonsmooth(objective) else falling
     rates = rates.astype(problem.backend.dtype)
     bounds = ball_bounds(problem, minimum, rates) if closed else path_bounds(problem, rates, curvature)
     nonzero = np.abs(minimum[minimum != 0])
@@ -175,7 +175,7 @@ def _rounding_of_step(
     return rate * bound + u * rate * (slope + bound) + gamma(1, u) * (float(np.linalg.norm(theta)) + ball) + flushed
 
 
-def ball_bounds(problem: Problem, minimum: Array, rates: Array, steps: int | None = None) -> Array:
+def ball_bounds(problem: Problem, minimum: Array, rates: Rates, steps: int | None = None) -> Array:
     """Return the bounds (k + 1,) of steps over all rows; with `steps`, that after so many steps alone, (1,).
 
     For a <= 2 / l_max no step leaves the ball about the minimum on which the start lies, so one tau, evaluated on that
@@ -185,7 +185,7 @@ def ball_bounds(problem: Problem, minimum: Array, rates: Array, steps: int | Non
     assert spectrum is not None
     smallest = 0.0 if spectrum.singular or spectrum.smallest is None else spectrum.smallest
     smallest = max(0.0, smallest - minimum.size * unit_roundoff("float64") * spectrum.largest)
-    least, most = float(rates.min()), float(rates.max())
+    least, most = extremes(rates)
     rho = min(1.0, max(1 - least * smallest, most * spectrum.largest * (1 + 1e-12) - 1))
     powers = np.arange(len(rates) + 1) if steps is None else np.array([steps])
     growth = powers.astype(np.float64) if rho == 1 else (1 - rho**powers) / (1 - rho)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gdbackends.descent.problem import Problem
+from gdbackends.descent.rates import Rates
 from gdbackends.objectives import Array
 
 Chunk: TypeAlias = tuple[Array, ...]
@@ -20,7 +21,7 @@ _ROW_NUMBERS = 8192
 """Number of row indices in a chunk of several epochs."""
 
 
-def chunks(problem: Problem, rates: Array) -> Iterator[tuple[Chunk, bool]]:
+def chunks(problem: Problem, rates: Rates) -> Iterator[tuple[Chunk, bool]]:
     """Yield the chunks in order, each with whether a check follows it.
 
     Checks follow after 1, 2, 4, 8, ... steps (epochs for batches) and then at equal distances, which depend only on

@@ -11,7 +11,7 @@ import numpy as np
 from gdbackends.backends import Backend, get_backend
 from gdbackends.descent.chunks import Chunk, chunks
 from gdbackends.descent.problem import Problem, ProblemOptions, prepare
-from gdbackends.descent.rates import LearningRate, learning_rates
+from gdbackends.descent.rates import LearningRate, Rates, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.stopping import advice, check_outputs, checked_tolerance, largest_loss, norm, stop_reason
 from gdbackends.objectives import Array, LinearModel, Objective
@@ -81,7 +81,7 @@ def fit_prepared(
     return in_data_units(problem, descended, rates, automatic=isinstance(learning_rate, str))
 
 
-def in_data_units(problem: Problem, descended: Fit, rates: Array, automatic: bool) -> Fit:
+def in_data_units(problem: Problem, descended: Fit, rates: Rates, automatic: bool) -> Fit:
     """Return a descent of the problem as `fit` returns it: in the data's own units, and with advice."""
 
     def convert(theta: Array) -> Array:
@@ -126,7 +126,7 @@ def _gathered(array: Array, rows: Array) -> Array:
 
 def descend(
     problem: Problem,
-    rates: Array,
+    rates: Rates,
     *,
     tolerance: float | None = 0.0,
     record_path: bool = False,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,9 +20,42 @@ from gdbackends.streaming import over_rows
 LearningRate: TypeAlias = float | str | Schedule
 MOST_STEPS = 10**15
 """The largest number of steps; NumPy cannot describe an array of rates of more than 10^18."""
+_LAID_OUT = 1 << 20
+"""Steps whose rates, if they vary, are computed in advance; for more they are computed a piece at a time."""
 
 
-def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) -> Array:
+class LazyRates:
+    """The rates of very many steps, computed when a slice of them is asked for."""
+
+    def __init__(self, steps: int, piece: Callable[[Array], Array]) -> None:
+        """Take a function from the numbers of steps (k,) to their rates (k,), in the problem's dtype."""
+        self._steps, self._piece = steps, piece
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return self._steps
+
+    def __getitem__(self, key: int | slice) -> Array:
+        """Return the rates of these steps."""
+        if isinstance(key, slice):
+            return self._piece(np.arange(*key.indices(self._steps)))
+        return self._piece(np.array([key % self._steps]))[0]
+
+    def ends(self) -> Array:
+        """Return the rates that are laid out, and the last; an automatic rate never grows."""
+        return np.append(self[:_LAID_OUT], self[-1])
+
+
+Rates: TypeAlias = Array | LazyRates
+
+
+def extremes(rates: Rates) -> tuple[float, float]:
+    """Return the smallest and the largest rate; of very many, those of the first 2^20 steps and of the last."""
+    known = rates.ends() if isinstance(rates, LazyRates) else rates[:1] if rates.strides == (0,) else rates
+    return float(known.min()), float(known.max())
+
+
+def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) -> Rates:
     """Return the rate of each step, (steps,), rounded once to the problem's dtype ("auto": towards zero)."""
     dtype = np.dtype(problem.backend.dtype)
     if whole_number("steps", steps) < 1:
@@ -29,14 +63,12 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
     if steps > MOST_STEPS:
         raise InputError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
     if callable(learning_rate):
-        return _scheduled(learning_rate, steps, dtype)
+        return _of_steps(lambda k: _scheduled(learning_rate, k, dtype), steps)
     if isinstance(learning_rate, str) and learning_rate == "auto":
-        rates = _automatic(problem, steps)
-        constant = rates.strides == (0,)
-        rates = rates[:1] if constant else rates
-        rounded: Array = rates.astype(dtype)
-        rounded[rounded > rates] = np.nextafter(rounded[rounded > rates], dtype.type(0))
-        return np.broadcast_to(rounded, (steps,)) if constant else rounded
+        found = _automatic(problem, steps)
+        if callable(found):
+            return _of_steps(lambda k: _rounded_down(found(k), dtype), steps)
+        return np.broadcast_to(_rounded_down(np.array([found]), dtype), (steps,))
     if not isinstance(learning_rate, Real) or isinstance(learning_rate, bool):
         raise InputTypeError(f"learning_rate must be a number, a function of the step or 'auto', got {learning_rate!r}")
     with np.errstate(over="ignore"):
@@ -46,20 +78,41 @@ def learning_rates(problem: Problem, learning_rate: LearningRate, steps: int) ->
     return np.broadcast_to(rate, (steps,))
 
 
-def _scheduled(schedule: Schedule, steps: int, dtype: np.dtype[np.floating]) -> Array:
-    try:
-        rates = np.array([float(schedule(step)) for step in range(steps)]).astype(dtype)
-    except (TypeError, ValueError) as error:
-        raise InputTypeError(f"the schedule must return a number for every step: {error}") from None
+def _of_steps(piece: Callable[[Array], Array], steps: int) -> Rates:
+    return piece(np.arange(steps)) if steps <= _LAID_OUT else LazyRates(steps, piece)
+
+
+def _rounded_down(rates: Array, dtype: np.dtype[np.floating]) -> Array:
+    rounded: Array = rates.astype(dtype)
+    rounded[rounded > rates] = np.nextafter(rounded[rounded > rates], dtype.type(0))
+    return rounded
+
+
+def _scheduled(schedule: Schedule, steps: Array, dtype: np.dtype[np.floating]) -> Array:
+    """Return the rates of these steps; an exception of the schedule is passed on, with a note on the step."""
+    rates = np.empty(steps.size)
+    for j, step in enumerate(steps.tolist()):
+        try:
+            rate: Any = schedule(step)
+        except Exception as error:
+            error.add_note(f"raised by the schedule of learning rates at step {step}")
+            raise
+        try:
+            rates[j] = float(rate)
+        except (TypeError, ValueError):
+            raise InputTypeError(f"the schedule must return a number, got {rate!r} at step {step}") from None
+    rates = rates.astype(dtype)
     wrong = ~(np.isfinite(rates) & (rates >= 0))
     if wrong.any():
-        step = int(np.argmax(wrong))
-        raise InputError(f"the schedule must return finite rates of at least 0, got {rates[step]} at step {step}")
+        j = int(np.argmax(wrong))
+        raise InputError(f"the schedule must return finite rates of at least 0, got {rates[j]} at step {steps[j]}")
     return rates
 
 
-def _automatic(problem: Problem, steps: int) -> Array:
+def _automatic(problem: Problem, steps: int) -> float | Callable[[Array], Array]:
     """Return the best constant rate for all rows; for batches a stable rate that decays as inverse time.
+
+    What is not constant is a function of the numbers of steps.
 
     For batches it is 1 / (L + l_min k / 2), where L bounds the curvature of every batch. It tends to the 2 / (l_min k)
     of Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), with which the influence of the start decays as 1 / k^2
@@ -67,15 +120,15 @@ def _automatic(problem: Problem, steps: int) -> Array:
     """
     ends = problem.spectrum
     if ends is None:
-        return _without_curvature(problem, steps)
+        return _without_curvature(problem)
     if len(problem.batches) == 1:
-        return np.broadcast_to(ends.rate_within(steps), (steps,))
+        return ends.rate_within(steps)
     assert has_hessian_bound(problem.objective)
     safe = batch_curvature(problem.objective, problem.X, min(problem.batches))
-    return 1 / (safe + (ends.smallest or 0.0) / 2 * np.arange(steps))
+    return lambda k: 1 / (safe + (ends.smallest or 0.0) / 2 * k)
 
 
-def _without_curvature(problem: Problem, steps: int) -> Array:
+def _without_curvature(problem: Problem) -> float | Callable[[Array], Array]:
     """Return c / sqrt(k + 1) where phi' jumps; the constant 1 / L where the cost bounds the curvature (Poisson).
 
     The first step is Polyak's with a minimum cost of 0: c = cost / G^2, where G >= |X^T phi'| / n bounds the norm of
@@ -90,7 +143,7 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
         if len(problem.batches) > 1:
             name = type(objective.row_loss).__name__
             raise InputError(f"learning_rate='auto' does not support {name} with batches; give a number or a schedule")
-        return np.broadcast_to(1 / sublevel_curvature(problem), (steps,))
+        return 1 / sublevel_curvature(problem)
     if not (isinstance(objective, LinearModel) and objective.row_loss.jump):
         raise InputError("learning_rate='auto' needs an objective of known curvature; give a number or a schedule")
     scale = problem.y.size / objective.divisor(problem.y.size)  # the cost over the mean of phi
@@ -108,8 +161,9 @@ def _without_curvature(problem: Problem, steps: int) -> Array:
 
     cost, steepness = (float(mean) for mean in over_rows(first, problem.X, problem.y))
     steepness = steepness or 1.0
-    rates = cost / (scale * steepness * largest / 2) / np.sqrt(np.arange(steps) + 1)
-    return np.minimum(rates, 1 / (2 * objective.l2)) if objective.l2 else rates  # the limit by the penalty's curvature
+    first_rate = cost / (scale * steepness * largest / 2)
+    most = 1 / (2 * objective.l2) if objective.l2 else np.inf  # the limit by the penalty's curvature
+    return lambda k: np.minimum(first_rate / np.sqrt(k + 1), most)
 
 
 def sublevel_curvature(problem: Problem) -> float:

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from gdbackends.descent.problem import Problem
+from gdbackends.descent.rates import Rates, extremes
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.spectrum import Spectrum, batch_curvature, has_hessian_bound
 from gdbackends.errors import InputError
@@ -96,7 +97,7 @@ def stop_reason(
     return None
 
 
-def advice(problem: Problem, descended: Fit, rates: Array, automatic: bool) -> str:
+def advice(problem: Problem, descended: Fit, rates: Rates, automatic: bool) -> str:
     """Return advice on a fit, which is in the scaled coordinates; "" if there is none."""
     theta, stop = descended.theta.astype(np.float64), descended.stop
     parts = [
@@ -140,10 +141,9 @@ def _separated(problem: Problem, theta: Array) -> bool:
         return all(bool(((1 - 2 * y) * objective.predict(at, X) < 0).all()) for X, y in blocks)
 
 
-def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:
+def _on_the_rate(problem: Problem, stop: Stop, rates: Rates) -> str:
     """Return advice on the rate, if it is the reason for how the fit ended."""
-    rates = rates[:1] if rates.strides == (0,) else rates  # a broadcast constant, which takes no memory
-    largest = float(rates.max())
+    smallest, largest = extremes(rates)
     if problem.spectrum is None or not has_hessian_bound(problem.objective):
         return f"Try a learning rate below {largest:.6g}." if stop is Stop.DIVERGED else ""
     if len(problem.batches) > 1:
@@ -154,4 +154,4 @@ def _on_the_rate(problem: Problem, stop: Stop, rates: Array) -> str:
     exact = isinstance(problem.objective, LinearModel) and problem.objective.row_loss.least_squares
     known = f"the largest stable rate is {stable:.6g}" if exact else f"every rate up to {stable:.6g} is stable"
     text = f"For these data {known}; {largest:.6g} was used."
-    return text if stop is Stop.DIVERGED or (exact and float(rates.min()) > stable) else ""
+    return text if stop is Stop.DIVERGED or (exact and smallest > stable) else ""

@@ -125,6 +125,8 @@ class Diagnostics:
         platforms = self.machine["variables"].get("JAX_PLATFORMS")
         if backend == "jax" and platforms and "cpu" not in platforms:  # it hides the CPU, where data are prepared
             return "unset JAX_PLATFORMS"
+        if backend == "jax" and self.machine["variables"].get("JAX_DISABLE_JIT"):
+            return "unset JAX_DISABLE_JIT"
         wanted = " ".join(f"{p.name}=={p.tested}" for p in self.packages if backend in (p.name, p.extra))
         return f"pip install --force-reinstall {wanted}"
 

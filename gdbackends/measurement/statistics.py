@@ -58,9 +58,12 @@ def estimate(logs: Sequence[float], error: float | None = None, freedom: int | N
 def middle(values: Sequence[float]) -> Estimate:
     """Return the median of repeated times with its 99 % interval between order statistics, for any distribution.
 
-    With fewer than eight times no order statistics reach 99 %, and the interval is Student's on their logarithms.
+    With fewer than eight times no order statistics reach 99 %, and the interval is Student's on their logarithms; with
+    fewer than three it is unknown, from 0 to infinity.
     """
     ordered, count = sorted(values), len(values)
+    if count < 3:
+        return Estimate(median(ordered), 0.0, inf)
     if count < 8:
         around = estimate([log(value) for value in ordered])
         return replace(around, value=min(max(median(ordered), around.low), around.high))

@@ -1,7 +1,7 @@
 """Run functions in a fresh process, so that no framework slows down another, and a crash is an outcome.
 
 The process has its own command line instead of multiprocessing: no script of the user is run again, and cores and
-threads are set before anything is imported.
+threads are set before anything is imported. The current folder is not on its path (-P) unless it is on the parent's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,10 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
 
 class Crashed(Exception):
     """The process ended without a result."""
+
+
+class Failed(Crashed):
+    """The function raised an exception whose class may be unknown to the caller; the process continues."""
 
 
 class Killed(Crashed):
@@ -62,7 +67,7 @@ class Worker:
         variables |= dict.fromkeys(THREADS, str(len(cores))) if cores else {}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), str(os.getpid()), ",".join(map(str, cores))],
+                [sys.executable, "-P", __file__, str(theirs.fileno()), str(os.getpid()), ",".join(map(str, cores))],
                 env=variables,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -87,7 +92,8 @@ class Worker:
 
         Raises:
             Crashed: the process ended without a result; also its subclasses TimedOut and Killed.
-            Exception: any exception of the function; the process continues.
+            Exception: any built-in exception of the function, or one of this package; the process continues.
+            Failed: the function raised another exception, whose class may be unknown here; the process continues.
         """
         try:
             self._pipe.send((function, args))
@@ -132,7 +138,7 @@ class Worker:
         self.close()
 
 
-def _serve(descriptor: int, parent: int, cores: str) -> None:
+def _start(descriptor: int, parent: int, cores: str) -> None:
     """Serve requests until the other end is closed or the parent has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -143,12 +149,17 @@ def _serve(descriptor: int, parent: int, cores: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops this process
     with Connection(descriptor) as pipe:
         sys.path[:] = pipe.recv()
-        while True:
-            try:
-                answer = _answer(pipe.recv_bytes())
-            except EOFError:
-                return
-            pipe.send_bytes(answer)
+        import_module("gdbackends.measurement.subprocess_worker").serve(pipe)  # as which its classes are pickled
+
+
+def serve(pipe: Connection) -> None:
+    """Answer requests until the other end is closed."""
+    while True:
+        try:
+            answer = _answer(pipe.recv_bytes())
+        except EOFError:
+            return
+        pipe.send_bytes(answer)
 
 
 def _answer(request: bytes) -> bytes:
@@ -156,7 +167,9 @@ def _answer(request: bytes) -> bytes:
         function, args = pickle.loads(request)
         return pickle.dumps((False, function(*args)))
     except Exception as error:  # the caller judges the errors of a framework
-        text = pickle.dumps((True, Crashed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")))
+        text = pickle.dumps((True, Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")))
+        if type(error).__module__ != "builtins" and not type(error).__module__.startswith("gdbackends."):
+            return text  # its module need not exist, or work, in the caller's process
         try:
             whole = pickle.dumps((True, error))
             pickle.loads(whole)
@@ -166,4 +179,4 @@ def _answer(request: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    _start(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

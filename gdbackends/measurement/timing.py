@@ -59,6 +59,24 @@ class Timing:
         return [log(median(batches)) for batches in self.launches]
 
 
+class Deadline:
+    """A deadline that many seconds from now; None means never."""
+
+    def __init__(self, budget: float | None) -> None:
+        """Start."""
+        self._start, self._budget = perf_counter(), budget
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return perf_counter() - self._start
+
+    @property
+    def passed(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._budget is not None and self.spent >= self._budget
+
+
 def measure(closure: Callable[[], object], *, precision: float = 0.01, budget: float = 1.0) -> Timing:
     """Time a function of no arguments in this process, after an untimed call that compiles and warms up.
 
@@ -68,7 +86,8 @@ def measure(closure: Callable[[], object], *, precision: float = 0.01, budget: f
     Args:
         closure: the function, which waits for its result, for example by `backend.synchronize`.
         precision: stop when the relative half width of the 99 % interval is at most this.
-        budget: or stop after this many seconds and three batches.
+        budget: or stop after this many seconds, with at least one call timed. With fewer than three batches the
+            interval is unknown, from 0 to infinity.
 
     Raises:
         InputError: precision or budget is not positive.
@@ -78,28 +97,27 @@ def measure(closure: Callable[[], object], *, precision: float = 0.01, budget: f
     for name, value in (("precision", precision), ("budget", budget)):
         if not 0 < value < float("inf"):
             raise InputError(f"{name} must be a positive number, got {value}")
-    started, (size, batch) = perf_counter(), _calibrated(closure, budget)
-    batches: list[float] = []
-    while True:
+    deadline = Deadline(budget)
+    size, batch, first = _calibrated(closure, budget, deadline)
+    batches = [first]
+    while not deadline.passed:
         batches.append(batch())
-        if len(batches) < 3:
-            continue
-        timing = Timing((tuple(batches),), size * len(batches), Stopped.PRECISE)
-        if len(batches) >= 10 and timing.estimate.spread <= precision:
-            return timing
-        if perf_counter() - started >= budget:
-            return Timing(timing.launches, timing.calls, Stopped.BUDGET)
+        if len(batches) >= 10 and middle(batches).spread <= precision:
+            return Timing((tuple(batches),), size * len(batches), Stopped.PRECISE)
+    return Timing((tuple(batches),), size * len(batches), Stopped.BUDGET)
 
 
 def batches(closure: Callable[[], object], budget: float) -> tuple[list[float], int]:
     """Return the seconds of a call in each batch within the budget, at least three, and the number of calls."""
-    size, batch = _calibrated(closure, budget)
-    count = max(3, min(200, int(budget / (size * batch()))))
+    size, batch, first = _calibrated(closure, budget, Deadline(None))
+    count = max(3, min(200, int(budget / (size * first))))
     return [batch() for _ in range(count)], size * count
 
 
-def _calibrated(closure: Callable[[], object], budget: float) -> tuple[int, Callable[[], float]]:
-    """Return the number of calls of a batch, and a function that runs a batch and returns the seconds of a call.
+def _calibrated(
+    closure: Callable[[], object], budget: float, deadline: Deadline
+) -> tuple[int, Callable[[], float], float]:
+    """Return the calls of a batch, a function that runs a batch and returns the seconds of a call, and its last result.
 
     The call that compiles does not affect the number.
     """
@@ -112,9 +130,9 @@ def _calibrated(closure: Callable[[], object], budget: float) -> tuple[int, Call
             closure()
         return (perf_counter() - start) / size
 
-    while size * batch() < max(_BATCH, budget / 100):
+    while size * (last := batch()) < max(_BATCH, budget / 100) and not deadline.passed:
         size *= 2
-    return size, batch
+    return size, batch, last
 
 
 def seconds(closure: Callable[[], object]) -> float:
@@ -171,21 +189,3 @@ def _marginal(timed: Callable[[int], float], k: int, longer_first: bool = False)
 def now() -> str:
     """Return the current time in UTC, to the second."""
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
-
-
-class Deadline:
-    """A deadline that many seconds from now; None means never."""
-
-    def __init__(self, budget: float | None) -> None:
-        """Start."""
-        self._start, self._budget = perf_counter(), budget
-
-    @property
-    def spent(self) -> float:
-        """Seconds since the start."""
-        return perf_counter() - self._start
-
-    @property
-    def passed(self) -> bool:
-        """Whether the deadline has passed."""
-        return self._budget is not None and self.spent >= self._budget

@@ -11,7 +11,7 @@ import numpy as np
 from gdbackends.backends import check_installed, get_backend, installed, names
 from gdbackends.comparison.referee import error_bound, values
 from gdbackends.descent import Fit, fit_prepared, prepare
-from gdbackends.errors import MissingBackendError
+from gdbackends.errors import BackendError, MissingBackendError, in_one_line
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.objectives import Array
 from gdbackends.pictures.lesson.lesson_data import LessonData
@@ -83,11 +83,11 @@ def frameworks(subject: LessonData) -> FrameworkResults:
     rate = 0.2 * view.ends.largest_stable_rate
     X = subject.x[:, None]
 
-    def run(name: str) -> tuple[Array, Fit] | None:
+    def run(name: str) -> tuple[Array, Fit] | str:
         try:
             return in_fresh_process(compute, name, X, subject.y, point, rate)
-        except Crashed:
-            return None
+        except Exception as error:  # any error of a framework, and the end of its process
+            return str(error) if isinstance(error, (Crashed, BackendError)) else in_one_line(error)
 
     with ThreadPoolExecutor() as threads:  # no clock runs here, so they need not wait for each other
         answers = dict(zip(installed(), threads.map(run, installed()), strict=True))
@@ -96,8 +96,8 @@ def frameworks(subject: LessonData) -> FrameworkResults:
             check_installed(name)
         except MissingBackendError as error:
             notes.append(f"{name} is left out: {error}.")
-    notes += [f"{name} gave no answer: its process ended." for name, answer in answers.items() if answer is None]
-    computed = {name: answer for name, answer in answers.items() if answer is not None}
+    notes += [f"{name} gave no answer: {answer}." for name, answer in answers.items() if isinstance(answer, str)]
+    computed = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
     exact, known = _exact(subject, point, computed)
     allowed = error_bound(view.problem, point[None], "float64").evaluations[0].gradient_bound
     return FrameworkResults(point, _results(computed, exact, allowed), allowed, known, rate, tuple(notes))
