@@ -79,7 +79,7 @@ def _examine(backend: str) -> Trial:
 
         return examine(backend)
     except (Exception, SystemExit) as error:  # any error of a broken installation
-        own = type(error).__module__ == "gdbackends.errors"
-        return Trial(
-            backend, problem=str(error).removesuffix("; run: gdbackends doctor") if own else in_one_line(error)
-        )
+        if type(error).__module__ != "gdbackends.errors":
+            return Trial(backend, problem=in_one_line(error))
+        reason = str(error).removeprefix(f"backend {backend!r} does not work: ")
+        return Trial(backend, problem=reason.removesuffix("; run: gdbackends doctor"))
