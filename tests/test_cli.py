@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression as SkLinearRegression
 
 from gdbackends import __version__
 from gdbackends.cli.console import format_number, printable
@@ -485,3 +487,33 @@ def test_very_many_steps_are_not_laid_out_in_advance(batch: list[str]) -> None:
         assert (process.communicate(timeout=20)[1].strip(), process.returncode) == ("", 130)
     else:
         assert (process.returncode, shown[1]) == (0, "")
+
+
+def test_how_good_a_fit_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = X @ [3, 1] + rng.normal(size=200)
+    np.savetxt(tmp_path / "t.csv", np.c_[X, y], delimiter=",", header="a,b,y", comments="")
+    document = json.loads(run("fit", "t.csv", "--json", "--holdout", "0.25", cwd=tmp_path).stdout)
+    held_out = np.sort(np.random.default_rng(0).permutation(200)[:50])
+    rows = np.setdiff1d(np.arange(200), held_out)
+    model = SkLinearRegression().fit(X[rows], y[rows])
+    assert document["dataset"]["rows"] == 150
+    for name, part in (("fitted_rows", rows), ("held-out_rows", held_out)):
+        quality = document["quality"][name]
+        assert quality["R2"] == pytest.approx(model.score(X[part], y[part]), rel=1e-9)
+        assert quality["RMSE"] == pytest.approx(np.sqrt(np.mean((y[part] - model.predict(X[part])) ** 2)), rel=1e-9)
+    assert "R2, held-out rows" in run("fit", "t.csv", "--holdout", "0.25", cwd=tmp_path).stdout
+    for wrong in ("0", "1", "-1", "nan", "1e-9"):
+        shown = run("fit", "t.csv", "--holdout", wrong, cwd=tmp_path)
+        assert (shown.returncode, shown.stderr.count("\n")) == (2, 2)
+        assert "--holdout must leave rows on both sides of 200, got" in shown.stderr
+    (tmp_path / "l.csv").write_text("x,y\n" + "".join(f"{k},{'no' if k < 20 else 'yes'}\n" for k in range(40)))
+    document = json.loads(run("fit", "l.csv", "--objective", "logistic", "--l2", ".01", "--json", cwd=tmp_path).stdout)
+    assert document["quality"]["fitted_rows"] == {"accuracy": 1.0}
+
+
+def test_many_coefficients_are_not_all_printed(tmp_path: Path) -> None:
+    shown = run("fit", "--synthetic", "50x300")
+    assert "200 more" in shown.stdout
+    assert len(shown.stdout.splitlines()) < 130

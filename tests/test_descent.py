@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import subprocess
 import sys
 import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
-from gdbackends import LinearRegression, fit, get_backend
+from gdbackends import Fit, LinearRegression, fit, get_backend
 from gdbackends.backends import Backend, names
 from gdbackends.datasets import women
 from gdbackends.descent import Check, ProblemOptions, Stop, learning_rates, prepare, rates
@@ -624,3 +628,24 @@ def test_rates_computed_a_piece_at_a_time_are_the_same(rate: Any, monkeypatch: p
     assert len(many) == 10**15
     assert many[10**14 : 10**14 + 3].shape == (3,)
     assert 0 < many[-1] < many[0]
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_the_columns_of_a_frame_are_found_by_name(frame: Any) -> None:
+    a, b = [1.0, 2.0, 4.0, 3.0], [10.0, 5.0, 1.0, 3.0]
+    fitted = fit(frame({"a": a, "b": b}), [2 * x + z for x, z in zip(a, b, strict=True)], backend="numpy", steps=5000)
+    saved = Fit.from_dict(json.loads(json.dumps(fitted.to_dict(fitted.names))))
+    for each in (fitted, saved):
+        assert each.names == ("a", "b")
+        for columns in ({"a": a, "b": b}, {"b": b, "a": a}):
+            assert each.predict(frame(columns)) == pytest.approx([12, 9, 9, 9], rel=1e-6)
+        assert each.predict(np.c_[a, b]) == pytest.approx([12, 9, 9, 9], rel=1e-6)
+        for columns, text in (
+            ({"a": a}, "X must have the columns of the fit, 'a', 'b', got no column 'b'; select them"),
+            ({"a": a, "b": b, "c": b}, "got column 'c'; select them"),
+            ({"x": a, "y": b}, "got no column 'a', 'b' and column 'x', 'y'; select them"),
+        ):
+            with pytest.raises(InputError, match=text):
+                each.predict(frame(columns))
+    unnamed = fit(np.c_[a, b], [1.0, 2, 3, 5], backend="numpy")
+    assert unnamed.predict(frame({"b": a, "a": b})).tolist() == unnamed.predict(np.c_[a, b]).tolist()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
@@ -35,6 +36,8 @@ from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import format_loss
 from gdbackends.reading import StreamedDataset
 
+_MOST_COEFFICIENTS = 100
+
 
 @click.command("fit")
 @source_options
@@ -45,6 +48,7 @@ from gdbackends.reading import StreamedDataset
     default=None,
     help="Read NPY or Parquet from disk at every step.  [default: if it would fill an eighth of the memory]",
 )
+@click.option("--holdout", type=float, metavar="FRACTION", help="Keep these rows from the fit, and score it on them.")
 @click.option("--save", metavar="FILE", help="Write the fit to a JSON file for `gdbackends predict`.")
 @click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE to a CSV file.")
 @click.pass_context
@@ -71,14 +75,17 @@ def command(ctx: click.Context, **options: Any) -> None:
     data = read_table(options, labels=needs_labels(options))
     if options["predict"] is not None and isinstance(data, StreamedDataset):
         raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
+    data, held_out = (data, None) if options["holdout"] is None else _split(data, options["holdout"], options["seed"])
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels, names=data.names)
-    document = _document(data, fitted, backend)
+    quality = {"fitted rows": _quality(fitted, data)}
+    quality |= {} if held_out is None else {"held-out rows": _quality(fitted, held_out)}
+    document = _document(data, fitted, backend, quality)
     if options["as_json"]:
         click.echo(document, nl=False)
     else:
-        _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype)
+        _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype, quality)
     if options["save"] is not None:  # after the result is shown, which a full disk would otherwise lose
         write_atomically(options["save"], document)
     if options["predict"] is not None and isinstance(data, Dataset):
@@ -86,11 +93,43 @@ def command(ctx: click.Context, **options: Any) -> None:
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
 
 
-def _document(data: Dataset | StreamedDataset, fitted: Fit, backend: Backend) -> str:
+def _split(data: Dataset | StreamedDataset, holdout: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the rows to fit and those held out, drawn at random."""
+    if isinstance(data, StreamedDataset):
+        raise InputError("--holdout needs SOURCE in memory, but it is streamed; use --no-stream")
+    count = round(holdout * data.y.size) if 0 < holdout < 1 else 0
+    if not 0 < count < data.y.size:
+        raise InputError(f"--holdout must leave rows on both sides of {data.y.size:,}, got {holdout}; try 0.2")
+    order = np.random.default_rng(seed).permutation(data.y.size)
+    parts = (np.sort(order[count:]), np.sort(order[:count]))
+    fitted, held_out = (replace(data, X=data.X[rows], y=data.y[rows]) for rows in parts)
+    return fitted, held_out
+
+
+def _quality(fitted: Fit, data: Dataset | StreamedDataset) -> dict[str, float]:
+    """Return how well the predictions meet the target: R^2 and the root mean squared error, or the accuracy of labels.
+
+    R^2 is 1 - mean(residual^2) / var(y); it is left out where the target does not vary.
+    """
+    target = None if fitted.row_loss is None else fitted.row_loss.target
+    if isinstance(data, StreamedDataset) or fitted.stop is Stop.DIVERGED or target not in ("real", "label"):
+        return {}
+    predicted = fitted.predict(data.X).astype(np.float64)
+    if target == "label":
+        positive = data.y == (data.y.max() if data.labels is None else 1.0)
+        return {"accuracy": float(((predicted > 0.5) == positive).mean())}
+    squares, variance = float(np.square(data.y - predicted).mean()), float(data.y.var())
+    return ({"R2": 1 - squares / variance} if variance else {}) | {"RMSE": squares**0.5}
+
+
+def _document(
+    data: Dataset | StreamedDataset, fitted: Fit, backend: Backend, quality: Mapping[str, dict[str, float]]
+) -> str:
     """Return a fit as JSON text."""
     table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
     config = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
-    made = {"preparation": data.preparation.to_dict()} if data.preparation else {}
+    made: dict[str, Any] = {"quality": {rows.replace(" ", "_"): numbers for rows, numbers in quality.items()}}
+    made |= {"preparation": data.preparation.to_dict()} if data.preparation else {}
     fit = fitted.to_dict(data.names)
     return json_text(jsonable({"schema": 1} | config | fit | made | {"environment": environment()}))
 
@@ -106,15 +145,22 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
         yield lambda check: progress.update(bar, completed=check.step)
 
 
-def _show(data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str) -> None:
+def _show(
+    data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str, quality: Mapping[str, dict[str, float]]
+) -> None:
     terminal, table = console(), plain_table()
     size = count_of_rows(data.y.size)
     terminal.print(f"{printable(data.name)}: {size}, predicting {printable(data.target)}, {where}")
-    lines = [(printable(name), format_number(value)) for name, value in zip(data.names, fitted.coef, strict=True)]
+    shown = zip(data.names[:_MOST_COEFFICIENTS], fitted.coef, strict=False)
+    lines = [(printable(name), format_number(value)) for name, value in shown]
+    left_out = len(data.names) - len(lines)
+    lines += [(f"{left_out:,} more", "(--json or --save)")] if left_out else []
     loss = "loss" if fitted.row_loss is None else f"{format_loss(fitted.row_loss)} loss"
     lines += [("intercept", format_number(fitted.intercept)), (loss, format_number(fitted.loss))]
     lines += [("steps", f"{fitted.steps:,}"), ("learning rate", format_number(fitted.learning_rate))]
     lines += [("plan", fitted.plan)] if fitted.plan else []
+    for rows, numbers in quality.items():
+        lines += [(name if len(quality) == 1 else f"{name}, {rows}", format_number(x)) for name, x in numbers.items()]
     for line in lines:
         table.add_row(*map(Text, line))
     terminal.print(table)
