@@ -12,12 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from gdbackends.benchmarking.results import read_results
+from gdbackends.cli import diff_command, export_command
+from gdbackends.errors import InputError
 
 COMMAND = [sys.executable, "-m", "gdbackends"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -246,3 +251,44 @@ def test_export(results: Path, tmp_path: Path) -> None:
     empty = run("export", "/dev/null")
     assert (empty.returncode, "/dev/null contains no cases" in empty.stderr, empty.stdout) == (2, True, "")
     assert run("export", str(results), "--out", str(results)).returncode == 2
+
+
+ODD = [None, -1, 0, 1, 2**70, 1e308, float("nan"), float("inf"), True, "", "x", "\x1b[31mred", [], [1], {}, {"a": []}]
+
+
+def odd_records(lines: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records with one field, also of a dictionary in a field, replaced or left out."""
+    for k, record in enumerate(lines):
+        for name, value in record.items():
+            changed = [{**record, name: odd} for odd in ODD] + [{n: v for n, v in record.items() if n != name}]
+            if isinstance(value, dict):
+                changed += [{**record, name: {**value, inner: odd}} for inner in value for odd in ODD]
+            for each in changed:
+                yield [*lines[:k], each, *lines[k + 1 :]]
+
+
+def test_a_file_edited_by_hand_is_read_or_refused_in_one_line(results: Path, tmp_path: Path) -> None:
+    held = [json.loads(line) for line in results.read_text(encoding="utf8").splitlines()]
+    first = {kind: next(r for r in held if r["record"] == kind) for kind in ("run", "launch", "case")}
+    first["bandwidth"] = {
+        "record": "bandwidth",
+        "run": first["run"]["run"],
+        "launch": 0,
+        "threads": 0,
+        "bytes_per_s": 1e10,
+    }
+    case = first["launch"]["case"]
+    lines = [first["run"], first["bandwidth"], first["launch"], {**first["case"], "case": case}]
+    path, tried = tmp_path / "odd.jsonl", 0
+    good = tmp_path / "good.jsonl"
+    good.write_text("".join(json.dumps(record) + "\n" for record in lines), encoding="utf8")
+    for records in odd_records(lines):
+        path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf8")
+        for command, arguments in ((export_command, ["--to", "md"]), (diff_command, [str(good)])):
+            outcome = CliRunner().invoke(command.command, [str(path), *arguments])
+            tried += 1
+            assert outcome.exception is None or isinstance(outcome.exception, (InputError, SystemExit)), records
+            assert "\x1b" not in outcome.output, records
+            if isinstance(outcome.exception, InputError):
+                assert "\n" not in str(outcome.exception)
+    assert tried > 1500

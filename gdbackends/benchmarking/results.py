@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.record_fields import wrong_field
 from gdbackends.errors import InputError, file_error
 
 SCHEMA = 1
@@ -26,15 +27,6 @@ BAD = ("disagrees", "unsynchronised", "crashed")
 """The outcomes that make the command fail."""
 
 
-_COMMON = frozenset({"record", "run"})
-_NEEDED = {
-    "run": _COMMON | {"environment", "machine"},
-    "bandwidth": _COMMON | {"launch", "threads", "bytes_per_s"},
-    "launch": _COMMON
-    | {"case", "launch", "import_s", "affinity", "threads_seen", "device_name", "cache_bytes", "load", "transfer_s"}
-    | {"agreement", "first_call_s", "batches_s", "calls", "passes", "hidden_s", "peak_bytes", "device_peak_bytes"},
-    "case": _COMMON | {"case", "status", "reason", "agreement"},
-}
 _SAME = ("gdbackends", "commit", "python", "numpy", "jax", "torch", "cpu", "cores", "machine_cores", "cpu_quota")
 
 
@@ -70,17 +62,8 @@ class Results:
         return list(dict.fromkeys([*self.launches, *self.ends]))
 
     def add(self, record: dict[str, Any]) -> None:
-        """Add a record; the first of several duplicates is kept.
-
-        Raises:
-            KeyError: a field is missing.
-            TypeError, ValueError: a field has an invalid value.
-        """
+        """Add a record of valid fields; the first of several duplicates is kept."""
         kind = record["record"]
-        if not _NEEDED[kind] <= record.keys():
-            raise KeyError(kind)
-        if kind == "launch" and not (record["batches_s"] and min(record["batches_s"]) > 0):
-            raise ValueError("times must be positive")
         if kind == "run":
             self.runs.setdefault(record["run"], record)
         elif kind == "bandwidth":
@@ -111,28 +94,37 @@ def read_results(path: str) -> Results:
     if content and not content.startswith(_FIRST[: len(content)]):
         raise InputError(f"{path}: is not a file of results; give a file of gdbackends bench")
     for number, record in _records(path, content[: content.rfind(b"\n") + 1]):
-        try:
-            if number == 1 and record["schema"] != SCHEMA:
-                raise InputError(f"{path}: has schema {record['schema']}, but this version reads {SCHEMA}")
-            if record["record"] == "run" and results.runs:
-                first = next(iter(results.runs.values()))
-                check_same(f"{path}: line {number} was measured", record, first, "give files of one machine each")
-            results.add(record)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError):
+        wrong = wrong_field(record)
+        if wrong is not None:
             raise InputError(
-                f"{path}: line {number} is not a record of results; give a file of gdbackends bench"
-            ) from None
+                f"{path}: line {number} is not a record of results, see its {wrong!r}; give a file of gdbackends bench"
+            )
+        if number == 1 and record.get("schema") != SCHEMA:
+            raise InputError(f"{path}: has schema {record.get('schema')}, but this version reads {SCHEMA}")
+        if record["record"] == "run" and results.runs:
+            first = next(iter(results.runs.values()))
+            check_same(f"{path}: line {number} was measured", record, first, "give files of one machine each")
+        results.add(record)
     return results
 
 
-def _records(path: str, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(path: str, content: bytes) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            yield number, json.loads(line)
-        except ValueError:
+            yield number, _escaped(json.loads(line))
+        except (ValueError, RecursionError):
             raise InputError(f"{path}: line {number} is not JSON; give a file of gdbackends bench") from None
+
+
+def _escaped(value: Any) -> Any:
+    """Return JSON with unprintable characters of texts escaped, so that no text controls a terminal."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    if isinstance(value, list):
+        return [_escaped(each) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {_escaped(name): _escaped(each) for name, each in cast("dict[str, Any]", value).items()}
+    return value
 
 
 class ResultsFile:

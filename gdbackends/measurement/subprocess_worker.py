@@ -167,6 +167,7 @@ def _answer(request: bytes) -> bytes:
         function, args = pickle.loads(request)
         return pickle.dumps((False, function(*args)))
     except Exception as error:  # the caller judges the errors of a framework
+        error = MemoryError(str(error)) if isinstance(error, MemoryError) else error  # also NumPy's own
         text = pickle.dumps((True, Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")))
         if type(error).__module__ != "builtins" and not type(error).__module__.startswith("gdbackends."):
             return text  # its module need not exist, or work, in the caller's process
