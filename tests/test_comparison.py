@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gdbackends import Dataset, LinearRegression, compare
+from gdbackends import Dataset, LinearRegression, compare, fit
 from gdbackends.comparison import backend_run, comparing, judging, trajectory
 from gdbackends.comparison.backend_run import BackendRun, run_backend
 from gdbackends.datasets import women
@@ -523,3 +523,21 @@ def test_modules_in_the_current_folder_are_not_run(tmp_path: Path) -> None:
     for command in (["compare", "--steps", "5"], ["lesson"], ["bench", "--rows", "10", "--features", "1", "--dry-run"]):
         shown = subprocess.run([script, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (shown.returncode, shown.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("size", [6, 10, 12])
+def test_the_exact_answer_says_how_uncertain_it_is(size: int) -> None:
+    """On the columns of a Hilbert matrix, whose sum has the coefficients 1."""
+    X = np.array([[1 / (i + j + 1) for j in range(size)] for i in range(24)])
+    compared = compare(Dataset(X, X.sum(1)), backends=["numpy"])
+    assert compared.exact is not None
+    error = float((np.abs(compared.exact[:-1] - 1) * X.std(0)).max() / X.std(0).max())
+    said = re.search(r"uncertain, by about (\S+) of its largest coefficient", " ".join(compared.notes))
+    assert (said is not None) == (size > 6)
+    assert error <= (1e-6 if said is None else 10 * float(said[1]))
+
+
+def test_a_coefficient_out_of_range_is_said() -> None:
+    X = np.array([1e-310, 2e-310, 5e-310, 7e-310])[:, None]
+    fitted = fit(X, [1.0, 2, 4, 9], backend="numpy")
+    assert "In the units of the data a coefficient exceeds the range of float64; multiply its feature." in fitted.note

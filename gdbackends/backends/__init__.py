@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gdbackends.backends.capabilities import Capabilities, SystemInfo, capabilities
+from gdbackends.backends.plugins import check_importable, load, made, plugins
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.objectives import Array, Objective
 
@@ -91,7 +92,9 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
     """Return the backend of that name.
 
     Args:
-        name: "numpy", "jax" or "torch".
+        name: "numpy", "jax" or "torch"; the name of a backend of another installed package, which declares it as an
+            entry point of the group "gdbackends.backends"; or "module:name" of a function or class that returns a
+            backend. Those are called with as many of the other arguments as they take.
         device: "cpu" (NumPy has no other); JAX "gpu", PyTorch "cuda" or "cuda:0"; None means "cpu".
         dtype: "float64" or "float32".
         tuning: "best", as fast as the framework can; or "idiomatic", as it is usually written: X row-major, all of it
@@ -103,8 +106,13 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
         InputError: there is no such backend, device, dtype or tuning.
     """
     check_installed(name)
-    _, module, kind = _TABLE[name]
     settings = {"dtype": dtype, "tuning": tuning} | ({} if device is None else {"device": device})
+    if name not in _TABLE:
+        backend = made(name, load(name), settings)
+        if not isinstance(backend, Backend):
+            raise BackendError(f"backend {name!r} must implement the Backend protocol, got {type(backend).__name__}")
+        return backend
+    _, module, kind = _TABLE[name]
     try:
         return getattr(import_module(module), kind)(**settings)
     except InputError:
@@ -117,11 +125,14 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
 def check_installed(name: str) -> None:
     """Refuse an unknown backend, and one whose framework is not installed; nothing is imported."""
     if not isinstance(name, str):
-        raise InputTypeError(f"backend must be a name, one of {', '.join(_TABLE)}, got {name!r}")
-    if name not in _TABLE:
-        raise InputError(f"backend must be one of {', '.join(_TABLE)}, got {name!r}")
-    package = _TABLE[name][0]
-    if find_spec(package) is None:
+        raise InputTypeError(f"backend must be a name, one of {', '.join(names())}, got {name!r}")
+    if ":" in name:
+        check_importable(name)
+        return
+    if name not in names():
+        raise InputError(f"backend must be one of {', '.join(names())}, or module:name, got {name!r}")
+    package = _TABLE[name][0] if name in _TABLE else None
+    if package is not None and find_spec(package) is None:
         raise MissingBackendError(
             f"backend {name!r} needs the package {package}, which is not installed; "
             f"run: pip install 'gdbackends[{name}]'"
@@ -165,10 +176,14 @@ def is_cacheable(thing: object) -> bool:
 
 
 def installed() -> tuple[str, ...]:
-    """Return the names of the backends whose frameworks are installed; nothing is imported."""
-    return tuple(name for name, (package, _, _) in _TABLE.items() if find_spec(package) is not None)
+    """Return the names of the bundled backends whose frameworks are installed, and of those of other packages.
+
+    Nothing is imported.
+    """
+    bundled = (name for name, (package, _, _) in _TABLE.items() if find_spec(package) is not None)
+    return (*bundled, *(name for name in plugins() if name not in _TABLE))
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all backends, installed or not."""
-    return tuple(_TABLE)
+    """Return the names of all backends: those bundled, installed or not, and those of other packages."""
+    return (*_TABLE, *(name for name in plugins() if name not in _TABLE))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from inspect import signature
 from time import sleep
 from typing import Any
 
@@ -16,7 +14,7 @@ from gdbackends.benchmarking.case import BackendConfig, ProblemSpec
 from gdbackends.benchmarking.workloads import Unsupported, work
 from gdbackends.comparison.referee import judge_backend
 from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
-from gdbackends.errors import InputError
+from gdbackends.errors import BackendError, InputError
 from gdbackends.measurement.environment import affinity, forget_peak, last_cache, load, peak_memory
 from gdbackends.measurement.timing import batches, marginal_steps, seconds
 
@@ -175,14 +173,10 @@ def _backend(config: BackendConfig, dtype: str) -> Backend:
     Raises:
         Unsupported: the backend does not have this device or tuning.
     """
-    settings: dict[str, Any] = {"dtype": dtype, "device": config.device, "tuning": config.tuning}
     try:
-        if ":" not in config.backend:
-            return get_backend(config.backend, **settings)
-        module, _, name = config.backend.partition(":")
-        make = getattr(import_module(module), name)
-        taken = signature(make).parameters
-        backend = make(**{key: value for key, value in settings.items() if key in taken})
+        backend = get_backend(config.backend, config.device, dtype, config.tuning)
+    except BackendError:
+        raise
     except InputError as error:
         raise Unsupported(str(error)) from None
     if capabilities(backend).tuning != config.tuning:

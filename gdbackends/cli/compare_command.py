@@ -32,7 +32,7 @@ _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "
 @click.command("compare")
 @source_options
 @fit_options
-@click.option("--backends", metavar="A,B,...", help="numpy, jax, torch: require these.  [default: all installed]")
+@click.option("--backends", metavar="A,B,...", help="numpy, jax, torch, module:name.  [default: all installed]")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

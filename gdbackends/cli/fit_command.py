@@ -42,7 +42,7 @@ _MOST_COEFFICIENTS = 100
 @click.command("fit")
 @source_options
 @fit_options
-@click.option("--backend", default="numpy", show_default=True, help="numpy, jax or torch.")
+@click.option("--backend", default="numpy", show_default=True, help="numpy, jax, torch or module:name.")
 @click.option(
     "--stream/--no-stream",
     default=None,

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.backends import get_backend
+from gdbackends.backends import Backend, get_backend
 from gdbackends.comparison.outcome import Settings
 from gdbackends.comparison.referee import values
 from gdbackends.comparison.trajectory import Trajectory, run_trajectory
 from gdbackends.descent import Fit, descend, in_data_units, learning_rates, prepare
+from gdbackends.errors import InputError
 from gdbackends.measurement.timing import marginal_step, seconds
 from gdbackends.objectives import Array
 from gdbackends.rounding import Values
@@ -42,17 +43,18 @@ class BackendRun:
     step_s: float
 
 
-def run_backend(name: str, X: Array, y: Array, settings: Settings, points: Array, rates: Array) -> BackendRun:
+def run_backend(
+    wanted: str | Backend, X: Array, y: Array, settings: Settings, points: Array, rates: Array
+) -> BackendRun:
     """Fit, evaluate at the probe points, make the fixed steps at these rates, and time."""
-    device = None if name == "numpy" else settings.device
-    chosen = get_backend(name, device, settings.dtype, settings.tuning)
+    chosen = _chosen(wanted, settings)
     problem = prepare(X, y, chosen, settings.objective, settings.problem_options)
     backend: Any = problem.backend  # for batches another than the one chosen
     steady = rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
     first_call = seconds(lambda: descend(problem, np.broadcast_to(steady, (1,))))
     of_fit = learning_rates(problem, settings.learning_rate, settings.steps)
     descended = descend(problem, of_fit, tolerance=settings.tolerance)
-    in_float64, computed = replace(backend, dtype="float64"), values(backend, problem, points)
+    in_float64, computed = in_dtype(backend, "float64"), values(backend, problem, points)
     return BackendRun(
         device=backend.device,
         fit=in_data_units(problem, descended, of_fit, automatic=isinstance(settings.learning_rate, str)),
@@ -63,3 +65,25 @@ def run_backend(name: str, X: Array, y: Array, settings: Settings, points: Array
         first_call_s=first_call,
         step_s=marginal_step(lambda k: descend(problem, np.broadcast_to(steady, (k,)))),
     )
+
+
+def _chosen(wanted: str | Backend, settings: Settings) -> Backend:
+    if isinstance(wanted, str):
+        return get_backend(wanted, None if wanted == "numpy" else settings.device, settings.dtype, settings.tuning)
+    return in_dtype(wanted, settings.dtype)
+
+
+def in_dtype(backend: Backend, dtype: str) -> Backend:
+    """Return the same backend in another dtype.
+
+    Raises:
+        InputError: it does not have it, or is no dataclass with a field dtype, which could be replaced.
+    """
+    if backend.dtype == dtype:
+        return backend
+    changeable: Any = backend
+    try:
+        changed = replace(changeable, dtype=dtype)
+    except TypeError:
+        raise InputError(f"dtype {dtype!r} is not available for {backend.name}; it has {backend.dtype!r}") from None
+    return changed

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from gdbackends.backends import check_installed, installed, names
+from gdbackends.backends import Backend, check_installed, installed, names
 from gdbackends.comparison.backend_run import BackendRun, run_backend
-from gdbackends.comparison.judging import Baseline, baseline, conclusion, distance_from_exact, judge_backends
+from gdbackends.comparison.judging import (
+    Baseline,
+    baseline,
+    conclusion,
+    distance_from_exact,
+    exact_uncertainty,
+    judge_backends,
+)
 from gdbackends.comparison.outcome import Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
@@ -23,7 +30,7 @@ from gdbackends.rounding import has_bound
 def compare(
     data: Dataset | None = None,
     *,
-    backends: Sequence[str] | None = None,
+    backends: Sequence[str | Backend] | None = None,
     isolate: bool = False,
     timeout: float | None = None,
     **settings: Any,
@@ -32,7 +39,8 @@ def compare(
 
     Args:
         data: the table; None means the bundled heights and weights.
-        backends: names of backends; None means all that are installed.
+        backends: names for `get_backend`, or backends; None means all that are installed. A backend computes in its
+            own dtype, which must be the one asked for.
         isolate: whether to run each backend in its own process, as the command line does. In one process they slow
             each other down, and the times are less comparable.
         timeout: seconds after which a backend in its own process is stopped; None means never.
@@ -41,7 +49,7 @@ def compare(
     Raises:
         InputError: as in `fit` and `get_backend`.
     """
-    data, chosen, wanted = women() if data is None else data, _settings(settings), _names(backends)
+    data, chosen, wanted = women() if data is None else data, _settings(settings), _wanted(backends)
     if not isinstance(data, Dataset):
         raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
     if not has_bound(chosen.objective):
@@ -54,17 +62,7 @@ def compare(
         raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
     with np.errstate(all="ignore"):
         base = baseline(data, chosen)
-    run = partial(in_fresh_process, run_backend, timeout=timeout) if isolate else run_backend
-    runs: dict[str, BackendRun | str] = {}
-    for name in wanted:
-        try:
-            runs[name] = run(name, data.X, data.y, chosen, base.points, base.check.rates)
-        except InputError as error:
-            if not isinstance(error, BackendError):
-                raise
-            runs[name] = str(error)
-        except Exception as error:  # any error of a framework, and the end of its process
-            runs[name] = str(error) if isinstance(error, Crashed) else in_one_line(error)
+    runs = _runs(wanted, data, chosen, base, isolate, timeout)
     with np.errstate(all="ignore"):
         rows = judge_backends(base, runs)
         verdict, sentence = conclusion(base, rows)
@@ -87,9 +85,33 @@ def compare(
         labels=data.labels or base.problem.labels,
         notes=(
             *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
+            *filter(None, [exact_uncertainty(base)]),
             *_notes(base, chosen, wanted, isolate, insisted=backends is not None),
         ),
     )
+
+
+def _runs(
+    wanted: Mapping[str, str | Backend],
+    data: Dataset,
+    settings: Settings,
+    base: Baseline,
+    isolate: bool,
+    timeout: float | None,
+) -> dict[str, BackendRun | str]:
+    """Run every backend; a text is the reason why one gave no answer."""
+    run = partial(in_fresh_process, run_backend, timeout=timeout) if isolate else run_backend
+    runs: dict[str, BackendRun | str] = {}
+    for label, backend in wanted.items():
+        try:
+            runs[label] = run(backend, data.X, data.y, settings, base.points, base.check.rates)
+        except InputError as error:
+            if not isinstance(error, BackendError):
+                raise
+            runs[label] = str(error)
+        except Exception as error:  # any error of a framework, and the end of its process
+            runs[label] = str(error) if isinstance(error, Crashed) else in_one_line(error)
+    return runs
 
 
 def _settings(settings: dict[str, Any]) -> Settings:
@@ -100,17 +122,23 @@ def _settings(settings: dict[str, Any]) -> Settings:
     return Settings(**settings)
 
 
-def _names(backends: Sequence[str] | None) -> tuple[str, ...]:
+def _wanted(backends: Sequence[str | Backend] | None) -> dict[str, str | Backend]:
+    """Return the backends by the names of their rows."""
     if backends is None:
-        return installed()
+        return {name: name for name in installed()}
     if isinstance(backends, str) or not backends:
         raise InputError(f"backends must be a list of at least one of {', '.join(names())}, got {backends!r}")
-    for name in backends:
-        check_installed(name)
-    return tuple(dict.fromkeys(backends))
+    wanted: dict[str, str | Backend] = {}
+    for backend in backends:
+        if isinstance(backend, type) or not isinstance(backend, Backend):
+            check_installed(cast("str", backend))
+        label = backend if isinstance(backend, str) else backend.name
+        if wanted.setdefault(label, backend) != backend:
+            raise InputError(f"two backends are called {label!r}; compare them one at a time, or rename one")
+    return wanted
 
 
-def _notes(base: Baseline, settings: Settings, wanted: tuple[str, ...], isolate: bool, insisted: bool) -> list[str]:
+def _notes(base: Baseline, settings: Settings, wanted: Collection[str], isolate: bool, insisted: bool) -> list[str]:
     notes: list[str] = []
     for name in () if insisted else names():
         try:

@@ -27,6 +27,8 @@ _NEAR = 1e-3
 """A fit is near the exact answer if each coefficient times the spread of its feature is so near, relative to the
 largest."""
 _MOST_STEPS = 1e8
+_VISIBLE_ERROR = 1e-6
+"""The table shows six digits."""
 _DESCENT = 1 << 30
 """Elements of X read to come near a minimum that has no closed form."""
 
@@ -262,6 +264,26 @@ def distance_from_exact(base: Baseline, rows: tuple[BackendResult, ...], names: 
     return (
         f"{ended} the fit is still far from the exact answer: {name} is {fit.theta[j]:.6g}, exactly {base.exact[j]:.6g}"
         f", and the loss is {fit.loss:.6g}, exactly {base.exact_loss:.6g}. {_way_to_exact(base, fit)}"
+    )
+
+
+def exact_uncertainty(base: Baseline) -> str:
+    """Return a note on the error of the exact answer itself, where it is visible; "" elsewhere.
+
+    Least squares by an orthogonal factorisation in float64 err by about eps (k + k^2 r), where k is the condition
+    number of the standardised features and r the residual over the predictions (Golub and Van Loan, Matrix
+    Computations, section 5.3.7).
+    """
+    if base.exact is None or base.exact_loss is None or not base.unique:
+        return ""
+    condition = base.standardized_condition**0.5
+    fitted = float(np.linalg.norm(base.exact[:-1] * base.spread)) or 1.0
+    error = np.finfo(np.float64).eps * condition * (1 + condition * base.exact_loss**0.5 / fitted)
+    if error <= _VISIBLE_ERROR:
+        return ""
+    return (
+        f"The exact answer is itself uncertain, by about {min(error, 1):.0e} of its largest coefficient in units of "
+        f"the spreads, as the condition number of the features is {condition:.0e}."
     )
 
 

@@ -87,11 +87,17 @@ def in_data_units(problem: Problem, descended: Fit, rates: Rates, automatic: boo
     def convert(theta: Array) -> Array:
         return problem.scaling.to_data_units(theta.astype(np.float64)).astype(problem.backend.dtype)
 
+    with np.errstate(over="ignore"):
+        theta = convert(descended.theta)
+    note = advice(problem, descended, rates, automatic)
+    if descended.stop is not Stop.DIVERGED and not np.isfinite(theta).all():
+        beyond = f"In the units of the data a coefficient exceeds the range of {problem.backend.dtype}"
+        note = f"{note} {beyond}; multiply its feature.".strip()
     return replace(
         descended,
-        theta=convert(descended.theta),
+        theta=theta,
         path=None if descended.path is None else convert(descended.path),
-        note=advice(problem, descended, rates, automatic),
+        note=note,
         plan=problem.plan,
         row_loss=problem.objective.row_loss if isinstance(problem.objective, LinearModel) else None,
         labels=problem.labels,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from math import inf, isfinite, nan
 from numbers import Real
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from gdbackends.streaming import row_blocks
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 _DIVERGED = 1e6
+_RANKED = 1 << 22
+"""Elements of X up to which its rank is computed, by singular values."""
 _EXACT = 1e-20
 """A cost of this fraction of the variance of the target is that of rounding."""
 
@@ -118,7 +120,7 @@ def _on_the_answer(problem: Problem, loss: float) -> str:
         return ""
     rows, parameters = problem.y.size, problem.theta0.size
     known: Spectrum | None = problem.__dict__.get("spectrum")  # not computed for this alone
-    collinear = problem.measure is None and known is not None and known.singular
+    collinear = problem.measure is None and known is not None and known.singular and _is_collinear(problem)
     parts: list[str] = []
     if rows < parameters or collinear:
         why = f"{rows:,} rows for {parameters:,} parameters" if rows < parameters else "collinear or constant features"
@@ -129,6 +131,15 @@ def _on_the_answer(problem: Problem, loss: float) -> str:
         if loss <= _EXACT * spread or (spread == 0 and loss == 0):
             parts.append("The fit is exact: no residual is left but rounding.")
     return " ".join(parts)
+
+
+def _is_collinear(problem: Problem) -> bool:
+    """Return whether the features are collinear or constant within rounding, which their squares show too early."""
+    X = cast(Any, problem.X)
+    if not isinstance(X, np.ndarray) or X.size > _RANKED:
+        return True
+    columns: Array = X[:, : problem.theta0.size - 1].astype(np.float64)
+    return bool(np.linalg.matrix_rank(columns) < columns.shape[1])
 
 
 def _separated(problem: Problem, theta: Array) -> bool:

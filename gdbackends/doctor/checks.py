@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 from gdbackends.doctor.diagnostics import Diagnostics, Package, Trial
@@ -41,8 +43,13 @@ def check_up() -> Diagnostics:
     """Return what is installed, what each backend did in its own process, and the limits of the machine."""
     packages = tuple(_package(name) for name in TESTED)
     here = {package.name for package in packages if package.version}
-    trials = tuple(_try(name) for name in BACKENDS if name in here)
-    return Diagnostics((Package("python", "3.11", None, platform.python_version()), *packages), trials, machine())
+    trials = [_try(name) for name in BACKENDS if name in here]
+    for point in entry_points(group="gdbackends.backends"):
+        if point.name not in BACKENDS:
+            trials.append(replace(_try(point.name), package=point.dist.name if point.dist else point.value))
+    return Diagnostics(
+        (Package("python", "3.11", None, platform.python_version()), *packages), tuple(trials), machine()
+    )
 
 
 def _package(name: str) -> Package:

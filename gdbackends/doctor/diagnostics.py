@@ -70,6 +70,7 @@ class Trial:
         threads: CPU threads used, or None if unknown.
         library: the library that multiplies matrices, with its version, or None if unknown.
         problem: why it does not work at all, or None.
+        package: the other package that offers it; "" if it is bundled.
     """
 
     backend: str
@@ -77,6 +78,7 @@ class Trial:
     threads: int | None = None
     library: str | None = None
     problem: str | None = None
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Diagnostics:
                 again = f"pip install --force-reinstall {package.name}=={package.tested}"
                 yield Finding(f"{package.name} does not work: {package.problem}", again)
         for trial in self.trials:
-            again = self._remedy(trial.backend)
+            again = f"pip install --upgrade {trial.package}" if trial.package else self._remedy(trial.backend)
             if trial.problem:
                 yield Finding(f"{trial.backend} does not work: {trial.problem}", again)
             for device in trial.devices:

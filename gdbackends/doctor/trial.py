@@ -11,7 +11,7 @@ from gdbackends.backends import DTYPES, capabilities, get_backend
 from gdbackends.datasets import women
 from gdbackends.descent import fit
 from gdbackends.doctor.diagnostics import Device, Trial
-from gdbackends.errors import in_one_line
+from gdbackends.errors import BackendError, InputError, in_one_line
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import Limit, evaluate
 
@@ -25,7 +25,7 @@ def examine(name: str) -> Trial:
 
 def _on_device(name: str, device: Device) -> Device:
     try:
-        right = {dtype: _gradient_is_right(name, device.name, dtype) for dtype in DTYPES}
+        right = {dtype: _gradient_is_right(name, device.name, dtype) for dtype in _dtypes(name, device.name)}
         data = women()
         theta = fit(data.X, data.y, backend=get_backend(name, device.name), steps=10).theta
     except Exception as error:  # any error of a framework; the other devices are still tried
@@ -33,9 +33,23 @@ def _on_device(name: str, device: Device) -> Device:
     expected, problems = _closed_form(data.X[:, 0], data.y), []
     if not np.allclose(theta, expected, rtol=1e-9, atol=0):  # float32 would be 1e-7 off
         problems = [f"wrong coefficients: {_text(theta)}, expected {_text(expected)}"]
-    problems += [f"a wrong gradient in {dtype}" for dtype in DTYPES if not right[dtype]]
+    problems += [f"a wrong gradient in {dtype}" for dtype in right if not right[dtype]]
     coefficients = tuple(float(t) if np.isfinite(t) else None for t in theta)
     return replace(device, **right, coefficients=coefficients, problem="; ".join(problems) or None)
+
+
+def _dtypes(name: str, device: str) -> list[str]:
+    """Return the dtypes that the backend has; one of another package may lack some."""
+    found: list[str] = []
+    for dtype in DTYPES:
+        try:
+            get_backend(name, device, dtype)
+        except BackendError:
+            raise
+        except InputError:
+            continue
+        found.append(dtype)
+    return found
 
 
 def _gradient_is_right(name: str, device: str, dtype: str) -> bool:
