@@ -50,16 +50,7 @@ def compare(
         InputError: as in `fit` and `get_backend`.
     """
     data, chosen, wanted = women() if data is None else data, _settings(settings), _wanted(backends)
-    if not isinstance(data, Dataset):
-        raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
-    if not has_bound(chosen.objective):
-        raise InputTypeError(
-            f"compare supports only LinearModel with a bundled loss, got {chosen.objective!r}; use fit"
-        )
-    if timeout is not None and not (isolate and timeout > 0):
-        raise InputError(f"timeout must be positive, and needs isolate=True, got {timeout!r}")
-    if isolate and callable(chosen.learning_rate):
-        raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
+    _check(data, chosen, isolate, timeout)
     with np.errstate(all="ignore"):
         base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
@@ -89,6 +80,20 @@ def compare(
             *_notes(base, chosen, wanted, isolate, insisted=backends is not None),
         ),
     )
+
+
+def _check(data: Dataset, settings: Settings, isolate: bool, timeout: float | None) -> None:
+    """Refuse what no backend can compare."""
+    if not isinstance(data, Dataset):
+        raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
+    if not has_bound(settings.objective):
+        raise InputTypeError(
+            f"compare supports only LinearModel with a bundled loss, got {settings.objective!r}; use fit"
+        )
+    if timeout is not None and not (isolate and timeout > 0):
+        raise InputError(f"timeout must be positive, and needs isolate=True, got {timeout!r}")
+    if isolate and callable(settings.learning_rate):
+        raise InputError("compare(isolate=True) cannot send a schedule to another process; give a number or 'auto'")
 
 
 def _runs(

@@ -135,7 +135,7 @@ def _on_the_answer(problem: Problem, loss: float) -> str:
 
 def _is_collinear(problem: Problem) -> bool:
     """Return whether the features are collinear or constant within rounding, which their squares show too early."""
-    X = cast(Any, problem.X)
+    X: Any = problem.X
     if not isinstance(X, np.ndarray) or X.size > _RANKED:
         return True
     columns: Array = X[:, : problem.theta0.size - 1].astype(np.float64)
