@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from chromium import Browser, missing
 
 from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
 from gdbackends.comparison import backend_run
@@ -70,6 +69,8 @@ def backend64(request: pytest.FixtureRequest, require) -> Backend:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory):
     """Chromium, one for all tests; where it is missing they fail with what to install."""
+    from chromium import Browser, missing  # needs selenium, which no other test needs
+
     if missing():
         pytest.fail(missing())
     with Browser(tmp_path_factory.mktemp("downloads")) as started:
