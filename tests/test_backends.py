@@ -188,6 +188,25 @@ def test_more_steps_than_one_compiled_block(backend: Backend) -> None:
     assert (before[:, 0] == np.arange(20_000)).all()
 
 
+def test_steps_in_groups_are_the_same_steps(require, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("jax")
+    from gdbackends.backends import jax_backend
+
+    plain, groups = jax_backend._loop, []
+
+    def grouped(step, group):
+        groups.append(group)
+        return plain(step, 4)
+
+    backend, carry = get_backend("jax"), np.zeros(3)
+    monkeypatch.setattr(jax_backend, "_loop", grouped)
+    for length in (1, 3, 4, 5, 18):
+        values = np.linspace(0, 1, length)
+        _, (sums,) = backend.repeat(lambda c, x: (c + x[0], (c[0],)), backend.asarray(carry), (values,), ())
+        np.testing.assert_allclose(sums, np.cumsum(values) - values, atol=1e-12)
+    assert set(groups) == {1}  # on the CPU
+
+
 def test_pytorch_modes_of_the_caller_are_overruled_and_restored(require) -> None:
     require("torch")
     import torch
@@ -271,6 +290,18 @@ def test_a_gpu_computes_the_same(name: str, device: str, dtype: str) -> None:
     at = evaluate(LinearRegression(), theta, X, y, dtype)
     assert abs(float(backend.to_numpy(value)) - float(exact_value)) <= at.loss_bound
     assert (np.abs(backend.to_numpy(gradient).astype(float) - np.array(exact, float)) <= at.gradient_bound).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "device"), [("jax", "gpu"), ("torch", "cuda")])
+@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_gpu_makes_the_same_steps(name: str, device: str, dtype: str, batch_size: int | None) -> None:
+    _, X, y = sample(dtype, n=50)
+    options = {"steps": 75, "learning_rate": 0.05, "batch_size": batch_size, "record_path": True, "tolerance": 0.0}
+    path = fit(X, y, backend=get_backend(name, device, dtype), **options).path
+    expected = fit(X, y, backend=get_backend("numpy", dtype=dtype), **options).path
+    np.testing.assert_allclose(path, expected, rtol=0, atol=1e-12 if dtype == "float64" else 1e-5)
 
 
 @pytest.mark.gpu

@@ -27,6 +27,8 @@ _BLOCK = 8192
 """Steps, or row numbers, of one compiled call; shorter calls are padded to it, since the count is an argument."""
 _ELEMENTS = 1 << 20
 """Elements of a recorded path that one compiled call returns."""
+_GROUP = 16
+"""Steps on a GPU before the CPU is asked whether there are more: at 1,000 x 10 a step took 21 us with 1, 8 with 16."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,14 @@ class JaxBackend(Capabilities):
         """Run the steps in compiled loops whose shapes do not depend on the number of steps."""
         wide = max(column[0].size for column in xs)
         block = max(1, min(_BLOCK, _ELEMENTS // carry.size, max(1, _BLOCK // wide)))
+        group = 1 if self.device == "cpu" else _GROUP
         pieces: list[list[Array]] = []
         with _settings(self.dtype):
             for start in range(0, len(xs[0]), block):
                 part = [column[start : start + block] for column in xs]
                 count = len(part[0])
                 padded = [np.concatenate((p, np.zeros((block - count, *p.shape[1:]), p.dtype))) for p in part]
-                carry, outputs = _loop(step)(carry, padded, tuple(data), count)
+                carry, outputs = _loop(step, group)(carry, padded, tuple(data), count)
                 pieces.append([np.array(output)[:count] for output in outputs])
         return carry, tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
@@ -233,8 +236,11 @@ def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Arr
 
 
 @lru_cache(maxsize=16)
-def _loop(step: StepFunction) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
-    """Return the compiled loop of a step, like `lax.scan`, but with the number of steps as an argument."""
+def _loop(step: StepFunction, group: int = 1) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
+    """Return the compiled loop of a step, like `lax.scan`, but with the number of steps as an argument.
+
+    The steps are made in inner loops of `group` steps, and the rest one by one.
+    """
 
     @jax.jit
     def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
@@ -248,6 +254,14 @@ def _loop(step: StepFunction) -> Callable[..., tuple[Array, tuple[Array, ...]]]:
             return carry, tuple(column.at[k].set(o) for column, o in zip(columns, output, strict=True))
 
         columns = tuple(jnp.zeros((len(xs[0]), *o.shape), o.dtype) for o in jax.eval_shape(at, 0, carry)[1])
-        return lax.fori_loop(0, count, body, (carry, columns))
+        state, made = (carry, columns), 0
+        if group > 1:
+            made = count // group * group
+
+            def inner(j: Array, state: Any) -> Any:
+                return lax.fori_loop(0, group, lambda k, state: body(j * group + k, state), state)
+
+            state = lax.fori_loop(0, count // group, inner, state)
+        return lax.fori_loop(made, count, body, state)
 
     return loop
