@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -236,6 +238,29 @@ def test_pytorch_modes_of_the_caller_are_overruled_and_restored(require) -> None
         torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.parametrize("library", ["torch.backends.cuda.matmul", "torch.backends.mkldnn.matmul", "torch.backends"])
+def test_a_precision_set_by_torch_backends_is_overruled_and_restored(require, library: str) -> None:
+    require("torch")
+    program = f"""
+import numpy as np, torch
+from gdbackends import LinearRegression, get_backend, fit
+def modes():
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+{library}.fp32_precision = "tf32"
+before = modes()
+X = np.arange(6.0)[:, None]
+backend = get_backend("torch", dtype="float32")
+theta = fit(X, 2 * X[:, 0], backend=backend).theta
+theta, X, y = map(backend.asarray, (theta, X, 2 * X[:, 0]))
+print(round(float(theta[0]), 3), float(backend.value(LinearRegression())(theta, X, y)) < 1e-6)
+assert backend.value_and_grad(LinearRegression())(theta, X, y)[1].shape == (2,)
+assert modes() == before, modes()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "2.0 True\n"
+
+
 @pytest.mark.parametrize("switch", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_jax_x64_switch_is_neither_read_nor_changed(require, switch: bool, dtype: str) -> None:
@@ -279,7 +304,7 @@ def test_a_missing_framework_is_one_line_to_type(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("name", "device"), [("jax", "gpu"), ("jax", "cuda:0"), ("torch", "cuda"), ("torch", "cuda:0")]
+    ("name", "device"), [(name, device) for name in ("jax", "torch") for device in ("gpu", "gpu:0", "cuda", "cuda:0")]
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_gpu_computes_the_same(name: str, device: str, dtype: str) -> None:

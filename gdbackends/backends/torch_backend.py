@@ -28,7 +28,7 @@ class TorchBackend(Capabilities):
     """PyTorch, eager.
 
     Attributes:
-        device: "cpu"; "cuda" or "gpu"; "cuda:0", "cuda:1", ...
+        device: "cpu"; "cuda" or "gpu"; "cuda:0", "gpu:0", "cuda:1", ...
         dtype: "float64" or "float32".
         tuning: "best", "idiomatic", "compiled" (torch.compile over many steps, which takes tens of seconds the first
             time) or "batches".
@@ -43,7 +43,8 @@ class TorchBackend(Capabilities):
         """Refuse an unavailable device, and an unknown dtype or tuning."""
         devices = ["cpu"]
         if self.device != "cpu" and (count := torch.cuda.device_count()):
-            devices += ["cuda", "gpu", *(f"cuda:{i}" for i in range(count))]
+            for kind in ("gpu", "cuda"):
+                devices += [kind, *(f"{kind}:{i}" for i in range(count))]
         validate_settings(self, devices, tunings=TUNINGS)
 
     def asarray(self, array: Array) -> Array:
@@ -82,7 +83,7 @@ class TorchBackend(Capabilities):
         by_blocks = self.tuning == "best" and self.device == "cpu" and splits(objective)
 
         def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
-            if not torch.is_grad_enabled() or torch.get_float32_matmul_precision() != "highest":  # modes of the caller
+            if not torch.is_grad_enabled() or _float32_precision() != "highest":  # modes of the caller
                 with _autograd_in_full_precision():
                     return value_and_grad(theta, *data)
             if by_blocks and worth_blocking(data[0].nbytes):
@@ -95,7 +96,7 @@ class TorchBackend(Capabilities):
         """Return a function that runs the loss without recording it for autograd."""
 
         def value(theta: Array, *data: Array) -> Array:
-            if torch.get_float32_matmul_precision() != "highest":
+            if _float32_precision() != "highest":
                 with _autograd_in_full_precision():
                     return value(theta, *data)
             with torch.no_grad():
@@ -222,18 +223,33 @@ def _autograd_in_full_precision() -> Generator[None]:
         yield
 
 
+def _float32_precision() -> str | None:
+    """Return the precision of float32 products; None if the caller has set it by `torch.backends` alone.
+
+    PyTorch then raises an error when it is asked.
+    """
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
+
+
 class _FullPrecision:
     """The precision of float32 products, which belongs to the process: the last thread to leave restores it."""
 
     def __init__(self) -> None:
-        self._lock, self._holders, self._before = Lock(), 0, "highest"
+        self._lock, self._holders = Lock(), 0
+        self._before: str | None = None
+        self._libraries: list[tuple[Any, str]] = []
 
     @contextmanager
     def held(self) -> Generator[None]:
         """Make the precision "highest"."""
         with self._lock:
             if not self._holders:
-                self._before = torch.get_float32_matmul_precision()
+                self._before = _float32_precision()
+                libraries = [cast(Any, module).matmul for module in (torch.backends.cuda, torch.backends.mkldnn)]
+                self._libraries = [(library, library.fp32_precision) for library in libraries]
             self._holders += 1
             torch.set_float32_matmul_precision("highest")
         try:
@@ -242,7 +258,13 @@ class _FullPrecision:
             with self._lock:
                 self._holders -= 1
                 if not self._holders:
-                    torch.set_float32_matmul_precision(self._before)
+                    self._restore()
+
+    def _restore(self) -> None:
+        if self._before is not None:
+            torch.set_float32_matmul_precision(self._before)
+        for library, precision in self._libraries:
+            library.fp32_precision = precision
 
 
 _FULL_PRECISION = _FullPrecision()
