@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from math import inf
 from pathlib import Path
@@ -264,3 +266,16 @@ def test_an_exception_that_cannot_be_sent_is_told_in_words() -> None:
         with pytest.raises(MemoryError):
             worker.ask(refuse_by_memory)
         assert worker.ask(add, 1, 1) == 2
+
+
+def test_a_platform_without_affinity_is_served(tmp_path: Path) -> None:
+    """macOS lacks both functions."""
+    lines = "import os\nfor name in ('sched_setaffinity', 'sched_getaffinity'):\n    delattr(os, name)\n"
+    (tmp_path / "sitecustomize.py").write_text(lines, encoding="utf8")
+    out = str(tmp_path / "r.jsonl")
+    command = ["bench", "--backends", "numpy", "--rows", "10", "--features", "1", "--launches", "2", "--out", out]
+    full = [sys.executable, "-m", "gdbackends", *command, "--time-budget", "20", "--threads", "1"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    shown = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "crashed" not in shown.stdout

@@ -61,7 +61,7 @@ fit_options = with_options(
         help=f"The loss: {', '.join(loss_names())}; huber and quantile take a number, as in huber:1.5.",
     ),
     click.option("--l2", type=float, default=0.0, show_default=True, help="The weight of the penalty on the slopes."),
-    click.option("--device", help="cpu; gpu (JAX), cuda or cuda:0 (both). NumPy uses the CPU only.  [default: cpu]"),
+    click.option("--device", help="cpu; gpu or cuda (the same), cuda:0, ... NumPy uses the CPU only.  [default: cpu]"),
     click.option("--dtype", default="float64", show_default=True, help="float64 or float32."),
     click.option(
         "--tuning",

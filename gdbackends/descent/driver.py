@@ -144,16 +144,14 @@ def descend(
     step, theta, steps = GradientStep(value_and_grad, record_path), backend.asarray(problem.theta0), 0
     columns: list[tuple[Array, ...]] = []
     checks: list[Check] = []
-    measured: list[float] = []
 
     def check() -> Stop | None:
         loss, gradient = (backend.to_numpy(a) for a in value_and_grad(theta, *problem.data))
         check_outputs(loss, gradient, problem.theta0)
-        checks.append(Check(steps, float(loss), norm(gradient)))
-        measured.append(norm(gradient if problem.measure is None else problem.measure.gradient(gradient)))
+        checks.append(Check(steps, float(loss), norm(gradient), norm(problem.standardized(gradient))))
         if on_check is not None:
             on_check(checks[-1])
-        return stop_reason(problem, backend.to_numpy(theta), gradient, checks, measured, tolerance)
+        return stop_reason(problem, backend.to_numpy(theta), gradient, checks, tolerance)
 
     with np.errstate(all="ignore"):  # only NumPy warns when it diverges
         stop = check()

@@ -89,6 +89,10 @@ class Problem:
         """How the backend stores the data and walks through them, in words; "" if unknown."""
         return capabilities(self.backend).plan(*self.X.shape)
 
+    def standardized(self, gradient: Array) -> Array:
+        """Return a gradient (d + 1,) as that of standardised features."""
+        return gradient if self.measure is None else self.measure.gradient(gradient)
+
     @property
     def batches(self) -> list[int]:
         """The sizes of the batches of an epoch; the last may be smaller."""
@@ -184,19 +188,8 @@ def _prepare_rows(
         feature_major=offered.tuning == "best",
     )
     data, start = (rows, rows.targets), scaling.from_data_units(start).astype(backend.dtype)
-    backend = StreamingBackend(backend, rows.block, batches)
-    return Problem(
-        backend,
-        objective,
-        scaling,
-        *data,
-        data,
-        start,
-        options.batch_size,
-        options.seed,
-        labels,
-        measure=measure,
-    )
+    backend, order = StreamingBackend(backend, rows.block, batches), (options.batch_size, options.seed)
+    return Problem(backend, objective, scaling, *data, data, start, *order, labels, measure=measure)
 
 
 def _measure(

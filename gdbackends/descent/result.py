@@ -25,11 +25,19 @@ class Stop(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """The loss over all rows after so many steps, and the 2-norm of its gradient."""
+    """The loss over all rows after so many steps, and the 2-norm of its gradient.
+
+    Attributes:
+        step: the number of steps made.
+        loss: the loss.
+        gradient_norm: the norm, in the coordinates that are descended in.
+        standardized_norm: the norm as if the features were standardised, by which convergence is judged.
+    """
 
     step: int
     loss: float
     gradient_norm: float
+    standardized_norm: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,17 +69,12 @@ def largest_loss(problem: Problem, first: float) -> float:
 
 
 def stop_reason(
-    problem: Problem,
-    theta: Array,
-    gradient: Array,
-    checks: Sequence[Check],
-    measured: Sequence[float],
-    tolerance: float,
+    problem: Problem, theta: Array, gradient: Array, checks: Sequence[Check], tolerance: float
 ) -> Stop | None:
     """Return why to stop after the last check over all rows, or None; theta and the gradient are NumPy arrays.
 
-    `measured` are the norms of the gradient at the checks as of standardised features: a feature of 1e9 has a
-    derivative so large that all others are rounding errors beside it.
+    The gradient is measured as that of standardised features: a feature of 1e9 has a derivative so large that all
+    others are rounding errors beside it.
 
     The worst case of rounding grows with the number of rows, and in float32 soon exceeds gradients that still make
     progress. So FLOOR uses the probable error, and requires that the gradient has not halved since the check before.
@@ -87,10 +82,10 @@ def stop_reason(
     first, now = checks[0], checks[-1]
     if not now.loss <= largest_loss(problem, first.loss):
         return Stop.DIVERGED
-    if tolerance and measured[-1] <= tolerance * measured[0]:
+    if tolerance and now.standardized_norm <= tolerance * first.standardized_norm:
         return Stop.CONVERGED
     if tolerance and has_bound(problem.objective):
-        if len(checks) == 1 or measured[-1] <= measured[-2] / 2:
+        if len(checks) == 1 or now.standardized_norm <= checks[-2].standardized_norm / 2:
             return None
         dtype = problem.backend.dtype
         at = evaluate(problem.objective, theta, problem.X, problem.y, dtype, probable=True)

@@ -142,7 +142,7 @@ def _start(descriptor: int, parent: int, cores: str) -> None:
     """Serve requests until the other end is closed or the parent has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if cores:
+    if cores and hasattr(os, "sched_setaffinity"):  # not on macOS
         os.sched_setaffinity(0, map(int, cores.split(",")))
     if os.getppid() != parent:
         return
