@@ -10,10 +10,10 @@ import numpy as np
 
 from gdbackends.gradcheck.allowance import allow_hand_rounding, lost_to_cancellation
 from gdbackends.gradcheck.checked_function import numpy_losses
-from gdbackends.gradcheck.data_rows import row_by_autodiff
 from gdbackends.gradcheck.evidence import LARGE, Cause, Reference, all_components, component_list
 from gdbackends.gradcheck.finite_differences import direction_of
 from gdbackends.gradcheck.mistakes import diagnose
+from gdbackends.gradcheck.odd_rows import odd_rows
 from gdbackends.gradcheck.other_causes import at_a_kink, by_differences, lost_precision, not_a_gradient
 from gdbackends.gradcheck.report import Component, GradientReport, Verdict, Witness
 from gdbackends.gradcheck.witness import ERRORS, Differences, scalar_values
@@ -208,8 +208,8 @@ def _explain(reference: Reference, hand: Array) -> Cause:
         cause = by_differences(checked, evidence)
     cause = cause or diagnose(evidence)
     if reference.direction is None:
-        if not reference.alone:
-            cause = cause or row_by_autodiff(evidence, reference.run)
+        if cause is None or cause.kind == "row":
+            cause = odd_rows(checked, evidence, reference.run) or cause
         cause = cause or by_differences(checked, evidence)
         cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
         cause = cause or not_a_gradient(checked, evidence)
