@@ -158,14 +158,26 @@ def test_mistakes_are_named(mistake: str) -> None:
 def test_the_report_reads_in_order() -> None:
     report = check(MISTAKES["half"][0])
     lines = str(report).splitlines()
-    assert lines[0] == "FAIL: the gradient differs from jax and torch by more than rounding allows."
-    assert lines[1].startswith("jax and torch: agree")
+    assert lines[0] == (
+        "FAIL: the gradient differs from jax and torch by more than rounding allows; look for a wrong factor."
+    )
+    assert lines[1].startswith("jax and torch: agree, ")
+    assert lines[1].endswith(" of what rounding allows")
+    assert lines[2].startswith("jax and yours: differ in the 1st digit, ")
+    assert lines[2].endswith(" times what rounding allows")
     assert lines[4].startswith("consistent with: factor: a factor 1/2: yours is 0.5 of autodiff in all 4 components")
-    assert lines[5].startswith("witness: ")
-    assert lines[5].endswith("it sides with autodiff")
-    assert lines[-2].startswith("A relative error of ")
-    assert lines[-1].startswith("repeat it: check_gradient(loss, <lambda>, theta, *data, params={'l2': 0.1}, backends=")
-    assert [line.split(":")[0] for line in lines[6:10]] == [f"  {c.name}" for c in report.components[:4]]
+    assert lines[5] == "all 4 components differ"
+    assert lines[6].startswith("witness: ")
+    assert lines[6].endswith("it sides with autodiff")
+    assert lines[-1].startswith("A relative error of ")
+    assert [line.split(":")[0] for line in lines[7:11]] == [f"  {c.name}" for c in report.components[:4]]
+    for component, line in zip(report.components, lines[7:11], strict=True):
+        by = component.values
+        assert component.autodiff == by["jax"]
+        assert f"yours {component.hand:.10g}, jax {by['jax']:.10g}, torch {by['torch']:.10g}; they differ in " in line
+    pairs = report.to_dict()["agreements"]
+    assert [row["pair"] for row in pairs[1:]] == [["jax", "yours"], ["torch", "yours"]]
+    assert [row["relative"] for row in pairs[1:]] == pytest.approx([0.5, 0.5])
     named = check(MISTAKES["sign"][0], names=["<b>a</b>", "b", "c", "intercept"])
     assert "(b)" in named.cause.text
     assert "<b>a" not in named._repr_html_()
@@ -233,7 +245,9 @@ def test_a_hessian_and_its_product_are_checked_too() -> None:
     assert (both.verdict, both.of) == ("pass", "gradient and hessian and hvp")
     half = check(gradient, hessian=lambda *a, **k: hessian(*a, **k) / 2)
     assert (half.verdict, half.of, half.cause.kind) == ("fail", "hessian", "factor")
-    assert half.sentence == "FAIL: the hessian differs from jax and torch by more than rounding allows."
+    assert half.sentence == (
+        "FAIL: the hessian differs from jax and torch by more than rounding allows; look for a wrong factor."
+    )
     bare = check(gradient, hvp=lambda t, v, X, y, l2: product(t, v, X, y, 0))
     assert (bare.of, bare.cause.kind) == ("hvp", "missing-term")
     assert "2 l2" in bare.cause.text

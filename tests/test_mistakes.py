@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
 from gdbackends import check_gradient
+from gdbackends.errors import InputError
 
 FEW = {"backends": ("torch",)}
 """One framework is enough to name a mistake."""
@@ -257,3 +260,327 @@ def test_other_mistakes_in_rows_are_not_taken_for_one_left_out() -> None:
         report = check_gradient(loss, hand, theta, X, y, **FEW)
         assert report.verdict == "fail"
         assert report.cause.kind != "row", str(report)
+
+
+def linear(theta, X, y):
+    return np.mean((X @ theta["W"] @ theta["v"] + theta["b"] - y) ** 2) + 0.1 * np.sum(theta["W"] ** 2)
+
+
+def linear_gradient(theta, X, y):
+    r = 2 * (X @ theta["W"] @ theta["v"] + theta["b"] - y) / len(y)
+    return {"W": np.outer(X.T @ r, theta["v"]) + 0.2 * theta["W"], "b": r.sum(), "v": theta["W"].T @ (X.T @ r)}
+
+
+def blocks(name: str):
+    """Return a loss of several arrays, its gradient and arguments."""
+    theta, X, y = numbers(40, 3)
+    W = np.random.default_rng(5).normal(size=(3, 3))
+    if name == "linear":
+        return linear, linear_gradient, {"W": W, "b": 0.3, "v": theta}, X, y
+    return network, network_gradient, {"W": W, "b": theta / 2, "v": theta}, X, y
+
+
+ALONE = {
+    "half": (lambda g, t: g / 2, "factor", "a factor 1/2: yours is 0.5 of autodiff in {all}"),
+    "minus": (lambda g, t: -g, "factor", "all signs are flipped"),
+    "constant": (lambda g, t: g + 0.3, "offset", "0.3 is added to {all}"),
+    "penalty": (lambda g, t: g + 0.4 * t, "extra-term", "yours has too much of 0.4 times {block}"),
+    "zero": (lambda g, t: 0 * g, "factor", "yours is 0 in {all}, at every point"),
+}
+
+
+@pytest.mark.parametrize("block", ["W", "b", "v"])
+@pytest.mark.parametrize("mistake", ALONE)
+@pytest.mark.parametrize("name", ["linear", "network"])
+def test_one_block_that_is_wrong_alone(name: str, mistake: str, block: str) -> None:
+    loss, gradient, theta, *data = blocks(name)
+    change, kind, text = ALONE[mistake]
+
+    def hand(theta, *data):
+        right = gradient(theta, *data)
+        return right | {block: change(right[block], theta[block])}
+
+    report = check_gradient(loss, hand, theta, *data, **FEW)
+    size = np.size(theta[block])
+    said = text.format(all=f"all {size} components" if size > 1 else "the one component", block=block)
+    assert (report.verdict, report.cause.kind) == ("fail", kind), str(report)
+    assert report.cause.text.startswith(f"in the block {block}, ")
+    assert said in report.cause.text
+    rest = sum(np.size(v) for v in theta.values()) - size
+    assert f"only the block {block} differs; the {rest} components of the others agree within rounding" in report.notes
+    as_lists = check_gradient(
+        lambda t, *a: loss(dict(zip(theta, t, strict=True)), *a),
+        lambda t, *a: list(hand(dict(zip(theta, t, strict=True)), *a).values()),
+        [np.asarray(v) for v in theta.values()],
+        *data,
+        **FEW,
+    )
+    assert (as_lists.cause.kind, "in the block theta[" in as_lists.cause.text) == (kind, True), str(as_lists)
+
+
+def test_blocks_that_are_wrong_together_or_each_in_its_way() -> None:
+    loss, gradient, theta, *data = blocks("network")
+
+    def together(theta, *data):
+        right = gradient(theta, *data)
+        return right | {"W": 40 * right["W"], "b": 40 * right["b"]}
+
+    def apart(theta, *data):
+        right = gradient(theta, *data)
+        return right | {"W": right["W"].T, "v": right["v"] + 2}
+
+    def every(theta, *data):
+        right = gradient(theta, *data)
+        return {"W": right["W"].T, "b": -right["b"], "v": right["v"] / 2}
+
+    both = check_gradient(loss, together, theta, *data, **FEW)
+    assert both.cause.text.startswith("in the blocks W and b, a factor n: yours is 40 of autodiff in all 12 components")
+    each = check_gradient(loss, apart, theta, *data, **FEW)
+    assert each.cause.kind == "compound"
+    assert "in W, the components are transposed" in each.cause.text
+    assert "in v, an offset that does not depend on theta: 2 is added" in each.cause.text
+    all_of_them = check_gradient(loss, every, theta, *data, **FEW)
+    assert [part[:5] for part in all_of_them.cause.text.split("; ")] == ["in W,", "in b,", "in v,"]
+
+
+@pytest.mark.parametrize("name", ["linear", "network"])
+def test_a_square_block_that_is_transposed(name: str) -> None:
+    loss, gradient, theta, *data = blocks(name)
+    report = check_gradient(loss, lambda *a: gradient(*a) | {"W": gradient(*a)["W"].T}, theta, *data, **FEW)
+    assert report.cause.kind == "permutation"
+    assert report.cause.text.startswith("in the block W, the components are transposed: 6 of 9 components")
+    with pytest.raises(InputError, match=r"gradient of V has shape \(2, 3\), it must have \(3, 2\); it is transposed"):
+        check_gradient(lambda t: np.sum(t["V"] ** 2), lambda t: {"V": 2 * t["V"].T}, {"V": np.ones((3, 2))}, **FEW)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_a_matrix_inside_a_flat_theta_that_is_transposed(rows: int) -> None:
+    _, X, y = numbers(40, 3)
+    flat = np.random.default_rng(2).normal(size=rows * 3 + 4)
+
+    def loss(t, X, y):
+        h = np.tanh(X @ t[2 : 2 + rows * 3].reshape(rows, 3).T)
+        return np.mean((h @ np.ones(rows) + t[0] - y) ** 2) + t[1] ** 2 + np.sum(t[-2:] ** 2)
+
+    def hand(t, X, y):
+        h = np.tanh(X @ t[2 : 2 + rows * 3].reshape(rows, 3).T)
+        r = 2 * (h @ np.ones(rows) + t[0] - y) / len(y)
+        inner = X.T @ (r[:, None] * (1 - h * h))  # (3, rows), which should be (rows, 3)
+        return np.concatenate(([r.sum(), 2 * t[1]], inner.ravel(), 2 * t[-2:]))
+
+    report = check_gradient(loss, hand, flat, X, y, **FEW)
+    assert report.cause.kind == "permutation"
+    assert f"transposed, as a matrix of {rows} x 3 is" in report.cause.text or f"3 x {rows}" in report.cause.text
+
+
+def weighted(theta, X, y, w):
+    return np.sum(w * (X @ theta - y) ** 2) / np.sum(w)
+
+
+def weighted_gradient(theta, X, y, w):
+    return 2 * X.T @ (w * (X @ theta - y)) / np.sum(w)
+
+
+def weighted_curve(theta, x, y, w):
+    return np.mean(w * (theta[0] * np.exp(-theta[1] * x) - y) ** 2)
+
+
+def weighted_curve_gradient(theta, x, y, w):
+    e = np.exp(-theta[1] * x)
+    r = 2 * w * (theta[0] * e - y) / len(y)
+    return np.array([r @ e, -theta[0] * (r * x) @ e])
+
+
+def rates(theta, X, y, exposure):
+    z = X @ theta + np.log(exposure)
+    return np.mean(np.exp(z) - y * z)
+
+
+def rates_gradient(theta, X, y, exposure):
+    return X.T @ (np.exp(X @ theta) * exposure - y) / len(y)
+
+
+WEIGHTED = {
+    "regression": (weighted, weighted_gradient, 3),
+    "one feature": (weighted, weighted_gradient, 1),
+    "curve": (weighted_curve, weighted_curve_gradient, 0),
+    "rates": (rates, rates_gradient, 2),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("n", [10, 300])
+@pytest.mark.parametrize("whole", [True, False])
+def test_forgotten_weights_are_named(name: str, n: int, whole: bool) -> None:
+    loss, gradient, d = WEIGHTED[name]
+    theta, X, y = numbers(n, max(d, 1))
+    y, x = np.abs(y), np.random.default_rng(1).uniform(0, 2, n)
+    w = np.random.default_rng(n).integers(1, 4, n) if whole else np.random.default_rng(n).uniform(0.2, 3, n)
+    start, data = (np.array([1.0, 0.7]), (x, y)) if name == "curve" else (theta, (X, y))
+    said = list(inspect.signature(loss).parameters)[3]
+    assert check_gradient(loss, gradient, start, *data, w, **FEW).verdict == "pass"
+    for used, text in (
+        (np.ones(n), f"with 1 in place of data[2] ({said}), as if weights were forgotten"),
+        (w**2, f"with the square of data[2] ({said})"),
+    ):
+        if whole and text.startswith("with the square"):
+            continue
+        report = check_gradient(loss, lambda *a, u=used: gradient(*a[:-1], u), start, *data, w, **FEW)
+        assert (report.verdict, report.cause.kind) == ("fail", "data"), str(report)
+        assert f"yours is the gradient {text}" in report.cause.text
+
+
+def entropy_of_labels(theta, X, y):
+    return np.mean(np.log1p(np.exp(X @ theta)) - y * (X @ theta))
+
+
+def entropy_of_labels_gradient(theta, X, y):
+    return X.T @ (1 / (1 + np.exp(-X @ theta)) - y) / len(y)
+
+
+def margin(theta, X, y):
+    return np.mean(np.log1p(np.exp(-y * (X @ theta))))
+
+
+def margin_gradient(theta, X, y):
+    return X.T @ (-y / (1 + np.exp(y * (X @ theta)))) / len(y)
+
+
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("whole", [True, False])
+def test_labels_of_another_code_are_named(whole: bool, d: int) -> None:
+    theta, X, y = numbers(60, d)
+    zero_one, signs = (y > 0).astype(float), np.sign(y)
+    if whole:
+        zero_one, signs = zero_one.astype(int), signs.astype(int)
+    for loss, gradient, labels, text in (
+        (margin, lambda t, X, y: margin_gradient(t, X, (y + 1) / 2), signs, "coded as 0 and 1 in place of -1 and 1"),
+        (margin, lambda t, X, y: margin_gradient(t, X, 2 * y - 1), zero_one, "coded as -1 and 1 in place of 0 and 1"),
+        (
+            entropy_of_labels,
+            lambda t, X, y: entropy_of_labels_gradient(t, X, 2 * y - 1),
+            zero_one,
+            "coded as -1 and 1 in place of 0 and 1",
+        ),
+    ):
+        report = check_gradient(loss, gradient, theta, X, labels, **FEW)
+        if d == 1 and loss is entropy_of_labels:  # one constant explains it too
+            assert report.cause.kind == "offset"
+            continue
+        assert (report.cause.kind, text in report.cause.text) == ("data", True), str(report)
+
+
+def test_other_mistakes_with_weights_are_not_taken_for_other_data() -> None:
+    theta, X, y = numbers(60, 3)
+    w = np.random.default_rng(1).uniform(0.5, 2, 60)
+
+    def rolled(theta, X, y, w):
+        return weighted_gradient(theta, X, y, np.roll(w, 1))
+
+    def fifth(theta, X, y, w):
+        return weighted_gradient(theta, X, y, w) + 0.1 * theta**5
+
+    for hand in (rolled, fifth):
+        report = check_gradient(weighted, hand, theta, X, y, w, **FEW)
+        assert report.verdict == "fail"
+        assert report.cause.kind not in ("data", "row"), str(report)
+    half = check_gradient(weighted, lambda *a: weighted_gradient(*a) / 2, theta, X, y, w, **FEW)
+    assert half.cause.kind == "factor"
+
+
+@pytest.mark.parametrize("n", [5, 50])
+@pytest.mark.parametrize("backends", [("torch",), ("jax", "torch")])
+def test_a_column_that_is_broadcast(n: int, backends: tuple[str, ...], require) -> None:
+    for name in backends:
+        require(name)
+    theta, X, y = numbers(n, 3)
+    column = y[:, None]
+    name = f"data[1] (y) are: its shape ({n}, 1) is broadcast to ({n}, {n}); ({n},) pairs it"
+
+    def gradient(theta, X, y):
+        return 2 * X.T @ (X @ theta - y.ravel()) / len(y)
+
+    report = check_gradient(squared, gradient, theta, X, column, backends=backends)
+    assert (report.verdict, report.cause.kind) == ("fail", "data"), str(report)
+    assert f"for data[1] (y) of shape ({n},); the loss broadcasts that of shape ({n}, 1)" in report.cause.text
+    assert name in report.notes[0]
+
+    def broadcast_too(theta, X, y):
+        r = X @ theta - y
+        return 2 * X.T @ r.sum(0) / r.size
+
+    both = check_gradient(squared, broadcast_too, theta, X, column, backends=backends)
+    assert both.sentence.endswith("within rounding, but see the warning.")
+    assert both.verdict == "pass"
+    assert both.notes[0].startswith("warning: the loss is the same in whatever order the rows of ")
+    assert name in both.notes[0]
+    matrix = check_gradient(
+        squared, lambda t, X, y: 2 * X.T @ ((X @ t).sum(1, keepdims=True) * n - y.sum()) / n**2, theta[:, None], X, y
+    )
+    assert (matrix.verdict, "pairs it with the other data" in matrix.notes[0]) == ("pass", True), str(matrix)
+
+
+def test_no_warning_where_rows_are_paired_or_need_not_be() -> None:
+    theta, X, y = numbers(30, 3)
+    plain = check_gradient(squared, squared_gradient, theta, X, y, **FEW)
+    columns = check_gradient(squared, squared_gradient, theta[:, None], X, y[:, None], **FEW)
+
+    def moments(theta, x, y):
+        return (np.mean(theta * x) - np.mean(y)) ** 2
+
+    def distance(theta, X, Z):
+        return np.mean((X[:, None] * theta - Z[None]) ** 2)
+
+    def moments_gradient(theta, x, y):
+        return 2 * (np.mean(theta * x) - np.mean(y)) * np.mean(x)
+
+    def distance_gradient(theta, X, Z):
+        return np.array([np.mean(2 * (X[:, None] * theta - Z[None]) * X[:, None])])
+
+    apart = check_gradient(moments, moments_gradient, 0.5, X[:, :1], y[:, None], **FEW)
+    pairs = check_gradient(distance, distance_gradient, [0.5], X[:, :1], y[:, None], **FEW)
+    for report in (plain, columns, apart, pairs):
+        assert report.verdict == "pass", str(report)
+        assert not any("warning" in note for note in report.notes)
+
+
+def curve_jacobian(theta, x):
+    e = np.exp(-theta[1] * x)
+    return np.stack([e, -theta[0] * x * e, np.ones_like(x)], axis=1)
+
+
+def curve_hessian(theta, x, y):
+    e = np.exp(-theta[1] * x)
+    r = 2 * (theta[0] * e + theta[2] - y) / len(y)
+    second = np.zeros((3, 3))
+    second[0, 1] = second[1, 0] = -r @ (x * e)
+    second[1, 1] = theta[0] * r @ (x * x * e)
+    return gauss_newton_of_the_curve(theta, x, y) + second
+
+
+def gauss_newton_of_the_curve(theta, x, y):
+    J = curve_jacobian(theta, x)
+    return 2 * J.T @ J / len(y)
+
+
+@pytest.mark.parametrize("how", ["hessian", "hvp"])
+@pytest.mark.parametrize("n", [4, 30, 200])
+def test_a_hessian_without_its_second_derivatives(n: int, how: str) -> None:
+    _, _, theta, x, y = models(n)["curve"]
+
+    def hand(of):
+        return {how: of if how == "hessian" else lambda t, v, x, y: of(t, x, y) @ v}
+
+    right = check_gradient(curve, curve_gradient, theta, x, y, **hand(curve_hessian), **FEW)
+    assert right.verdict == "pass"
+    report = check_gradient(curve, curve_gradient, theta, x, y, **hand(gauss_newton_of_the_curve), **FEW)
+    assert (report.of, report.cause.kind) == (how, "missing-term"), str(report)
+    assert "yours is J^T J, as in the method of Gauss and Newton" in report.cause.text
+    assert "fits data[1] (y) exactly" in report.cause.text
+    for other in (
+        lambda t, x, y: 1.3 * gauss_newton_of_the_curve(t, x, y),
+        lambda t, x, y: curve_hessian(t, x, 2 * y),
+        lambda t, x, y: curve_hessian(t, x, y) + np.diag(t**2),
+    ):
+        report = check_gradient(curve, curve_gradient, theta, x, y, **hand(other), **FEW)
+        assert (report.verdict, "J^T J" in str(report)) == ("fail", False), str(report)

@@ -7,7 +7,7 @@ comes that close. Of those accepted, the one with the fewest constants is report
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
 from math import isclose
@@ -25,8 +25,11 @@ from gdbackends.gradcheck.evidence import (
     from_params,
     name_factor,
 )
+from gdbackends.gradcheck.parameters import Block
 from gdbackends.objectives import Array
 
+_MOST_BLOCKS = 4
+"""Number of blocks that are named, or have causes of their own."""
 _MOST_PERMUTED = 500
 """Number of components up to which any permutation is looked for, which needs its square in memory."""
 
@@ -85,6 +88,8 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
     if d <= _MOST_PERMUTED:
         gap = np.abs(e.hand[:, :, None] - e.autodiff[:, None, :]) / (e.allowed[:, :, None] + e.allowed[:, None, :])
         orders["permuted"] = gap.max(0).argmin(1)
+        if (turned := _transposed(orders["permuted"])) is not None:
+            orders[f"transposed, as a matrix of {turned[0]} x {turned[1]} is,"] = orders.pop("permuted")
     for name, order in orders.items():
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
@@ -92,6 +97,21 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
             text = f"the components are {name}: {which} of {e.subject} contain other components of {e.reference}"
             left = replace(e, allowed=e.allowed + e.allowed[:, order]).unexplained(e.autodiff[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
+
+
+def _transposed(order: Array) -> tuple[int, int] | None:
+    """Return the shape of the matrix, in a part of the components, whose transposition an order is; None if none."""
+    every = cast(Array, np.arange(order.size))
+    moved = np.flatnonzero(order != every)
+    if moved.size < 2:
+        return None
+    start, stop = int(moved[0]) - 1, int(moved[-1]) + 2  # the first and the last of a matrix stay
+    size, part = stop - start, np.arange(start, stop)
+    if start < 0 or stop > order.size:
+        return None
+    rows = [r for r in range(2, size // 2 + 1) if size % r == 0]
+    found = [r for r in rows if np.array_equal(order[start:stop], part.reshape(r, -1).T.ravel())]
+    return (found[0], size // found[0]) if found else None
 
 
 def _log_scale(t: Array) -> dict[str, Array]:
@@ -141,15 +161,19 @@ def _chain_rule(e: Evidence) -> Iterator[Cause]:
 
 def terms(e: Evidence) -> dict[str, Array]:
     """Return the terms that are often added or forgotten, (m, d) each, by name."""
-    m, d = e.points.shape
-    terms = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
-    if d > 1:
+    v, (m, d) = e.variable, e.points.shape
+    terms = {v: e.points, f"sign({v})": np.sign(e.points), f"{v}^3": e.points**3, "1": np.ones((m, d))}
+    if d > 1 and not e.blocks:
         for name, j in (("last", -1), ("first", 0)):
             without = e.points.copy()
             without[:, j] = 0
             alone = e.points - without
-            terms |= {f"theta but the {name}": without, f"sign of theta but the {name}": np.sign(without)}
-            terms |= {f"the {name} of theta": alone}
+            terms |= {f"{v} but the {name}": without, f"sign of {v} but the {name}": np.sign(without)}
+            terms |= {f"the {name} of {v}": alone}
+    for block in e.blocks if len(e.blocks) > 1 else ():
+        alone = np.zeros((m, d))
+        alone[:, block.start : block.stop] = e.points[:, block.start : block.stop]
+        terms |= {block.name: alone, f"sign({block.name})": np.sign(alone)}
     return {name: term for name, term in terms.items() if np.any(term)}
 
 
@@ -203,8 +227,9 @@ def _offset(e: Evidence) -> Iterator[Cause]:
     constant = (difference * weights).sum(0) / weights.sum(0)
     left = e.unexplained(e.autodiff + constant, 1)
     largest = e.names[int(np.abs(constant).argmax())]
-    text = f"an offset that does not depend on theta, up to {np.abs(constant).max():.6g} in {largest}{_of_target(e)}"
-    yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
+    size, target = float(np.abs(constant).max()), _of_target(e)
+    text = f"an offset that does not depend on theta, up to {size:.6g} in {largest}{target}"
+    yield Cause("offset", text, {"largest": size} | ({} if target else {"components": float(constant.size)}), left)
 
 
 def _of_target(e: Evidence) -> str:
@@ -282,6 +307,36 @@ def _one_scaled(e: Evidence) -> Iterator[Cause]:
     for cause in _scaling(e):
         if cause.constants["components"] == 1:
             yield cause
+
+
+def diagnose_blocks(e: Evidence) -> Cause | None:
+    """Return what explains the difference in the blocks that are wrong, alone or together; None if nothing does."""
+    wrong = [b for b in e.blocks if (np.abs(e.hand - e.autodiff) > e.allowed)[:, b.start : b.stop].any()]
+    if len(wrong) < len(e.blocks) and (cause := diagnose(e.of_blocks(wrong))) is not None:
+        return replace(cause, text=f"in {block_list(wrong)}, {cause.text}", where=block_list(wrong))
+    if (cause := diagnose(e)) is not None:
+        return cause
+    causes = [diagnose(e.of_blocks([block])) for block in wrong] if 1 < len(wrong) <= _MOST_BLOCKS else []
+    named = [cause for cause in causes if cause is not None]
+    if not named or len(named) < len(wrong):
+        return None
+    text = "; ".join(f"in {block.name}, {cause.text}" for block, cause in zip(wrong, named, strict=True))
+    kinds = {cause.kind for cause in named}
+    left = max(cause.leaves or 0.0 for cause in named)
+    return Cause(kinds.pop() if len(kinds) == 1 else "compound", text, {"blocks": float(len(named))}, left)
+
+
+def is_general(cause: Cause) -> bool:
+    """Return whether a cause has so many constants that a mistake without any comes before it."""
+    return cause.kind in ("compound", "scaling") or (cause.kind == "offset" and "components" in cause.constants)
+
+
+def block_list(blocks: Sequence[Block]) -> str:
+    """Return blocks in words."""
+    names = [block.name for block in blocks[:_MOST_BLOCKS]]
+    if len(blocks) > _MOST_BLOCKS:
+        return f"{len(blocks)} blocks ({', '.join(names)}, ...)"
+    return f"the block {names[0]}" if len(names) == 1 else f"the blocks {', '.join(names[:-1])} and {names[-1]}"
 
 
 HYPOTHESES = (
