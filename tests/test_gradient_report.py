@@ -69,7 +69,7 @@ def test_how_many_components_agree_and_at_which_points() -> None:
     first, second, third = (
         check_gradient(loss, hand, [0.5, -1.0], X, Y, **FEW) for hand in (one, at_the_start, beside)
     )
-    assert "only 1 of 2 components (theta[1]) differs, the other 1 agrees within rounding" in first.notes[0]
+    assert "only 1 of 2 components (theta[1]) differs; the other 1 agrees within rounding" in first.notes[0]
     assert first.sentence.endswith("; look at theta[1] first.")
     assert "it differs at the theta given and agrees at the 5 points near it" in second.notes
     assert "it agrees at the theta given and differs at 5 of the 5 points near it" in third.notes

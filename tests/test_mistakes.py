@@ -307,7 +307,9 @@ def test_one_block_that_is_wrong_alone(name: str, mistake: str, block: str) -> N
     assert report.cause.text.startswith(f"in the block {block}, ")
     assert said in report.cause.text
     rest = sum(np.size(v) for v in theta.values()) - size
-    assert f"only the block {block} differs; the {rest} components of the others agree within rounding" in report.notes
+    verbs = "differs" if size == 1 else "differ", "agrees" if rest == 1 else "agree"
+    assert report.notes[0].startswith(f"only {size} of {size + rest} components ({block}")
+    assert f"{verbs[0]}, all in the block {block}; the other {rest} {verbs[1]} within rounding" in report.notes[0]
     as_lists = check_gradient(
         lambda t, *a: loss(dict(zip(theta, t, strict=True)), *a),
         lambda t, *a: list(hand(dict(zip(theta, t, strict=True)), *a).values()),
@@ -341,6 +343,22 @@ def test_blocks_that_are_wrong_together_or_each_in_its_way() -> None:
     assert "in v, an offset that does not depend on theta: 2 is added" in each.cause.text
     all_of_them = check_gradient(loss, every, theta, *data, **FEW)
     assert [part[:5] for part in all_of_them.cause.text.split("; ")] == ["in W,", "in b,", "in v,"]
+
+
+@pytest.mark.parametrize("block", ["W", "b"])
+def test_one_block_of_many_parameters(block: str) -> None:
+    generator = np.random.default_rng(3)
+    X, y = generator.normal(size=(5, 150)), generator.normal(size=5)
+    theta = {"W": generator.normal(size=(150, 140)) / 12, "b": generator.normal(size=140), "v": np.ones(140) / 12}
+
+    def hand(theta, X, y):
+        right = network_gradient(theta, X, y)
+        return right | {block: right[block] / 2}
+
+    report = check_gradient(network, hand, theta, X, y, **FEW)
+    assert report.cause.kind == "factor", str(report)
+    assert report.cause.text.startswith(f"in the block {block}, a factor 1/2: yours is 0.5 of autodiff")
+    assert report.sentence.endswith(f"; look for a wrong factor in the block {block}.")
 
 
 @pytest.mark.parametrize("name", ["linear", "network"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from gdbackends.gradcheck.allowance import allow_hand_rounding, lost_to_cancellation
 from gdbackends.gradcheck.checked_function import numpy_losses
-from gdbackends.gradcheck.evidence import LARGE, Cause, Reference, all_components, component_list
+from gdbackends.gradcheck.evidence import LARGE, Cause, Evidence, Reference, all_components, component_list
 from gdbackends.gradcheck.finite_differences import direction_of
 from gdbackends.gradcheck.gauss_newton import gauss_newton
 from gdbackends.gradcheck.mistakes import block_list, diagnose, diagnose_blocks, is_general
@@ -194,20 +194,16 @@ def _where(reference: Reference, hand: Array) -> list[str]:
     columns, points = wrong.any(0), wrong.any(1)
     notes: list[str] = []
     d = columns.size
-    agreeing = [b for b in reference.blocks if not columns[b.start : b.stop].any()]
-    if agreeing:
-        differing = [b for b in reference.blocks if b not in agreeing]
-        verb = "differs" if len(differing) == 1 else "differ"
-        count = sum(b.stop - b.start for b in agreeing)
-        notes.append(f"only {block_list(differing)} {verb}; the {count} components of the others agree within rounding")
-    elif not columns.all():
+    if not columns.all():
         which = component_list(reference.names, columns)
         ratio = hand[:, columns] / np.where(reference.autodiff[:, columns] == 0, np.nan, reference.autodiff[:, columns])
         constant = np.isfinite(ratio).all() and (np.ptp(ratio, axis=0) <= 1e-6 * np.abs(ratio).max(0)).all()
         varies = "" if constant else "; yours over the right ones is not constant there"
         right = d - int(columns.sum())
         verbs = "differs" if right == d - 1 else "differ", "agrees" if right == 1 else "agree"
-        notes.append(f"only {which} {verbs[0]}, the other {right} {verbs[1]} within rounding{varies}")
+        blocks = [b for b in reference.blocks if columns[b.start : b.stop].any()]
+        place = f", all in {block_list(blocks)}" if len(blocks) < len(reference.blocks) else ""
+        notes.append(f"only {which} {verbs[0]}{place}; the other {right} {verbs[1]} within rounding{varies}")
     elif d > 1:
         notes.append(f"all {d} components differ")
     if not points.all():
@@ -229,7 +225,7 @@ def _explain(reference: Reference, hand: Array) -> Cause:
         text = f"{evidence.reference} is 0 in {all_components(evidence)}, at every point, and yours is not"
         return Cause("different-function", text, {})
     if hand.shape[1] > LARGE:
-        return diagnose(evidence.of(_sample(reference, hand))) or Cause("unexplained", _NONE, {})
+        return _of_sample(reference, evidence, hand) or Cause("unexplained", _NONE, {})
     cause = None
     if reference.direction is None and not reference.alone and _is_small(reference, hand):
         cause = by_differences(checked, evidence)
@@ -247,12 +243,23 @@ def _explain(reference: Reference, hand: Array) -> Cause:
     return cause or Cause("unexplained", _NONE, {})
 
 
-def _sample(reference: Reference, hand: Array) -> Array:
-    """Return some of the components that differ, and some that do not."""
-    wrong = ~(reference.ratios(hand, reference.autodiff) <= 1).all(0)
+def _of_sample(reference: Reference, evidence: Evidence, hand: Array) -> Cause | None:
+    """Return what explains the difference in some of the components that differ, and in some that do not.
+
+    They are taken from the blocks that are wrong.
+    """
+    differs = ~(reference.ratios(hand, reference.autodiff) <= 1).all(0)
+    blocks = [b for b in evidence.blocks if differs[b.start : b.stop].any()]
+    where = block_list(blocks) if 0 < len(blocks) < len(evidence.blocks) else ""
+    inside = np.full(differs.size, not where)
+    for block in blocks:
+        inside[block.start : block.stop] = True
     generator = np.random.default_rng(0)
-    parts = [generator.permutation(np.flatnonzero(which))[:_SAMPLED] for which in (wrong, ~wrong)]
-    return np.sort(np.concatenate(parts))
+    parts = [generator.permutation(np.flatnonzero(which & inside))[:_SAMPLED] for which in (differs, ~differs)]
+    cause = diagnose(evidence.of(np.sort(np.concatenate(parts))))
+    if cause is None or not where:
+        return cause
+    return replace(cause, text=f"in {where}, {cause.text}", where=where)
 
 
 def _is_small(reference: Reference, hand: Array, part: float = 1e-4) -> bool:
