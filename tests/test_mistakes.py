@@ -256,6 +256,14 @@ def test_other_mistakes_in_rows_are_not_taken_for_one_left_out() -> None:
         steps = np.diff(X, axis=0)
         return 2 * steps[1:].T @ (steps @ theta - np.diff(y))[1:] / len(steps)
 
+    def first(theta, X, y):
+        r = X @ theta - y
+        r[0] *= r[1]
+        return 2 * X.T @ r / len(y)
+
+    report = check_gradient(squared, first, theta, X, y, **FEW)
+    assert report.cause.text.startswith("a row counts unlike the others, as if left out or counted twice")
+    assert "a multiple of row 0" in report.cause.text
     for loss, hand in ((squared, clipped), (squared, shifted), (walk, halved_walk)):
         report = check_gradient(loss, hand, theta, X, y, **FEW)
         assert report.verdict == "fail"

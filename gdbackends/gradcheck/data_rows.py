@@ -82,7 +82,8 @@ def _cause(rows: Array, left: Array, factor: float) -> Cause:
     i = int(left.argmin())
     more = f" (or one of {rows.size - 1} others like it)" if rows.size > 1 else ""
     mean = "" if factor == 1 else ", and the mean is over the counted rows"
-    text = f"a data row is left out or counted twice: the difference is a multiple of row {rows[i]}{more}{mean}"
+    like = "a row counts unlike the others, as if left out or counted twice"
+    text = f"{like}: the difference is a multiple of row {rows[i]}{more}{mean}"
     return Cause("row", text, {"row": float(rows[i])}, float(left[i]))
 
 

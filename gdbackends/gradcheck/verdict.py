@@ -325,7 +325,7 @@ def _witness(reference: Reference, hand: Array) -> Witness | None:
 _LOOK_FOR = {
     "factor": "a wrong factor",
     "sign": "a wrong sign",
-    "permutation": "the order of the components",
+    "permutation": "a wrong order of the components",
     "scaling": "a factor of each component",
     "missing-term": "a missing term",
     "extra-term": "a term too much",
