@@ -126,7 +126,9 @@ def test_a_wrong_gradient_fails_and_the_mistake_is_named(folder: Path, require) 
     assert shown.returncode == 1
     title, verdict, *lines = shown.stdout.splitlines()
     assert title == "ridge.py:loss,penalises_intercept on women, 15 rows"
-    assert verdict == "FAIL: the gradient differs from jax and torch by more than rounding allows."
+    assert f"{verdict} {lines[0]}" == (
+        "FAIL: the gradient differs from jax and torch by more than rounding allows; look for a term too much."
+    )
     assert "0.2 = 2 lam" in " ".join(lines)
     assert [line.split()[0] for line in lines[-2:]] == ["yours", "intercept"]
     again = "repeat it: gdbackends check ridge.py:loss,penalises_intercept --seed 0 --dtype float64"

@@ -116,7 +116,7 @@ MISTAKES = {
         "too much of 0.2 = 2 l2, times the last of theta",
     ),
     "no target": (lambda t, X, y, l2: gradient(t, X, 0 * y, l2), "offset", "0.04 of X^T y"),
-    "a row": (without_a_row, "row", "a multiple of row 7"),
+    "a row": (without_a_row, "row", "row 7 is left out, and the mean is still over 50 rows"),
     "scaled": (lambda *a, **k: gradient(*a, **k) * [1.5, 2, 0.3, 1], "scaling", "from 0.3 to 2, in 3 of 4 components"),
     "two": (lambda t, X, y, l2: 0.5 * gradient(t, X, y, 0), "compound", "a factor 1/2 and -0.1 = l2, times theta but"),
     "float32": (in_float32, "precision", "the error is that of float32"),
@@ -158,14 +158,26 @@ def test_mistakes_are_named(mistake: str) -> None:
 def test_the_report_reads_in_order() -> None:
     report = check(MISTAKES["half"][0])
     lines = str(report).splitlines()
-    assert lines[0] == "FAIL: the gradient differs from jax and torch by more than rounding allows."
-    assert lines[1].startswith("jax and torch: agree")
+    assert lines[0] == (
+        "FAIL: the gradient differs from jax and torch by more than rounding allows; look for a wrong factor."
+    )
+    assert lines[1].startswith("jax and torch: agree, ")
+    assert lines[1].endswith(" of what rounding allows")
+    assert lines[2].startswith("jax and yours: differ in the 1st digit, ")
+    assert lines[2].endswith(" times what rounding allows")
     assert lines[4].startswith("consistent with: factor: a factor 1/2: yours is 0.5 of autodiff in all 4 components")
-    assert lines[5].startswith("witness: ")
-    assert lines[5].endswith("it sides with autodiff")
-    assert lines[-2].startswith("A relative error of ")
-    assert lines[-1].startswith("repeat it: check_gradient(loss, <lambda>, theta, *data, params={'l2': 0.1}, backends=")
-    assert [line.split(":")[0] for line in lines[6:10]] == [f"  {c.name}" for c in report.components[:4]]
+    assert lines[5] == "all 4 components differ"
+    assert lines[6].startswith("witness: ")
+    assert lines[6].endswith("it sides with autodiff")
+    assert lines[-1].startswith("A relative error of ")
+    assert [line.split(":")[0] for line in lines[7:11]] == [f"  {c.name}" for c in report.components[:4]]
+    for component, line in zip(report.components, lines[7:11], strict=True):
+        by = component.values
+        assert component.autodiff == by["jax"]
+        assert f"yours {component.hand:.10g}, jax {by['jax']:.10g}, torch {by['torch']:.10g}; they differ in " in line
+    pairs = report.to_dict()["agreements"]
+    assert [row["pair"] for row in pairs[1:]] == [["jax", "yours"], ["torch", "yours"]]
+    assert [row["relative"] for row in pairs[1:]] == pytest.approx([0.5, 0.5])
     named = check(MISTAKES["sign"][0], names=["<b>a</b>", "b", "c", "intercept"])
     assert "(b)" in named.cause.text
     assert "<b>a" not in named._repr_html_()
@@ -233,7 +245,9 @@ def test_a_hessian_and_its_product_are_checked_too() -> None:
     assert (both.verdict, both.of) == ("pass", "gradient and hessian and hvp")
     half = check(gradient, hessian=lambda *a, **k: hessian(*a, **k) / 2)
     assert (half.verdict, half.of, half.cause.kind) == ("fail", "hessian", "factor")
-    assert half.sentence == "FAIL: the hessian differs from jax and torch by more than rounding allows."
+    assert half.sentence == (
+        "FAIL: the hessian differs from jax and torch by more than rounding allows; look for a wrong factor."
+    )
     bare = check(gradient, hvp=lambda t, v, X, y, l2: product(t, v, X, y, 0))
     assert (bare.of, bare.cause.kind) == ("hvp", "missing-term")
     assert "2 l2" in bare.cause.text
@@ -515,8 +529,8 @@ def test_what_rounds_at_one_point_excuses_nothing_at_another() -> None:
     assert check_gradient(f, hand, np.zeros(3), X, y).verdict == "pass"
     for wrong in (lambda *a: hand(*a) + 0.1, usual_floats_alone):
         report = check_gradient(f, wrong, np.zeros(3), X, y)
-        assert (report.verdict, report.cause.kind) == ("fail", "extra-term"), str(report)
-        assert "0.1 times 1" in report.cause.text
+        assert (report.verdict, report.cause.kind) == ("fail", "offset"), str(report)
+        assert "0.1 is added to all 3 components" in report.cause.text
 
 
 @pytest.mark.parametrize("step", [1e-4, 1e-6])
@@ -558,7 +572,7 @@ def test_a_row_left_out_of_a_network_is_named() -> None:
     assert check_gradient(f, hand, start, X, Y).verdict == "pass"
     for share in (1.0, 49 / 50):  # of the mean of 49 rows, of the sum over 49 divided by 50
         report = check_gradient(f, lambda t, X, y, c=share: c * hand(t, X[keep], y[keep]), start, X, Y)
-        assert (report.cause.kind, "of the gradient of row 7" in report.cause.text) == ("row", True), report.cause
+        assert (report.cause.kind, "row 7 is left out" in report.cause.text) == ("row", True), report.cause
 
 
 def test_what_float32_cannot_hold_is_inconclusive_and_what_cannot_run_in_it_is_listed() -> None:

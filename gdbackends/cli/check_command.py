@@ -229,10 +229,11 @@ def _show(report: GradientReport, title: str) -> None:
         terminal.print(printable(line, _MAX_WIDTH), soft_wrap=line == f"repeat it: {report.again}")  # for copying
     worst = [component for component in report.components if not component.ratio <= 1][:5]
     if worst:
-        titles = ("", "yours", "autodiff", "of what rounding allows")
+        titles = ("", "yours", *worst[0].values, "differ in", "times allowed")
         table = plain_table(*titles, right=titles[1:])
         for c in worst:
-            table.add_row(Text(printable(c.name, 24)), f"{c.hand:.10g}", f"{c.autodiff:.10g}", f"{c.ratio:.2g}")
+            numbers = [f"{value:.10g}" for value in (c.hand, *c.values.values())]
+            table.add_row(Text(printable(c.name, 24)), *numbers, c.digit.partition(" ")[2], f"{c.ratio:.2g}")
         terminal.print(table)
 
 

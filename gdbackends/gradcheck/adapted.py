@@ -90,7 +90,10 @@ class GradientOf:
         arrays = tuple(np.asarray(dense(part)) for part in parts)
         for block, array in zip(layout.blocks, arrays, strict=True):
             if array.shape != block.shape:
-                raise InputError(f"the gradient of {block.name} has shape {array.shape}, it must have {block.shape}")
+                turned = "; it is transposed" if array.ndim > 1 and array.shape == block.shape[::-1] else ""
+                raise InputError(
+                    f"the gradient of {block.name} has shape {array.shape}, it must have {block.shape}{turned}"
+                )
         return np.concatenate([array.ravel() for array in arrays])
 
 

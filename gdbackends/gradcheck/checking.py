@@ -23,7 +23,9 @@ from gdbackends.gradcheck.checked_function import (
 )
 from gdbackends.gradcheck.evidence import DIFFERENCES, Reference, component_list
 from gdbackends.gradcheck.hessian import check_hessian
+from gdbackends.gradcheck.other_data import unpaired_rows
 from gdbackends.gradcheck.probe_points import is_symmetric, probe_points_near
+from gdbackends.gradcheck.repeating import call_text
 from gdbackends.gradcheck.report import GradientReport
 from gdbackends.gradcheck.side_effects import hand_values
 from gdbackends.gradcheck.verdict import judge, losses_differ
@@ -101,6 +103,7 @@ def check_gradient(
         InputError: an argument cannot be used, the loss is not a real scalar, or neither a framework nor NumPy can run
             it.
     """
+    given = locals() | {"data": (*data, *args), "args": ()}
     checked, start, named = prepare_arguments(
         loss,
         gradient,
@@ -122,18 +125,23 @@ def check_gradient(
         if function is not None and report.verdict == "pass":
             second = check_hessian(what, function, checked, probes, runners, named, sensitivity, seed)
             report = second if second.verdict != "pass" else replace(report, of=f"{report.of} and {what}")
-    if symmetric is None and points is None and is_symmetric(start, checked.shape):
-        report = replace(report, notes=(*report.notes, _SYMMETRIC))
-    options = {"backends": runners.names, "dtype": dtype, "sensitivity": sensitivity, "seed": seed}
-    return replace(report, again=_in_python(loss, gradient, {"params": params} if params else {}, options))
+    is_kept = symmetric is None and points is None and is_symmetric(start, checked.shape)
+    report = _with_warning(report, checked, probes, runners, (_SYMMETRIC,) if is_kept else ())
+    return replace(report, again=call_text("check_gradient", given, check_gradient.__kwdefaults__ or {}))
 
 
-def _in_python(loss: Any, gradient: Any, params: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """Return the call in one line; a value without a short text is written as its name."""
-    functions = [str(getattr(f, "__name__", what)) for f, what in ((loss, "loss"), (gradient, "gradient"))]
-    short = {name: text if len(text := repr(value)) <= 60 else name for name, value in params.items()}
-    arguments = [f"{name}={text}" for name, text in (short | {name: repr(v) for name, v in options.items()}).items()]
-    return f"check_gradient({', '.join([*functions, 'theta', '*data', *arguments])})"
+def _with_warning(
+    report: GradientReport, checked: CheckedFunction, points: Array, runners: AutodiffRunners, notes: tuple[str, ...]
+) -> GradientReport:
+    """Return the report with further notes, and a warning first if the loss broadcasts a column against rows."""
+    report = replace(report, notes=(*report.notes, *notes))
+    warning = unpaired_rows(checked, points, runners.run(runners.names[-1], "float64"))
+    if warning is None:
+        return report
+    sentence = report.sentence
+    if report.verdict == "pass":
+        sentence = f"{sentence.removesuffix('.')}, but see the warning."
+    return replace(report, sentence=sentence, notes=(warning, *report.notes))
 
 
 def check_subject(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from gdbackends.gradcheck.checked_function import Runner
 from gdbackends.gradcheck.evidence import WITHIN, Cause, Evidence
 from gdbackends.objectives import Array
-from gdbackends.rounding.limit import Values
 
 
 def pulled_back(X: Array, y: Array, d: int) -> Iterator[Array]:
@@ -80,11 +78,12 @@ def _columns(X: Array, chosen: Array, shift: int) -> Array:
     return design
 
 
-def _cause(rows: Array, left: Array, factor: float, of: str = "row") -> Cause:
+def _cause(rows: Array, left: Array, factor: float) -> Cause:
     i = int(left.argmin())
     more = f" (or one of {rows.size - 1} others like it)" if rows.size > 1 else ""
     mean = "" if factor == 1 else ", and the mean is over the counted rows"
-    text = f"a data row is left out or counted twice: the difference is a multiple of {of} {rows[i]}{more}{mean}"
+    like = "a row counts unlike the others, as if left out or counted twice"
+    text = f"{like}: the difference is a multiple of row {rows[i]}{more}{mean}"
     return Cause("row", text, {"row": float(rows[i])}, float(left[i]))
 
 
@@ -114,46 +113,3 @@ def _left_by_rows(design: Array, wanted: Array, allowed: Array, known: Array | N
             rest = rest - weight[:, None] * beside(k, known)
         left = np.maximum(left, np.abs(rest).max(1) / (2 * WITHIN))
     return left
-
-
-_RUN_ROWS = 300
-"""Number of rows up to which each is differentiated alone, with one call per row."""
-
-
-def row_by_autodiff(e: Evidence, run: Runner) -> Cause | None:
-    """Return a cause if the difference is the same multiple, at every point, of the gradient of one row's loss.
-
-    This serves losses without a linear model, in which the gradient of a row is not a multiple of the row. If the mean
-    is over the rows that are counted, the difference is a multiple of that gradient minus the right one.
-    """
-    n = e.rows
-    if n is None or not 2 <= n <= _RUN_ROWS or e.points.shape[1] < 2:
-        return None
-    wanted = (e.hand - e.autodiff) / e.tolerance
-    first = _of_rows(e, run, range(n), slice(0, 1))
-    if first is None:
-        return None
-    for shift in (0.0, 1.0):
-        near = np.argsort(_left_by_one(first - shift * e.autodiff[:1], wanted[:1], e.tolerance[:1]))[:8]
-        alone = _of_rows(e, run, near, slice(None))
-        if alone is None:
-            return None
-        left = _left_by_one(alone - shift * e.autodiff, wanted, e.tolerance)
-        if (left <= 1).any():
-            return _cause(near[left <= 1], left[left <= 1], 1.0 + shift, "the gradient of row")
-    return None
-
-
-def _of_rows(e: Evidence, run: Runner, rows: Iterable[int], points: slice) -> Array | None:
-    """Return the gradients of single rows at some of the points, (rows, m, d); None if the loss cannot be run."""
-    results = [run(e.points[points], tuple(a[i : i + 1] for a in e.data)) for i in rows]
-    gradients = [values.gradients for values in results if isinstance(values, Values)]
-    return np.array(gradients) if len(gradients) == len(results) else None
-
-
-def _left_by_one(alone: Array, wanted: Array, allowed: Array) -> Array:
-    """Return what a multiple of each row's gradients (rows, m, d) leaves unexplained of the difference, (rows,)."""
-    columns = alone / allowed
-    size = np.maximum((columns**2).sum((1, 2)), 1e-300)
-    rest = wanted - ((columns * wanted).sum((1, 2)) / size)[:, None, None] * columns
-    return np.nan_to_num(np.abs(rest).max((1, 2)), nan=np.inf) / (2 * WITHIN)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from gdbackends.gradcheck.adapted import GradientOf
 from gdbackends.gradcheck.checked_function import CheckedFunction, Runner
+from gdbackends.gradcheck.parameters import Block
 from gdbackends.objectives import Array
 from gdbackends.rounding import Limit, Values
 from gdbackends.rounding.limit import VISIBLE
@@ -88,7 +90,17 @@ class Reference:
         data = self.checked.data[1:] if self.checked.weights else self.checked.data
         params, shape = self.checked.params, self.checked.shape
         said = "the differences" if self.alone else "autodiff"
-        return Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names, said)
+        e = Evidence(points, self.autodiff, hand, self.allowed, data, params, shape, self.names, said)
+        return replace(e, blocks=self.blocks)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The arrays of which theta consists; none if it is one array."""
+        hand = self.checked.hand
+        layout = hand.adapted.layout if isinstance(hand, GradientOf) else None
+        if layout is None or layout.rebuild is None or layout.size != self.points.shape[1]:
+            return ()
+        return layout.blocks
 
     def zeros(self, sensitivity: float = VISIBLE) -> Array:
         """Return which components, (d,), are 0 within rounding at every point, beside others that are not.
@@ -126,6 +138,7 @@ class Cause:
         constants: the fitted constants by name.
         leaves: the largest part of the allowed difference that it leaves unexplained; None if nothing was fitted.
         runner_up: the next accepted explanation, in words.
+        where: the arrays of theta in which it is, in words; "" if in all.
     """
 
     kind: str
@@ -133,6 +146,7 @@ class Cause:
     constants: Mapping[str, float]
     leaves: float | None = None
     runner_up: str | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +164,8 @@ class Evidence:
         names: the names of the components.
         reference: where the right gradient is from, in words.
         subject: whose the gradient that is checked is, in words.
+        variable: what the parameters are called.
+        blocks: the arrays of which theta consists; none if it is one array.
     """
 
     points: Array
@@ -162,6 +178,14 @@ class Evidence:
     names: Sequence[str]
     reference: str = "autodiff"
     subject: str = "yours"
+    variable: str = "theta"
+    blocks: tuple[Block, ...] = ()
+
+    def of_blocks(self, blocks: Sequence[Block]) -> Evidence:
+        """Return the evidence about some of the blocks, as if they were all."""
+        some = self.of(np.concatenate([np.arange(block.start, block.stop) for block in blocks]))
+        one = blocks[0] if len(blocks) == 1 else None
+        return some if one is None else replace(some, shape=one.shape, variable=one.name)
 
     def of(self, chosen: Array) -> Evidence:
         """Return the evidence about some of the components, as if they were all."""
@@ -172,6 +196,7 @@ class Evidence:
             hand=self.hand[:, chosen],
             allowed=self.allowed[:, chosen],
             shape=(chosen.size,),
+            blocks=(),
             names=[self.names[int(j)] for j in chosen],
         )
 

@@ -120,10 +120,6 @@ def _reference(
     by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
     unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
     bounds, bound = Values(np.zeros(0), np.zeros(0)), ""
-    bounds, bound = Values(np.zeros(0), np.zeros(0)), ""
-    bounds, bound = Values(np.zeros(0), np.zeros(0)), ""
-    bounds, bound = Values(np.zeros(0), np.zeros(0)), ""
-    bounds, bound = Values(np.zeros(0), np.zeros(0)), ""
     if by_framework:
         bounds, bound = rounding_bounds(checked, runners, by_framework, points, "float64", seed, direction)
         products = {name: values.gradients for name, values in by_framework.items()}

@@ -7,9 +7,9 @@ comes that close. Of those accepted, the one with the fewest constants is report
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from math import isclose
 from typing import Any, cast
 
@@ -25,13 +25,16 @@ from gdbackends.gradcheck.evidence import (
     from_params,
     name_factor,
 )
+from gdbackends.gradcheck.parameters import Block
 from gdbackends.objectives import Array
 
+_MOST_BLOCKS = 4
+"""Number of blocks that are named, or have causes of their own."""
 _MOST_PERMUTED = 500
 """Number of components up to which any permutation is looked for, which needs its square in memory."""
 
 
-def _fit(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
+def fit_terms(evidence: Evidence, target: Array, terms: list[Array]) -> Array | None:
     """Return the coefficients of the terms, (m, d) each, in the target, by weighted least squares; None if singular."""
     columns = np.stack([(term / evidence.tolerance).ravel() for term in terms], axis=1)
     size = np.abs(columns).max(0)
@@ -49,7 +52,7 @@ def _stale(e: Evidence) -> Iterator[Cause]:
 
 
 def _factor(e: Evidence) -> Iterator[Cause]:
-    constants = _fit(e, e.hand, [e.autodiff])
+    constants = fit_terms(e, e.hand, [e.autodiff])
     if constants is None or (np.abs(e.autodiff) <= e.allowed).all():
         return
     c = float(constants[0])
@@ -85,6 +88,8 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
     if d <= _MOST_PERMUTED:
         gap = np.abs(e.hand[:, :, None] - e.autodiff[:, None, :]) / (e.allowed[:, :, None] + e.allowed[:, None, :])
         orders["permuted"] = gap.max(0).argmin(1)
+        if (turned := _transposed(orders["permuted"])) is not None:
+            orders[f"transposed, as a matrix of {turned[0]} x {turned[1]} is,"] = orders.pop("permuted")
     for name, order in orders.items():
         moved = order != identity
         if sorted(order) == list(range(d)) and moved.any():
@@ -92,6 +97,21 @@ def _permutation(e: Evidence) -> Iterator[Cause]:
             text = f"the components are {name}: {which} of {e.subject} contain other components of {e.reference}"
             left = replace(e, allowed=e.allowed + e.allowed[:, order]).unexplained(e.autodiff[:, order])
             yield Cause("permutation", text, {"components": float(moved.sum())}, left)
+
+
+def _transposed(order: Array) -> tuple[int, int] | None:
+    """Return the shape of the matrix, in a part of the components, whose transposition an order is; None if none."""
+    every = cast(Array, np.arange(order.size))
+    moved = np.flatnonzero(order != every)
+    if moved.size < 2:
+        return None
+    start, stop = int(moved[0]) - 1, int(moved[-1]) + 2  # the first and the last of a matrix stay
+    size, part = stop - start, np.arange(start, stop)
+    if start < 0 or stop > order.size:
+        return None
+    rows = [r for r in range(2, size // 2 + 1) if size % r == 0]
+    found = [r for r in rows if np.array_equal(order[start:stop], part.reshape(r, -1).T.ravel())]
+    return (found[0], size // found[0]) if found else None
 
 
 def _log_scale(t: Array) -> dict[str, Array]:
@@ -141,28 +161,47 @@ def _chain_rule(e: Evidence) -> Iterator[Cause]:
 
 def terms(e: Evidence) -> dict[str, Array]:
     """Return the terms that are often added or forgotten, (m, d) each, by name."""
-    m, d = e.points.shape
-    terms = {"theta": e.points, "sign(theta)": np.sign(e.points), "theta^3": e.points**3, "1": np.ones((m, d))}
-    if d > 1:
+    v, (m, d) = e.variable, e.points.shape
+    terms = {v: e.points, f"sign({v})": np.sign(e.points), f"{v}^3": e.points**3, "1": np.ones((m, d))}
+    if d > 1 and not e.blocks:
         for name, j in (("last", -1), ("first", 0)):
             without = e.points.copy()
             without[:, j] = 0
             alone = e.points - without
-            terms |= {f"theta but the {name}": without, f"sign of theta but the {name}": np.sign(without)}
-            terms |= {f"the {name} of theta": alone}
+            terms |= {f"{v} but the {name}": without, f"sign of {v} but the {name}": np.sign(without)}
+            terms |= {f"the {name} of {v}": alone}
+    for block in e.blocks if len(e.blocks) > 1 else ():
+        alone = np.zeros((m, d))
+        alone[:, block.start : block.stop] = e.points[:, block.start : block.stop]
+        terms |= {block.name: alone, f"sign({block.name})": np.sign(alone)}
     return {name: term for name, term in terms.items() if np.any(term)}
+
+
+def _one_offset(e: Evidence) -> Iterator[Cause]:
+    """Yield a cause if one constant is added to all components.
+
+    If all have one sign at every point, it may be a penalty on their absolute values, as a hyper-parameter suggests.
+    """
+    constants = fit_terms(e, e.hand - e.autodiff, [np.ones_like(e.points)])
+    if constants is None:
+        return
+    c, signs = float(constants[0]), np.sign(e.points)
+    if (signs == signs[0, 0]).all() and from_params(abs(c), e):
+        return
+    text = f"an offset that does not depend on theta: {c:.6g} is added to {all_components(e)}{_of_target(e)}"
+    yield Cause("offset", text, {"largest": abs(c)}, e.unexplained(e.autodiff + c, 1))
 
 
 def _one_term(e: Evidence) -> Iterator[Cause]:
     for name, term in terms(e).items():
-        constants = _fit(e, e.hand - e.autodiff, [term])
+        constants = None if name == "1" else fit_terms(e, e.hand - e.autodiff, [term])
         if constants is not None:
             c = float(constants[0])
             yield _term_cause(e, {name: c}, e.unexplained(e.autodiff + c * term, 1))
 
 
 def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause:
-    parts = [f"{abs(c):.6g}{from_params(abs(c), e)} times {name}" for name, c in weights.items()]
+    parts = [_multiple(abs(c), name, e) for name, c in weights.items()]
     lacks = all(c < 0 for c in weights.values())
     word = "missing-term" if lacks else "extra-term"
     verb = "lacks" if lacks else "has too much of"
@@ -171,30 +210,41 @@ def _term_cause(e: Evidence, weights: Mapping[str, float], left: float) -> Cause
     )
 
 
+def _multiple(c: float, name: str, e: Evidence) -> str:
+    """Return a multiple of a term in words."""
+    return f"an offset of {c:.6g}" if name == "1" else f"{c:.6g}{from_params(abs(c), e)} times {name}"
+
+
 def _offset(e: Evidence) -> Iterator[Cause]:
     """Yield a cause if the difference is the same at every point, so that it depends only on the data."""
     if (np.ptp(e.autodiff, axis=0) <= e.allowed.max(0)).all():  # if the gradient is constant, so is everything
         return
     difference = e.hand - e.autodiff
+    one = fit_terms(e, difference, [np.ones_like(e.points)])
+    if one is not None and e.unexplained(e.autodiff + float(one[0]), 1) <= 1:  # one constant is enough
+        return
     weights = 1 / e.tolerance**2
     constant = (difference * weights).sum(0) / weights.sum(0)
     left = e.unexplained(e.autodiff + constant, 1)
     largest = e.names[int(np.abs(constant).argmax())]
-    text = f"an offset that does not depend on theta, up to {np.abs(constant).max():.6g} in {largest}"
-    for X, y in combinations(e.data, 2):
-        for a, b in ((X, y), (y, X)):
-            if (
-                a.ndim == 2
-                and b.ndim == 1
-                and a.shape[0] == b.size
-                and a.shape[1] in (constant.size, constant.size - 1)
-            ):
-                for vector in pulled_back(a, b, constant.size):
-                    term = np.broadcast_to(vector, e.points.shape)
-                    constants = _fit(e, difference, [term])
-                    if constants is not None and e.unexplained(e.autodiff + float(constants[0]) * term, 1) <= 1:
-                        text += f": {float(constants[0]):.6g} of X^T y, as if the target were missing or used twice"
-    yield Cause("offset", text, {"largest": float(np.abs(constant).max())}, left)
+    size, target = float(np.abs(constant).max()), _of_target(e)
+    text = f"an offset that does not depend on theta, up to {size:.6g} in {largest}{target}"
+    yield Cause("offset", text, {"largest": size} | ({} if target else {"components": float(constant.size)}), left)
+
+
+def _of_target(e: Evidence) -> str:
+    """Return in words of which multiple of X^T y the difference consists; "" if of none."""
+    d = e.points.shape[1]
+    for X, y in permutations(e.data, 2):
+        if X.ndim == 2 and y.ndim == 1 and X.shape[0] == y.size and X.shape[1] in (d, d - 1):
+            for vector in pulled_back(X, y, d):
+                term = np.broadcast_to(vector, e.points.shape)
+                constants = fit_terms(e, e.hand - e.autodiff, [term])
+                if constants is None or (d == 1 and name_factor(float(constants[0]), e) is None):
+                    continue  # any one number is a multiple of another
+                if e.unexplained(e.autodiff + float(constants[0]) * term, 1) <= 1:
+                    return f": {float(constants[0]):.6g} of X^T y, as if the target were missing or used twice"
+    return ""
 
 
 def _compound(e: Evidence) -> Iterator[Cause]:
@@ -202,20 +252,20 @@ def _compound(e: Evidence) -> Iterator[Cause]:
         return
     known = terms(e)
     for name, term in known.items():
-        constants = _fit(e, e.hand, [e.autodiff, term])
+        constants = fit_terms(e, e.hand, [e.autodiff, term])
         if constants is not None:
             c, w = map(float, constants)
-            text = f"a factor {name_factor(c, e) or f'{c:.6g}'} and {w:.6g}{from_params(abs(w), e)} times {name}"
+            text = f"a factor {name_factor(c, e) or f'{c:.6g}'} and {_multiple(w, name, e)}"
             yield Cause("compound", text, {"factor": c, name: w}, e.unexplained(c * e.autodiff + w * term, abs(c)))
     for (name, term), (other, second) in combinations(known.items(), 2):
-        constants = _fit(e, e.hand - e.autodiff, [term, second])
+        constants = fit_terms(e, e.hand - e.autodiff, [term, second])
         if constants is not None:
             c, w = map(float, constants)
             cause = _term_cause(e, {name: c, other: w}, e.unexplained(e.autodiff + c * term + w * second, 1))
             yield Cause("compound", f"two terms: {cause.text}", cause.constants, cause.leaves)
     turned = np.abs(e.hand + e.autodiff).max(0) < np.abs(e.hand - e.autodiff).max(0)
     signed = np.where(turned, -1, 1) * e.autodiff
-    constants = _fit(e, e.hand, [signed]) if turned.any() and not turned.all() else None
+    constants = fit_terms(e, e.hand, [signed]) if turned.any() and not turned.all() else None
     if constants is not None:
         c = float(constants[0])
         text = f"a factor {name_factor(c, e) or f'{c:.6g}'}, and the sign flipped in {components_of(e, turned)}"
@@ -228,7 +278,7 @@ def _linear(e: Evidence) -> bool:
     Then in one component two constants fit any other such gradient, so that the fit explains nothing.
     """
     parts = [e.points, np.ones_like(e.points)]
-    constants = _fit(e, e.autodiff, parts)
+    constants = fit_terms(e, e.autodiff, parts)
     return (
         constants is not None and e.unexplained_of(e.autodiff, constants[0] * parts[0] + constants[1] * parts[1]) <= 1
     )
@@ -259,12 +309,43 @@ def _one_scaled(e: Evidence) -> Iterator[Cause]:
             yield cause
 
 
+def diagnose_blocks(e: Evidence) -> Cause | None:
+    """Return what explains the difference in the blocks that are wrong, alone or together; None if nothing does."""
+    wrong = [b for b in e.blocks if (np.abs(e.hand - e.autodiff) > e.allowed)[:, b.start : b.stop].any()]
+    if len(wrong) < len(e.blocks) and (cause := diagnose(e.of_blocks(wrong))) is not None:
+        return replace(cause, text=f"in {block_list(wrong)}, {cause.text}", where=block_list(wrong))
+    if (cause := diagnose(e)) is not None:
+        return cause
+    causes = [diagnose(e.of_blocks([block])) for block in wrong] if 1 < len(wrong) <= _MOST_BLOCKS else []
+    named = [cause for cause in causes if cause is not None]
+    if not named or len(named) < len(wrong):
+        return None
+    text = "; ".join(f"in {block.name}, {cause.text}" for block, cause in zip(wrong, named, strict=True))
+    kinds = {cause.kind for cause in named}
+    left = max(cause.leaves or 0.0 for cause in named)
+    return Cause(kinds.pop() if len(kinds) == 1 else "compound", text, {"blocks": float(len(named))}, left)
+
+
+def is_general(cause: Cause) -> bool:
+    """Return whether a cause has so many constants that a mistake without any comes before it."""
+    return cause.kind in ("compound", "scaling") or (cause.kind == "offset" and "components" in cause.constants)
+
+
+def block_list(blocks: Sequence[Block]) -> str:
+    """Return blocks in words."""
+    names = [block.name for block in blocks[:_MOST_BLOCKS]]
+    if len(blocks) > _MOST_BLOCKS:
+        return f"{len(blocks)} blocks ({', '.join(names)}, ...)"
+    return f"the block {names[0]}" if len(names) == 1 else f"the blocks {', '.join(names[:-1])} and {names[-1]}"
+
+
 HYPOTHESES = (
     (_stale, False),
     (_factor, False),
     (_sign, False),
     (_permutation, False),
     (_chain_rule, False),
+    (_one_offset, False),
     (_one_term, False),
     (_one_scaled, False),
     (row_left_out, False),

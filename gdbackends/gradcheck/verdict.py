@@ -10,12 +10,14 @@ import numpy as np
 
 from gdbackends.gradcheck.allowance import allow_hand_rounding, lost_to_cancellation
 from gdbackends.gradcheck.checked_function import numpy_losses
-from gdbackends.gradcheck.data_rows import row_by_autodiff
-from gdbackends.gradcheck.evidence import LARGE, Cause, Reference, all_components, component_list
+from gdbackends.gradcheck.evidence import LARGE, Cause, Evidence, Reference, all_components, component_list
 from gdbackends.gradcheck.finite_differences import direction_of
-from gdbackends.gradcheck.mistakes import diagnose
+from gdbackends.gradcheck.gauss_newton import gauss_newton
+from gdbackends.gradcheck.mistakes import block_list, diagnose, diagnose_blocks, is_general
+from gdbackends.gradcheck.odd_rows import odd_rows
 from gdbackends.gradcheck.other_causes import at_a_kink, by_differences, lost_precision, not_a_gradient
-from gdbackends.gradcheck.report import Component, GradientReport, Verdict, Witness
+from gdbackends.gradcheck.other_data import other_data
+from gdbackends.gradcheck.report import Component, GradientReport, Verdict, Witness, relative_difference
 from gdbackends.gradcheck.witness import ERRORS, Differences, scalar_values
 from gdbackends.objectives import Array
 
@@ -50,23 +52,19 @@ def judge(
     if hand is not None and fault is None:
         formula, reference = allow_hand_rounding(reference, hand)
     visible = formula.sensitivity()
-    agreements = {
-        (a, b): reference.largest_ratio(reference.gradients[a], reference.gradients[b])
-        for a, b in combinations(reference.gradients, 2)
-    }
-    if hand is not None:
-        agreements |= {(name, "yours"): reference.largest_ratio(g, hand) for name, g in reference.gradients.items()}
+    agreements, relative = _agreements(reference, hand)
     verdict, cause, notes = _verdict(reference, hand, fault, agreements, at_odds or {})
     if verdict == "pass" and not visible <= sensitivity:
         verdict = "inconclusive"
     if hand is not None and reference.checked.what != "jacobian":  # a Jacobian has zeros by its structure
         notes += _only_zeros(given, hand)
+    components = () if hand is None else _components(reference, hand)
     return GradientReport(
         verdict=verdict,
-        sentence=_sentence(reference, verdict, cause, fault, visible),
+        sentence=_sentence(reference, verdict, cause, fault, visible, components),
         cause=cause,
         agreements=agreements,
-        components=() if hand is None else _components(reference, hand),
+        components=components,
         witness=None if hand is None else _witness(reference, hand),
         sensitivity=visible,
         bound=reference.bound,
@@ -75,7 +73,25 @@ def judge(
         seed=seed,
         of=reference.checked.what,
         notes=tuple(notes),
+        relative=relative,
     )
+
+
+def _agreements(
+    reference: Reference, hand: Array | None
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    """Return for each pair the largest difference over the allowed one, and the relative difference there."""
+    gradients = reference.gradients
+    pairs = list(combinations(gradients.items(), 2))
+    if hand is not None:
+        pairs += [(pair, ("yours", hand)) for pair in gradients.items()]
+    ratios, relative = dict[tuple[str, str], float](), dict[tuple[str, str], float]()
+    for (a, first), (b, second) in pairs:
+        each = reference.ratios(first, second)
+        k = int(each.argmax())
+        ratios[a, b] = float(each.flat[k])
+        relative[a, b] = relative_difference(float(first.flat[k]), float(second.flat[k]))
+    return ratios, relative
 
 
 def _only_zeros(reference: Reference, hand: Array) -> list[str]:
@@ -183,11 +199,18 @@ def _where(reference: Reference, hand: Array) -> list[str]:
         ratio = hand[:, columns] / np.where(reference.autodiff[:, columns] == 0, np.nan, reference.autodiff[:, columns])
         constant = np.isfinite(ratio).all() and (np.ptp(ratio, axis=0) <= 1e-6 * np.abs(ratio).max(0)).all()
         varies = "" if constant else "; yours over the right ones is not constant there"
-        notes.append(f"only {which} differ, the other {d - int(columns.sum())} agree within rounding{varies}")
+        right = d - int(columns.sum())
+        verbs = "differs" if right == d - 1 else "differ", "agrees" if right == 1 else "agree"
+        blocks = [b for b in reference.blocks if columns[b.start : b.stop].any()]
+        place = f", all in {block_list(blocks)}" if len(blocks) < len(reference.blocks) else ""
+        notes.append(f"only {which} {verbs[0]}{place}; the other {right} {verbs[1]} within rounding{varies}")
+    elif d > 1:
+        notes.append(f"all {d} components differ")
     if not points.all():
-        at = "the theta given" if points[0] else "random points near theta"
-        also = " and at some random points" if points[0] and points[1:].any() else ""
-        notes.append(f"it fails only at {at}{also}")
+        here = "it differs at the theta given" if points[0] else "it agrees at the theta given"
+        others, count = int(points[1:].sum()), len(points) - 1
+        there = f"differs at {others} of the {count}" if others else f"agrees at the {count}"
+        notes.append(f"{here} and {there} points near it")
     return notes
 
 
@@ -202,28 +225,41 @@ def _explain(reference: Reference, hand: Array) -> Cause:
         text = f"{evidence.reference} is 0 in {all_components(evidence)}, at every point, and yours is not"
         return Cause("different-function", text, {})
     if hand.shape[1] > LARGE:
-        return diagnose(evidence.of(_sample(reference, hand))) or Cause("unexplained", _NONE, {})
+        return _of_sample(reference, evidence, hand) or Cause("unexplained", _NONE, {})
     cause = None
     if reference.direction is None and not reference.alone and _is_small(reference, hand):
         cause = by_differences(checked, evidence)
-    cause = cause or diagnose(evidence)
+    cause = cause or diagnose_blocks(evidence)
     if reference.direction is None:
-        if not reference.alone:
-            cause = cause or row_by_autodiff(evidence, reference.run)
+        if cause is None or is_general(cause):
+            cause = other_data(checked, evidence, reference.run) or cause
+        if cause is None or cause.kind == "row":
+            cause = odd_rows(checked, evidence, reference.run) or cause
         cause = cause or by_differences(checked, evidence)
         cause = cause or lost_to_cancellation(reference, hand) or lost_precision(checked, evidence)
         cause = cause or not_a_gradient(checked, evidence)
     else:
-        cause = cause or lost_to_cancellation(reference, hand)
+        cause = cause or gauss_newton(reference, hand) or lost_to_cancellation(reference, hand)
     return cause or Cause("unexplained", _NONE, {})
 
 
-def _sample(reference: Reference, hand: Array) -> Array:
-    """Return some of the components that differ, and some that do not."""
-    wrong = ~(reference.ratios(hand, reference.autodiff) <= 1).all(0)
+def _of_sample(reference: Reference, evidence: Evidence, hand: Array) -> Cause | None:
+    """Return what explains the difference in some of the components that differ, and in some that do not.
+
+    They are taken from the blocks that are wrong.
+    """
+    differs = ~(reference.ratios(hand, reference.autodiff) <= 1).all(0)
+    blocks = [b for b in evidence.blocks if differs[b.start : b.stop].any()]
+    where = block_list(blocks) if 0 < len(blocks) < len(evidence.blocks) else ""
+    inside = np.full(differs.size, not where)
+    for block in blocks:
+        inside[block.start : block.stop] = True
     generator = np.random.default_rng(0)
-    parts = [generator.permutation(np.flatnonzero(which))[:_SAMPLED] for which in (wrong, ~wrong)]
-    return np.sort(np.concatenate(parts))
+    parts = [generator.permutation(np.flatnonzero(which & inside))[:_SAMPLED] for which in (differs, ~differs)]
+    cause = diagnose(evidence.of(np.sort(np.concatenate(parts))))
+    if cause is None or not where:
+        return cause
+    return replace(cause, text=f"in {where}, {cause.text}", where=where)
 
 
 def _is_small(reference: Reference, hand: Array, part: float = 1e-4) -> bool:
@@ -258,6 +294,7 @@ def _components(reference: Reference, hand: Array) -> tuple[Component, ...]:
             float(reference.autodiff[k, j]),
             float(reference.allowed[k, j]),
             float(ratios[k, j]),
+            {name: float(gradient[k, j]) for name, gradient in reference.gradients.items()},
         )
         for j in shown
     )
@@ -285,7 +322,38 @@ def _witness(reference: Reference, hand: Array) -> Witness | None:
     return Witness(float(estimate.value), float(estimate.error), ours, theirs, sides[near], estimate.quadratic)
 
 
-def _sentence(reference: Reference, verdict: Verdict, cause: Cause | None, fault: Cause | None, visible: float) -> str:
+_LOOK_FOR = {
+    "factor": "a wrong factor",
+    "sign": "a wrong sign",
+    "permutation": "a wrong order of the components",
+    "scaling": "a factor of each component",
+    "missing-term": "a missing term",
+    "extra-term": "a term too much",
+    "offset": "a term that does not depend on theta",
+    "row": "rows that are left out or counted twice",
+    "compound": "two mistakes at once",
+    "precision": "lost digits",
+    "chain-rule": "the factor of a transformed parameter",
+    "data": "data that are used in another way",
+}
+
+
+def _what_to_look_at(cause: Cause | None, components: tuple[Component, ...]) -> str:
+    """Return the end of the sentence on a gradient that fails."""
+    if cause is not None and cause.kind in _LOOK_FOR:
+        return f"; look for {_LOOK_FOR[cause.kind]}{f' in {cause.where}' if cause.where else ''}."
+    worst = [c for c in components if not c.ratio <= 1]
+    return f"; look at {worst[0].name} first." if len(components) > 1 and worst else "."
+
+
+def _sentence(
+    reference: Reference,
+    verdict: Verdict,
+    cause: Cause | None,
+    fault: Cause | None,
+    visible: float,
+    components: tuple[Component, ...],
+) -> str:
     what, who = reference.checked.what, " and ".join(reference.by_framework)
     if reference.alone:
         who = "differences of the loss"
@@ -305,6 +373,7 @@ def _sentence(reference: Reference, verdict: Verdict, cause: Cause | None, fault
         return (
             f"INCONCLUSIVE: no difference from {who} was detected, but only errors above {visible:.0e} would have been."
         )
+    look = _what_to_look_at(cause, components)
     if reference.alone:
-        return f"FAIL: the {what} differs from {who} by more than their errors allow."
-    return f"FAIL: the {what} differs from {who} by more than rounding allows."
+        return f"FAIL: the {what} differs from {who} by more than their errors allow{look}"
+    return f"FAIL: the {what} differs from {who} by more than rounding allows{look}"
