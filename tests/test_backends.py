@@ -278,7 +278,7 @@ def test_the_jax_x64_switch_is_neither_read_nor_changed(require, switch: bool, d
 
 
 def test_names_devices_and_dtypes_that_are_not() -> None:
-    with pytest.raises(InputError, match="backend must be one of numpy, jax, torch, got 'nunpy'"):
+    with pytest.raises(InputError, match="backend must be one of numpy, jax, torch, or module:name, got 'nunpy'"):
         get_backend("nunpy")
     with pytest.raises(InputError, match="got ''"):
         get_backend("")

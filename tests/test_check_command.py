@@ -171,7 +171,7 @@ BAD = [
     (["squared", "--param", "lam"], "--param must be NAME=VALUE with a number, such as lam=0.1, got 'lam'"),
     (["squared", "--param", "=1"], "--param must be NAME=VALUE with a number, such as lam=0.1, got '=1'"),
     (["squared", "--backends", "numpy"], "--backends must be from jax and torch, got 'numpy', which has no autodiff"),
-    (["squared", "--backends", "mxnet"], "backend must be one of numpy, jax, torch, got 'mxnet'"),
+    (["squared", "--backends", "mxnet"], "backend must be one of numpy, jax, torch, or module:name, got 'mxnet'"),
     (["squared", "--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'"),
     (["squared", "--seed", "-1"], "Invalid value for '--seed': -1 is not in the range x>=0"),
     (

@@ -335,7 +335,10 @@ BAD = {
     "dtype": (lambda: check(gradient, dtype="float16"), "dtype must be one of float64, float32"),
     "names": (lambda: check(gradient, names=["a"]), "names must be 4, one a component, got 1"),
     "backends": (lambda: check(gradient, backends="jax"), "backends must be a list of names, got 'jax'"),
-    "no backend": (lambda: check(gradient, backends=["tf"]), "backend must be one of numpy, jax, torch, got 'tf'"),
+    "no backend": (
+        lambda: check(gradient, backends=["tf"]),
+        "backend must be one of numpy, jax, torch, or module:name, got 'tf'",
+    ),
     "seed": (lambda: check(gradient, seed=-1), "seed must be at least 0, got -1"),
 }
 
