@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gdbackends import check_gradient
+from gdbackends.errors import InputError
 
 COMMAND = [sys.executable, "-m", "gdbackends", "check"]
 FUNCTIONS = """\
@@ -208,3 +212,32 @@ def test_hostile_text_does_no_harm(folder: Path, require) -> None:
     assert shown.returncode == 1, shown.stderr
     assert "\x1b" not in shown.stdout
     assert "[red]x" in shown.stdout
+
+
+def test_the_example_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf8")
+    lines = [line[4:] for line in text.splitlines() if line.startswith((">>> ", "... "))]
+    begin = lines.index("def ridge(theta, X, y, lam):")
+    (tmp_path / "ridge.py").write_text("\n".join(["import numpy as np", *lines[begin : begin + 4]]), encoding="utf8")
+    (command,) = (line for line in text.splitlines() if line.startswith("gdbackends check ridge.py:ridge,"))
+    shown = run(tmp_path, *command.split()[2:])
+    assert "theta has 10 numbers, one for each feature, as the gradient takes none for an intercept" in shown.stderr
+    assert (shown.returncode, "a factor 1/2" in shown.stdout) == (1, True)
+
+
+def test_the_length_of_theta_is_told_in_words() -> None:
+    X = np.random.default_rng(0).normal(size=(5, 3))
+
+    def loss(t, X, y):
+        return ((X @ t - y) ** 2).mean()
+
+    def gradient(t, X, y):
+        return 2 * X.T @ (X @ t - y) / len(y)
+
+    for size, ending in (
+        (4, "theta has 4 numbers and data[0] 3 columns: give theta 3 numbers, or data[0] a column of ones for the in"),
+        (2, "theta has 2 numbers and data[0] 3 columns: give theta 3 numbers, such as one more for the intercept, or"),
+    ):
+        with pytest.raises(InputError) as caught:
+            check_gradient(loss, gradient, np.ones(size), X, np.ones(5))
+        assert f"; {ending}" in str(caught.value)

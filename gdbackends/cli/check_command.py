@@ -140,8 +140,8 @@ def _random_table(row_loss: RowLoss, seed: int) -> Dataset:
 def _check(target: _Target, table: Dataset | None, params: dict[str, Any], options: dict[str, Any]) -> GradientReport:
     """Check the gradient of the target on the table, or on its own data."""
     data = (target.data or ()) if table is None else (table.X, table.y)
-    theta = _random_theta(data, options["seed"]) if target.theta is None else target.theta
-    linear = table is not None and not isinstance(theta, dict) and np.shape(theta) == (len(table.names) + 1,)
+    params = {**target.params, **params}
+    theta = _random_theta(target, data, params, options) if target.theta is None else target.theta
     if options["jacobian"]:
         return check_jacobian(
             target.loss,
@@ -150,7 +150,7 @@ def _check(target: _Target, table: Dataset | None, params: dict[str, Any], optio
             *data,
             backends=("jax", "torch") if options["backends"] is None else _autodiff_backends(options["backends"]),
             argument=options["argument"],
-            params={**target.params, **params},
+            params=params,
             seed=options["seed"],
         )
     return check_gradient(
@@ -160,11 +160,19 @@ def _check(target: _Target, table: Dataset | None, params: dict[str, Any], optio
         *data,
         argument=options["argument"],
         backends=("jax", "torch") if options["backends"] is None else _autodiff_backends(options["backends"]),
-        params={**target.params, **params},
-        names=(*table.names, "intercept") if table is not None and linear else None,
+        params=params,
+        names=_names(table, theta),
         dtype=options["dtype"],
         seed=options["seed"],
     )
+
+
+def _names(table: Dataset | None, theta: Any) -> tuple[str, ...] | None:
+    """Return the names of the components of theta, if they are those of a linear model of the table."""
+    if table is None or isinstance(theta, (dict, tuple)):
+        return None
+    every = (*table.names, "intercept")
+    return {len(every) - 1: every[:-1], len(every): every}.get(np.size(theta))
 
 
 def _compare_ports(
@@ -172,7 +180,7 @@ def _compare_ports(
 ) -> PortReport:
     """Compare the target with the same function in other frameworks."""
     data = (target.data or ()) if table is None else (table.X, table.y)
-    theta = _random_theta(data, options["seed"]) if target.theta is None else target.theta
+    theta = _random_theta(target, data, params, options) if target.theta is None else target.theta
     given = {**target.params, **params}
     ports: dict[str, Any] = {}
     for function in (target.loss, *(_port(options["checked"], name) for name in options["ports"])):
@@ -209,14 +217,28 @@ def _autodiff_backends(text: str) -> list[str]:
     return names
 
 
-def _random_theta(data: Sequence[Any], seed: int) -> Array:
-    """Return a random number for each feature and one for the intercept."""
+def _random_theta(target: _Target, data: Sequence[Any], params: Mapping[str, Any], options: Mapping[str, Any]) -> Array:
+    """Return a random number for each feature, and one for the intercept unless the gradient takes none."""
     shape = np.shape(data[0]) if data else ()
     if len(shape) != 2:
         raise InputError(
             "data in the file do not begin with X (n, d), so the length of theta is unknown; define theta there"
         )
-    return cast(Array, np.random.default_rng(seed).normal(size=shape[1] + 1))
+    theta = cast(Array, np.random.default_rng(options["seed"]).normal(size=shape[1] + 1))
+    own = target.bundled is None and options["argument"] is None and callable(target.gradient)
+    if own and not _takes(target.gradient, theta, data, params) and _takes(target.gradient, theta[:-1], data, params):
+        echo(f"theta has {shape[1]} numbers, one for each feature, as the gradient takes none for an intercept")
+        return theta[:-1]
+    return theta
+
+
+def _takes(gradient: Callable[..., Any], theta: Array, data: Sequence[Any], params: Mapping[str, Any]) -> bool:
+    """Return whether the gradient takes a theta of this length; its other errors are reported by the check."""
+    try:
+        with np.errstate(all="ignore"):
+            return np.shape(gradient(theta.copy(), *data, **params)) == theta.shape
+    except Exception:
+        return False
 
 
 def _show(report: GradientReport, title: str) -> None:

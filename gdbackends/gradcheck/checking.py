@@ -385,7 +385,26 @@ def _nothing_runs(checked: CheckedFunction, point: Array, unsupported: Mapping[s
             checked.loss_for("numpy").loss(point.copy(), *(a.copy() for a in checked.data))
         except (Exception, SystemExit) as error:  # any error of the loss
             reasons.insert(0, f"numpy: {in_one_line(error)}")
-    return InputError(f"nothing can run the loss ({'; '.join(reasons)}); give one loss for each framework")
+    advice = _on_the_length(checked, point.size) or "give one loss for each framework"
+    return InputError(f"nothing can run the loss ({'; '.join(reasons)}); {advice}")
+
+
+def _on_the_length(checked: CheckedFunction, parameters: int) -> str:
+    """Return what to do if theta may have a number too many or too few for the columns of the data; "" otherwise."""
+    for k, array in enumerate(checked.data):
+        if array.ndim == 2 and parameters == array.shape[1] + 1:
+            n = array.shape[1]
+            return (
+                f"theta has {parameters} numbers and data[{k}] {n} columns: give theta {n} numbers, or data[{k}] a "
+                f"column of ones for the intercept"
+            )
+        if array.ndim == 2 and parameters == array.shape[1] - 1:
+            n = array.shape[1]
+            return (
+                f"theta has {parameters} numbers and data[{k}] {n} columns: give theta {n} numbers, such as one more "
+                f"for the intercept, or leave a column out"
+            )
+    return ""
 
 
 def _in_float32(reference: Reference, report: GradientReport, runners: AutodiffRunners, seed: int) -> GradientReport:
