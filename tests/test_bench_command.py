@@ -94,7 +94,7 @@ def test_a_backend_that_computes_something_else_gets_no_time_and_exit_code_1(tmp
         (["--dtype", "int8"], "dtype must be one of"),
         (["--objective", "cubic"], "the loss must be one of"),
         (["--backends", "julia"], "backend must be one of"),
-        (["--backends", "nowhere:F"], "--backends needs an importable module in module:name"),
+        (["--backends", "nowhere:F"], "must be module:name of an importable module"),
         (["--threads", "1,4096"], "--threads must be at most "),
         (["--launches", "0"], "--launches must be at least 1"),
         (["--timeout", "0"], "--timeout must be a positive number"),

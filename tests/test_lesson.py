@@ -187,7 +187,7 @@ def test_frameworks_agree_within_rounding_and_are_judged_by_it(monkeypatch) -> N
     monkeypatch.setattr(lesson_frameworks, "in_fresh_process", lying)
     wrong = frameworks(about)
     assert not wrong.agree
-    assert wrong.notes == ("torch gave no answer: its process ended.",)
+    assert wrong.notes == ("torch gave no answer: it ended.",)
     assert "DISAGREE" in lesson_frameworks_caption(wrong)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from gdbackends.cli.console import echo, printable
 from gdbackends.cli.options import read_dataset, source_options
 from gdbackends.cli.output import check_output, write_atomically
+from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError, file_error
 
 
@@ -29,9 +31,7 @@ def command(**options: Any) -> None:
         raise InputError(f"--charts {charts} is a file; give the name of a folder")
     from gdbackends.pictures.lesson import lesson  # needs the extra viz
 
-    if options["feature"] is not None and options["features"] is None and not options["encode"]:
-        options["features"] = [options["feature"]]  # the other columns need not be numbers
-    page = lesson(read_dataset(options), options["feature"])
+    page = lesson(_read(options), options["feature"])
     write_atomically(options["out"], page.html())
     if page.subject.others:
         echo(f"showing {printable(page.subject.feature)}; choose another feature with --feature")
@@ -41,6 +41,16 @@ def command(**options: Any) -> None:
         echo(note)
     if charts is not None:
         _write_charts(charts, page.figures)
+
+
+def _read(options: Mapping[str, Any]) -> Dataset:
+    """Return the table; with the named feature alone if another column cannot be read."""
+    try:
+        return read_dataset(options)
+    except InputError:
+        if options["feature"] is None or options["features"] is not None or options["source"] is None:
+            raise
+        return read_dataset({**options, "features": [options["feature"]]})
 
 
 def _write_charts(folder: Path, figures: Any) -> None:
