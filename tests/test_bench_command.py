@@ -48,7 +48,7 @@ def children(path: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-            if b"gdbackends.measurement.subprocess_worker" in command and (entry / "cwd").readlink() == path:
+            if b"measurement/subprocess_worker.py" in command and (entry / "cwd").readlink() == path:
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -158,6 +158,7 @@ def test_control_c_ends_the_children_and_leaves_the_file_whole(tmp_path: Path) -
     deadline = time.monotonic() + 30
     while not children(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert children(tmp_path)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(20) == 130

@@ -481,7 +481,7 @@ def test_very_many_steps_are_not_laid_out_in_advance(batch: list[str]) -> None:
     limited = f"ulimit -v 4000000; exec {sys.executable} -m gdbackends fit --steps 1000000000000 {' '.join(batch)}"
     process = subprocess.Popen(["bash", "-c", limited], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        shown = process.communicate(timeout=6)
+        shown = process.communicate(timeout=4)
     except subprocess.TimeoutExpired:  # it descends
         process.send_signal(signal.SIGINT)
         assert (process.communicate(timeout=20)[1].strip(), process.returncode) == ("", 130)

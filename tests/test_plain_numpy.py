@@ -387,8 +387,11 @@ def test_iterations_end_and_approximations_are_not_accused() -> None:
     def decayed(t):
         return solve_ivp(lambda _, u: -t[0] * u, (0, 1), [1.0], rtol=1e-10, atol=1e-12).y[0, -1]
 
-    assert check_gradient(decayed, lambda t: -np.exp(-t), [0.7]).verdict in ("pass", "inconclusive")
-    assert check_gradient(decayed, lambda t: -2 * np.exp(-t), [0.7]).verdict == "fail"
+    def both_verdicts(factor):
+        return check_gradient(decayed, lambda t: -factor * np.exp(-t), [0.7], backends=("torch",)).verdict
+
+    assert both_verdicts(1) in ("pass", "inconclusive")
+    assert both_verdicts(2) == "fail"
 
 
 def test_products_with_the_hessian_of_a_structure() -> None:
