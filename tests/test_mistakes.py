@@ -215,9 +215,9 @@ def test_a_row_is_left_out_of_a_hundred_thousand(name: str) -> None:
     assert report.cause.text.startswith("row 33333 is left out")
 
 
-@pytest.mark.parametrize("n", [3, 4, 7, 40, 1000])
+@pytest.mark.parametrize("n", [3, 4, 40, 1000])
 @pytest.mark.parametrize("name", ["squared", "softmax", "network"])
-@pytest.mark.parametrize("row", [0, 1, -1])
+@pytest.mark.parametrize("row", [0, -1])
 def test_a_row_that_counts_twice_or_half(n: int, name: str, row: int) -> None:
     loss, gradient, theta, *data = models(n)[name]
 
