@@ -499,7 +499,7 @@ def test_how_good_a_fit_is(tmp_path: Path) -> None:
     rows = np.setdiff1d(np.arange(200), held_out)
     model = SkLinearRegression().fit(X[rows], y[rows])
     assert document["dataset"]["rows"] == 150
-    for name, part in (("fitted_rows", rows), ("held-out_rows", held_out)):
+    for name, part in (("fitted_rows", rows), ("held_out_rows", held_out)):
         quality = document["quality"][name]
         assert quality["R2"] == pytest.approx(model.score(X[part], y[part]), rel=1e-9)
         assert quality["RMSE"] == pytest.approx(np.sqrt(np.mean((y[part] - model.predict(X[part])) ** 2)), rel=1e-9)
@@ -511,6 +511,13 @@ def test_how_good_a_fit_is(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("x,y\n" + "".join(f"{k},{'no' if k < 20 else 'yes'}\n" for k in range(40)))
     document = json.loads(run("fit", "l.csv", "--objective", "logistic", "--l2", ".01", "--json", cwd=tmp_path).stdout)
     assert document["quality"]["fitted_rows"] == {"accuracy": 1.0}
+    run("fit", "t.csv", "--holdout", "0.25", "--predict", "p.csv", cwd=tmp_path)
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 201  # for every row, also those held out
+    (tmp_path / "n.csv").write_text("x,y\n" + "".join(f"{k},{int(k > 2)}\n" for k in range(40)))
+    for seed in range(3):  # held-out rows may all have one label
+        options = ("--objective", "logistic", "--l2", ".001", "--holdout", "0.05", "--seed", str(seed), "--json")
+        document = json.loads(run("fit", "n.csv", *options, cwd=tmp_path).stdout)
+        assert document["quality"]["held_out_rows"]["accuracy"] >= 0.5
 
 
 def test_many_coefficients_are_not_all_printed(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_number_sign_is_a_name_or_a_cell(way: str, tmp_path: Path) -> None:
     data = read(write(tmp_path, "t,x,y\n#1,2,3\n#2,5,6\n"), drop=["t"])
     assert data.X.tolist() == [[2], [5]]
     data = read(write(tmp_path, "x,y\n1,2\n# 5,6\n3,4\n"))
-    assert (data.X.tolist(), data.notes) == ([[1], [3]], ("1 lines of comments between the rows are left out.",))
+    assert (data.X.tolist(), data.notes) == ([[1], [3]], ("Comment lines between the rows, which are left out: 1.",))
 
 
 THOUSANDS = {

@@ -75,12 +75,15 @@ def command(ctx: click.Context, **options: Any) -> None:
     data = read_table(options, labels=needs_labels(options))
     if options["predict"] is not None and isinstance(data, StreamedDataset):
         raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
-    data, held_out = (data, None) if options["holdout"] is None else _split(data, options["holdout"], options["seed"])
+    table, held_out = data, None
+    if options["holdout"] is not None:
+        data, held_out = _split(data, options["holdout"], options["seed"])
     with _progress(settings["steps"]) as on_check:
         fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels, names=data.names)
-    quality = {"fitted rows": _quality(fitted, data)}
-    quality |= {} if held_out is None else {"held-out rows": _quality(fitted, held_out)}
+    positive = float(table.y.max()) if isinstance(table, Dataset) else 1.0  # the greater of two labels
+    quality = {"fitted rows": _quality(fitted, data, positive)}
+    quality |= {} if held_out is None else {"held-out rows": _quality(fitted, held_out, positive)}
     document = _document(data, fitted, backend, quality)
     if options["as_json"]:
         click.echo(document, nl=False)
@@ -88,8 +91,8 @@ def command(ctx: click.Context, **options: Any) -> None:
         _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype, quality)
     if options["save"] is not None:  # after the result is shown, which a full disk would otherwise lose
         write_atomically(options["save"], document)
-    if options["predict"] is not None and isinstance(data, Dataset):
-        write_atomically(options["predict"], predictions_csv(fitted, data.X))
+    if options["predict"] is not None and isinstance(table, Dataset):
+        write_atomically(options["predict"], predictions_csv(fitted, table.X))
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
 
 
@@ -106,7 +109,7 @@ def _split(data: Dataset | StreamedDataset, holdout: float, seed: int) -> tuple[
     return fitted, held_out
 
 
-def _quality(fitted: Fit, data: Dataset | StreamedDataset) -> dict[str, float]:
+def _quality(fitted: Fit, data: Dataset | StreamedDataset, positive: float) -> dict[str, float]:
     """Return how well the predictions meet the target: R^2 and the root mean squared error, or the accuracy of labels.
 
     R^2 is 1 - mean(residual^2) / var(y); it is left out where the target does not vary.
@@ -116,8 +119,7 @@ def _quality(fitted: Fit, data: Dataset | StreamedDataset) -> dict[str, float]:
         return {}
     predicted = fitted.predict(data.X).astype(np.float64)
     if target == "label":
-        positive = data.y == (data.y.max() if data.labels is None else 1.0)
-        return {"accuracy": float(((predicted > 0.5) == positive).mean())}
+        return {"accuracy": float(((predicted > 0.5) == (data.y == positive)).mean())}
     squares, variance = float(np.square(data.y - predicted).mean()), float(data.y.var())
     return ({"R2": 1 - squares / variance} if variance else {}) | {"RMSE": squares**0.5}
 
@@ -128,7 +130,9 @@ def _document(
     """Return a fit as JSON text."""
     table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
     config = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
-    made: dict[str, Any] = {"quality": {rows.replace(" ", "_"): numbers for rows, numbers in quality.items()}}
+    made: dict[str, Any] = {
+        "quality": {rows.replace(" ", "_").replace("-", "_"): numbers for rows, numbers in quality.items()}
+    }
     made |= {"preparation": data.preparation.to_dict()} if data.preparation else {}
     fit = fitted.to_dict(data.names)
     return json_text(jsonable({"schema": 1} | config | fit | made | {"environment": environment()}))

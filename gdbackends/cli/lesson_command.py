@@ -48,7 +48,7 @@ def _read(options: Mapping[str, Any]) -> Dataset:
     try:
         return read_dataset(options)
     except InputError:
-        if options["feature"] is None or options["features"] is not None or options["source"] is None:
+        if options["feature"] is None or options["features"] is not None or options["source"] in (None, "-"):
             raise
         return read_dataset({**options, "features": [options["feature"]]})
 

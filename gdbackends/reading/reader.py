@@ -168,7 +168,7 @@ def _prepared(
             features, target = pick(names, unnamed=unnamed)
             made = prepare_table(table, features, target, labels, steps)
         checked_arrays(np.empty((made.y.size, 1)) if made.X.shape[1] == 0 else made.X, made.y, copy=False)
-    notes = [f"{skipped['comments']:,} lines of comments between the rows are left out."] if skipped else []
+    notes = [f"Comment lines between the rows, which are left out: {skipped['comments']:,}."] if skipped else []
     notes += map(row_names_note, row_name_columns(names, unnamed) if every else ())
     return name, made, target, notes
 
