@@ -221,7 +221,7 @@ def test_the_example_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
     (tmp_path / "ridge.py").write_text("\n".join(["import numpy as np", *lines[begin : begin + 4]]), encoding="utf8")
     (command,) = (line for line in text.splitlines() if line.startswith("gdbackends check ridge.py:ridge,"))
     shown = run(tmp_path, *command.split()[2:])
-    assert "theta has 10 numbers, one for each feature, as the gradient takes none for an intercept" in shown.stderr
+    assert "theta has 3 numbers, one for each feature, as the gradient takes none for an intercept" in shown.stderr
     assert (shown.returncode, "a factor 1/2" in shown.stdout) == (1, True)
 
 
