@@ -13,17 +13,19 @@ import gdbackends
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
     {"errors", "schedules", "objectives"},
-    {"blocks", "arrays", "preparation", "datasets", "scaling", "streaming", "rounding", "reading"},
+    {"blocks", "arrays", "preparation", "datasets", "scaling", "streaming", "rounding", "reading", "python_files"},
     {"backends"},
     {"descent"},
     {"derivation", "measurement"},
-    {"comparison", "gradcheck"},
+    {"gradcheck"},
+    {"comparison"},
     {"benchmarking", "doctor"},
     {"pictures"},
     {"cli", "pytest_plugin"},
 ]
 GROUND = [
     "errors",
+    "python_files",
     "schedules",
     "objectives",
     "blocks",

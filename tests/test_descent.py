@@ -274,13 +274,18 @@ def test_rates_are_rounded_once_and_auto_towards_zero(table) -> None:
         assert decaying[0] <= 1 / largest
 
 
-def test_an_objective_of_the_users_own_needs_a_number(backend64: Backend, table) -> None:
+def test_an_objective_of_the_users_own_gets_a_rate_from_the_curvature_at_the_start(backend64: Backend, table) -> None:
+    """1 / (2 L), in two digits, which are the same on every backend."""
     from tests.test_backends import Quartic
 
     X, y = table
-    with pytest.raises(InputError, match="learning_rate='auto' needs an objective of known curvature"):
-        fit(X, y, backend=backend64, objective=Quartic())
     y = (y - y.mean()) / y.std()
+    automatic = fit(X, y, backend=backend64, objective=Quartic(), steps=50)
+    Z = (X - X.mean(0)) / X.std(0)
+    design = np.c_[Z, np.ones(len(Z))]
+    largest = np.linalg.eigvalsh(12 * design.T @ (design * (y**2)[:, None]) / len(Z))[-1]
+    assert automatic.learning_rate == float(f"{1 / (2 * largest):.1e}")
+    assert automatic.loss < 0.5 * automatic.losses[0]
     fitted = fit(X, y, backend=backend64, objective=Quartic(), learning_rate=inverse_time(0.05, 0.01), steps=300)
     assert fitted.loss < 0.05 * fitted.losses[0]
     assert fit(X, y, backend=backend64, objective=Quartic(), learning_rate=10.0).stop is Stop.DIVERGED

@@ -15,14 +15,14 @@ from gdbackends.backends import DTYPES
 from gdbackends.benchmarking.case import WORKS, ProblemSpec
 from gdbackends.benchmarking.workloads import work
 from gdbackends.comparison.referee import judge_backend
-from gdbackends.descent import Fit, Problem, ProblemOptions, prepare
+from gdbackends.descent import Fit, ProblemOptions, TableProblem, prepare
 from gdbackends.measurement.environment import environment
 
 STEPS = 100
 
 
 @lru_cache(maxsize=1)
-def prepared_and_judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, float, str]:
+def prepared_and_judged(backend_name: str, spec: ProblemSpec) -> tuple[TableProblem, float, str]:
     """Return a problem on the backend, and the result of `judge_backend`; cached for the next tests of the spec."""
     data = spec.table()
     problem = prepare(
@@ -32,7 +32,9 @@ def prepared_and_judged(backend_name: str, spec: ProblemSpec) -> tuple[Problem, 
         objective=spec.model,
         options=ProblemOptions(standardize=False),
     )
-    return problem, *judge_backend(problem, get_backend(backend_name))
+    ratios = judge_backend(problem, get_backend(backend_name))
+    worst = max(ratios, key=lambda name: ratios[name])
+    return problem, ratios[worst], worst
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # if the backend is wrong

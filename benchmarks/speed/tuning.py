@@ -20,7 +20,7 @@ from gdbackends.backends import names
 from gdbackends.benchmarking.case import ProblemSpec
 from gdbackends.benchmarking.worker_tasks import read_bandwidth
 from gdbackends.benchmarking.workloads import work
-from gdbackends.descent import Problem, ProblemOptions, descend, prepare
+from gdbackends.descent import ProblemOptions, TableProblem, descend, prepare
 from gdbackends.measurement.formatting import duration
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.measurement.timing import Deadline, marginal_steps, seconds
@@ -88,7 +88,7 @@ def time_tunings(name: str, spec: ProblemSpec, tuning: str, rounds: int, budget:
     return TuningTimes(*times, first, problems[0].plan, bandwidth)
 
 
-def _check(problems: list[Problem], dtype: str) -> None:
+def _check(problems: list[TableProblem], dtype: str) -> None:
     thetas = [descend(p, np.full(STEPS, 1e-3 / p.theta0.size, p.backend.dtype)).theta for p in problems]
     difference = float(np.abs(thetas[0] - thetas[1]).max() / np.abs(thetas[1]).max())
     if not difference <= TOLERANCE[dtype]:

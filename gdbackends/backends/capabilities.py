@@ -40,6 +40,14 @@ class Capabilities:
         """Return f(theta, X, y) -> loss, without a gradient; None if the backend has no such function."""
         return None
 
+    def gradient(self, objective: Objective) -> Callable[..., Array] | None:
+        """Return f(theta, *data) -> gradient, without the loss; None if the backend has no such function."""
+        return None
+
+    def jacobian(self, function: Callable[..., Array], mode: str) -> Callable[..., Array] | None:
+        """Return f(theta, *data) -> (n, p), by mode "forward" or "reverse"; None if there is no such function."""
+        return None
+
     def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]] | None:
         """Return f(theta, v, *data) -> (loss, Hessian times v); None if the backend has no such function."""
         return None

@@ -9,17 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from random import Random
+from typing import Any
 
 from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
 from gdbackends.benchmarking.result_rows import result_rows, spread
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
-from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, read_bandwidth
+from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, expected_of, needs_expected, read_bandwidth
 from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
+from gdbackends.comparison.expected import Expected
 from gdbackends.measurement.environment import affinity, commit, environment, last_cache, machine, version_of
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
+
+_EXPECTED_TIMES = 5
+"""How many times the time limit of a case the computation of what is expected may take."""
 
 Progress = Callable[[int, int, str], None]
 """progress(done, total, next case), counted in launches of cases; the total may grow."""
@@ -91,6 +96,7 @@ class _Study:
     plan: Plan
     run: str
     progress: Progress | None
+    expected: dict[ProblemSpec, Expected | Exception] = field(default_factory=dict[ProblemSpec, Any])
 
     def round(self, number: int, deadline: Deadline) -> None:
         """Launch each unfinished case once, as far as time allows."""
@@ -118,11 +124,19 @@ class _Study:
     def _task(self, pool: WorkerPool, config: BackendConfig, spec: ProblemSpec, works: list[str], number: int) -> None:
         """Set up a problem on a backend, and time its workloads one by one."""
         judged = not all(self._agreement(Case(config, spec, work)) for work in works)
+        expected: Expected | None = None
+        if judged and needs_expected(spec, works):
+            try:
+                expected = self._expected(spec)
+            except Exception as error:  # nothing can be judged, so nothing may be timed
+                for work in works:
+                    self._fail(Case(config, spec, work), error)
+                return
         for done, work in enumerate(works):
             case = Case(config, spec, work)
             self._tell(case, number)
             try:
-                setup = pool.open(config, spec, judged)
+                setup = pool.open(config, spec, works, judged, expected)
             except Exception as error:  # the failure applies to all remaining workloads of the problem
                 for rest in works[done:]:
                     self._fail(Case(config, spec, rest), error)
@@ -139,6 +153,21 @@ class _Study:
                 self._keep(pool, case, number, setup, times)
         with suppress(Exception):  # a process that ends here is replaced for the next problem
             pool.close_task(config)
+
+    def _expected(self, spec: ProblemSpec) -> Expected:
+        """Return what every backend must compute, found once in a process of its own; an error is found once too."""
+        if spec not in self.expected:
+            works = [case.work for case in self.cases if case.spec == spec]
+            try:
+                with Worker(affinity(), quiet=True) as worker:
+                    limit = _EXPECTED_TIMES * self.plan.timeout_s
+                    self.expected[spec] = worker.ask(expected_of, spec, works, timeout=limit)
+            except Exception as error:  # any failure of the function, or of the frameworks
+                self.expected[spec] = error
+        found = self.expected[spec]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _agreement(self, case: Case) -> bool:
         return any(record["agreement"] is not None for record in self.file.results.of(case).values())
@@ -178,7 +207,7 @@ class _Study:
 
 def _exceeds_cache(case: Case) -> bool:
     """Return whether the memory bandwidth can limit the case: only then is it worth the seconds to measure it."""
-    return case.config.device == "cpu" and case.spec.bytes > last_cache()
+    return case.config.device == "cpu" and not case.spec.is_function and case.spec.bytes > last_cache()
 
 
 def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[BackendConfig, ProblemSpec, list[str]]]:

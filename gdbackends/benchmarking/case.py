@@ -11,13 +11,26 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import DTYPES, TUNINGS, names
+from gdbackends.comparison.function_problem import is_function
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, parse_loss
 
-WORKS = ("loss", "gradient", "step", "fit")
-"""The loss alone; the loss and its gradient; one more step of a descent; a descent of at most STEPS steps."""
+WORKS = {
+    "loss": "the loss alone",
+    "gradient": "the gradient alone",
+    "value_and_gradient": "the loss and its gradient",
+    "hvp": "the Hessian times a vector",
+    "jacobian_forward": "the Jacobian of the residuals, by forward mode",
+    "jacobian_reverse": "the Jacobian of the residuals, by reverse mode",
+    "step": "one more step of a descent",
+    "batch": "one more step over a batch of at most BATCH rows, which are gathered",
+    "fit": "a descent of at most STEPS steps",
+}
+EVALUATED = ("loss", "gradient", "value_and_gradient", "hvp", "jacobian_forward", "jacobian_reverse")
+"""The works that evaluate a function once."""
 STEPS = 100
+BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class ProblemSpec:
     """A problem, independent of the backend.
 
     Attributes:
-        objective: the name of the row loss, such as "squared" or "huber:1".
+        objective: the name of the row loss, such as "squared" or "huber:1"; or FILE.py:NAME of a loss function.
         rows: the number of rows, n.
         features: the number of features, d.
         dtype: "float64" or "float32".
@@ -40,23 +53,29 @@ class ProblemSpec:
 
     def __post_init__(self) -> None:
         """Validate the fields."""
-        parse_loss(self.objective)
+        if not self.is_function:
+            parse_loss(self.objective)
         for name in ("rows", "features"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.rows == 1 and self.model.row_loss.target == "label":
+        if self.rows == 1 and not self.is_function and self.model.row_loss.target == "label":
             raise InputError(f"the {self.objective} loss needs rows of both labels, got 1 row; give at least 2")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
 
     @property
+    def is_function(self) -> bool:
+        """Whether the objective is a loss function, and not a linear model."""
+        return is_function(self.objective)
+
+    @property
     def model(self) -> LinearModel:
-        """The objective."""
+        """The objective, a linear model."""
         return LinearModel(row_loss=parse_loss(self.objective))
 
     @property
     def bytes(self) -> int:
-        """The bytes of X, with its column of ones, and of y."""
+        """The bytes of X, with its column of ones, and of y; about as many for the data of a function."""
         return self.rows * (self.features + 2) * np.dtype(self.dtype).itemsize
 
     def table(self) -> Dataset:
@@ -132,7 +151,8 @@ class Case:
 class Grid:
     """A grid of cases: every distinct combination of at most `largest` bytes.
 
-    NumPy runs on the CPU only, and the tuning "compiled" exists for PyTorch only.
+    NumPy runs on the CPU only, and each backend with the tunings that it has. `sizes`, pairs of rows and features, take
+    the place of rows and features.
     """
 
     backends: Sequence[str] = names()
@@ -144,13 +164,15 @@ class Grid:
     works: Sequence[str] = ("step",)
     threads: Sequence[int] = (0,)
     tunings: Sequence[str] = ("best",)
+    sizes: Sequence[tuple[int, int]] = ()
     seed: int = 0
     largest: float = inf
 
     def cases(self) -> list[Case]:
         """Return the cases of the grid."""
-        sizes = product(self.objectives, self.rows, self.features, self.dtypes)
-        specs = [ProblemSpec(objective, n, d, dtype, self.seed) for objective, n, d, dtype in sizes]
+        sizes = self.sizes or tuple(product(self.rows, self.features))
+        whole = product(self.objectives, sizes, self.dtypes)
+        specs = [ProblemSpec(objective, n, d, dtype, self.seed) for objective, (n, d), dtype in whole]
         configs = [
             BackendConfig(backend, device, count, tuning)
             for backend, device, count, tuning in product(self.backends, self.devices, self.threads, self.tunings)
@@ -166,7 +188,7 @@ SUITES = {
         rows=(100, 1000, 10_000, 100_000, 1_000_000),
         features=(1, 10, 100, 1000),
         dtypes=DTYPES,
-        works=WORKS,
+        works=("loss", "gradient", "step", "fit"),
         largest=1e9,
     ),
 }

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from statistics import median
 from typing import Any
 
-from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.case import EVALUATED, Case
 from gdbackends.benchmarking.results import Results
 from gdbackends.measurement.statistics import Estimate, estimate
 from gdbackends.measurement.timing import Stopped, Timing
@@ -60,7 +60,7 @@ def result_rows(results: Results) -> list[Row]:
     late = {row.case.config: row for row in rows if row.status == "unsynchronised"}
     return [
         Row(row.case, "unsynchronised", f"at another size {late[row.case.config].reason}")
-        if row.timing and row.case.work in ("loss", "gradient") and row.case.config in late
+        if row.timing and row.case.work in EVALUATED and row.case.config in late
         else row
         for row in rows
     ]
@@ -111,7 +111,7 @@ def _share(results: Results, case: Case, records: Sequence[Mapping[str, Any]], t
     speeds = [
         v for (run, _, threads), v in results.bandwidths.items() if run in runs and threads == case.config.threads
     ]
-    if case.config.device != "cpu" or not speeds or case.spec.bytes <= first["cache_bytes"]:
+    if case.config.device != "cpu" or case.spec.is_function or not speeds or case.spec.bytes <= first["cache_bytes"]:
         return None
     return first["passes"] * case.spec.bytes / timing.median / max(speeds)
 

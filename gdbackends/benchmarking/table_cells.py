@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
-from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.case import WORKS, Case
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, spread
 from gdbackends.measurement.formatting import duration
 from gdbackends.measurement.statistics import Estimate
 
 USUAL = ("squared", "float64", "best")
 """Default settings, which tables do not mention."""
-_ORDER = {"loss": 0, "gradient": 1, "step": 2, "fit": 3}
+_ORDER = {name: k for k, name in enumerate(WORKS)}
 
 
 def ordered(table: Sequence[Row]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +17,12 @@ from gdbackends.benchmarking.worker_tasks import (
     worker_info,
 )
 from gdbackends.benchmarking.workloads import Unsupported
+from gdbackends.comparison.expected import Expected
+from gdbackends.comparison.function_problem import CannotRunError
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, machine
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut, Worker
+from gdbackends.objectives import NoGradientError
 
 _COPIES = 5
 """Assumed number of float64 copies of X during setup; 3 to 4 were observed."""
@@ -41,7 +44,13 @@ class Unsynchronised(Exception):
 def outcome(error: Exception) -> tuple[str, str]:
     """Return the status and the reason of a failure."""
     text = " ".join(str(error).split())[:300] or type(error).__name__
-    names = {Unsupported: "unsupported", Disagrees: "disagrees", Unsynchronised: "unsynchronised"}
+    names = {
+        Unsupported: "unsupported",
+        CannotRunError: "unsupported",
+        NoGradientError: "unsupported",
+        Disagrees: "disagrees",
+        Unsynchronised: "unsynchronised",
+    }
     names |= {TimedOut: "timed out", Killed: "out of memory", MemoryError: "out of memory"}
     status = next((name for kind, name in names.items() if isinstance(error, kind)), "crashed")
     if status == "crashed" and any(mark in text for mark in ("RESOURCE_EXHAUSTED", "out of memory", "bad_alloc")):
@@ -75,8 +84,15 @@ class WorkerPool:
     def _alive(self, config: BackendConfig) -> bool:
         return config in self._workers and self._workers[config].alive
 
-    def open(self, config: BackendConfig, spec: ProblemSpec, judged: bool) -> TaskSetup:
-        """Set up a problem, unless it is already set up.
+    def open(
+        self,
+        config: BackendConfig,
+        spec: ProblemSpec,
+        works: Sequence[str],
+        judged: bool,
+        expected: Expected | None = None,
+    ) -> TaskSetup:
+        """Set up a problem for these workloads, unless it is already set up; `expected` is that of `prepare_task`.
 
         Raises:
             Disagrees: the backend computes wrong values.
@@ -87,10 +103,13 @@ class WorkerPool:
             needed, free = _COPIES * 8 * spec.rows * spec.features, machine()["memory_available_bytes"]
             if free is not None and needed > free:
                 raise MemoryError(f"it needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; not tried")
-            setup: TaskSetup = self._ask(config, prepare_task, config, spec, judged)
+            setup: TaskSetup = self._ask(config, prepare_task, config, spec, works, judged, expected)
             if setup.agreement is not None and not setup.agreement <= 1:
                 by = f"{setup.agreement:.3g} times what rounding allows"
-                raise Disagrees(f"its {setup.worst} differs from the exact value by {by}", setup.agreement)
+                truth = "autodiff" if spec.is_function else "the exact value"
+                hand = spec.is_function and config.backend == "numpy"
+                advice = f"; gdbackends check {spec.objective} may name the mistake" if hand else ""
+                raise Disagrees(f"its {setup.worst} differs from {truth} by {by}{advice}", setup.agreement)
             opened = self._prepared[config] = spec, setup
         return opened[1]
 

@@ -15,28 +15,34 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from gdbackends.backends import check_installed, installed
+from gdbackends.backends import TUNINGS, check_installed, installed
 from gdbackends.benchmarking.advice import findings
 from gdbackends.benchmarking.bench import Plan, begin, bench
-from gdbackends.benchmarking.case import SUITES, Case
+from gdbackends.benchmarking.case import SUITES, WORKS, Case
 from gdbackends.benchmarking.result_rows import Row, result_rows
 from gdbackends.benchmarking.results import BAD, Results, ResultsFile
 from gdbackends.benchmarking.table_cells import cells, ordered, size, unusual
 from gdbackends.cli.console import console, environment_line, plain_table, print_unwrapped
 from gdbackends.cli.options import split, with_options
+from gdbackends.comparison.function_problem import fixed_size, is_function
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity
 
 _MAX_SECONDS = 1e6
 _BUDGETS = {"quick": 150.0, "full": None}
+_SIZE = 1000, 10
+_WORK = "value_and_gradient"
 _OPTIONS = with_options(
     click.option("--suite", default="quick", show_default=True, help="quick (12 cases per backend) or full (152)."),
     click.option("--backends", metavar="A,B,...", help="numpy, jax, torch, module:name.  [default: all installed]"),
     click.option("--rows", metavar="N,N,...", help="The numbers of rows, such as 1e2,1e4.  [default: the suite's]"),
     click.option("--features", metavar="D,D,...", help="The numbers of features.  [default: the suite's]"),
-    click.option("--work", metavar="A,B,...", help="What to time: loss, gradient, step, fit.  [default: the suite's]"),
+    click.option("--size", metavar="NxD,NxD,...", help="Rows x features, in the place of --rows and --features."),
+    click.option("--work", metavar="A,B,...", help=f"What to time: {', '.join(WORKS)}.  [default: the suite's]"),
     click.option(
-        "--objective", metavar="A,B,...", help="The losses: squared, huber:1, logistic, ...  [default: squared]"
+        "--objective",
+        metavar="A,B,...",
+        help="The losses: squared, huber:1, logistic, ...; or FILE.py:NAME.  [default: squared]",
     ),
     click.option("--dtype", metavar="A,B", help="float64, float32.  [default: the suite's]"),
     click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
@@ -44,6 +50,7 @@ _OPTIONS = with_options(
     click.option(
         "--tuning", metavar="A,B", help="best, idiomatic (as usually written), compiled (PyTorch).  [default: best]"
     ),
+    click.option("--variants", is_flag=True, help="Time every variant (tuning) of each framework."),
     click.option("--launches", type=int, default=5, show_default=True, help="The minimum number of launches per case."),
     click.option("--most", type=int, help="The maximum number of launches per case.  [default: 10]"),
     click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a case in seconds."),
@@ -60,6 +67,10 @@ _OPTIONS = with_options(
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
     """Time every backend at every size, after checking that its results are right.
+
+    A loss of your own is FILE.py:NAME: a function loss(theta, *data), or an object with a loss. The file is run with
+    your permissions. It may define data(rows, features, seed), theta(rows, features, seed), NAME_gradient, which NumPy
+    needs, and residuals(theta, *data), whose Jacobian can be timed. Without data it gets random X and y.
 
     Each backend runs in its own processes, in turn with the others. Results are appended to a file as they are
     measured; `gdbackends diff` compares two such files, and `gdbackends export` converts one to a table.
@@ -102,14 +113,47 @@ def _cases(options: Mapping[str, Any]) -> list[Case]:
     for name in ("rows", "features", "threads"):
         if options[name] is not None:
             fields[name] = tuple(_count(f"--{name}", text) for text in split(f"--{name}", options[name]))
+    fields |= _sizes(options, fields)
     cores = len(affinity())
     if max(fields.get("threads", (1,))) > cores:
         raise InputError(f"--threads must be at most {cores}, the number of available cores, got {options['threads']}")
-    fields["largest"] = inf if {"rows", "features"} & fields.keys() else SUITES[options["suite"]].largest
+    fields["largest"] = inf if {"rows", "features", "sizes"} & fields.keys() else SUITES[options["suite"]].largest
+    if options["variants"]:
+        if options["tuning"] is not None:
+            raise InputError("--variants times every tuning; leave out --tuning")
+        fields["tunings"] = TUNINGS
     cases = replace(SUITES[options["suite"]], **fields, seed=options["seed"]).cases()
     if not cases:
         raise InputError("these options select no cases, as NumPy runs on the CPU only; give other --backends")
     return cases
+
+
+def _sizes(options: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes, and for losses in files one size and one work unless others are asked for."""
+    found: dict[str, Any] = {}
+    functions = [text for text in fields.get("objectives", ()) if is_function(text)]
+    if options["size"] is not None:
+        if options["rows"] is not None or options["features"] is not None:
+            raise InputError("--size is rows x features; leave out --rows and --features")
+        found["sizes"] = tuple(_pair(text) for text in split("--size", options["size"]))
+    held = {size for size in map(fixed_size, functions) if size is not None}
+    if held:
+        if options["size"] or options["rows"] or options["features"] or len(held) > 1:
+            raise InputError(
+                f"{functions[0]} holds data of one size; define data(rows, features, seed), or give no size"
+            )
+        found["sizes"] = tuple(held)
+    elif functions and not {"sizes", "rows", "features"} & {*found, *fields}:
+        found["sizes"] = (_SIZE,)
+    if functions and options["work"] is None:
+        found["works"] = (_WORK,)
+    return found
+
+
+def _pair(text: str) -> tuple[int, int]:
+    """Return a size written as rows x features, such as 1000x10."""
+    rows, _, features = text.partition("x")
+    return _count("--size", rows), _count("--size", features or "1")
 
 
 def _plan(options: Mapping[str, Any]) -> Plan:

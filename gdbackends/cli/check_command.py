@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from pathlib import Path
-from traceback import extract_tb
 from types import ModuleType, NoneType
 from typing import Any, cast
 
@@ -25,16 +23,16 @@ from gdbackends.cli.console import console, count_of_rows, echo, plain_table, pr
 from gdbackends.cli.options import TABLE_DEFAULTS, read_dataset, split, table_options
 from gdbackends.cli.output import check_output, write_atomically
 from gdbackends.datasets import Dataset, synthetic
-from gdbackends.errors import InputError, file_error, in_one_line
+from gdbackends.errors import InputError
 from gdbackends.gradcheck import GradientReport, PortReport, check_gradient, check_jacobian, compare_ports
 from gdbackends.gradcheck.ports import framework_of
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array, LinearModel, RowLoss, parse_loss
+from gdbackends.python_files import companion, instance, lookup, run_file, split_target
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _MAX_WIDTH = 2000
 """The width at which a line from a file or a report is truncated."""
-_MODULE = "gdbackends_target"
 
 
 @click.command("check")
@@ -183,7 +181,7 @@ def _compare_ports(
     theta = _random_theta(target, data, params, options) if target.theta is None else target.theta
     given = {**target.params, **params}
     ports: dict[str, Any] = {}
-    for function in (target.loss, *(_port(options["checked"], name) for name in options["ports"])):
+    for function in (target.loss, *(_port(target, options["checked"], name) for name in options["ports"])):
         ports[framework_of(function, theta, *data, params=given, taken=tuple(ports))] = function
     return compare_ports(ports, theta, *data, params=given, seed=options["seed"])
 
@@ -200,11 +198,14 @@ def _show_ports(report: PortReport, options: Mapping[str, Any]) -> None:
         terminal.print(printable(line, _MAX_WIDTH))
 
 
-def _port(checked: str, name: str) -> Any:
+def _port(target: _Target, checked: str, name: str) -> Any:
     """Return the function NAME of the target's file, or that of FILE.py:NAME."""
-    path, _, own = name.rpartition(":") if ".py:" in name else (checked.rpartition(":")[0] or checked, "", name)
-    module = sys.modules[_MODULE] if path == (checked.rpartition(":")[0] or checked) else _run(path)
-    return _lookup(path, module, own)
+    if ".py:" in name:
+        path, _, own = name.rpartition(":")
+        return lookup(path, run_file(path), own)
+    if target.module is None:
+        raise InputError(f"--port needs a TARGET in a file, or FILE.py:NAME, got {name!r} for {checked}")
+    return lookup((split_target(checked) or (checked,))[0], target.module, name)
 
 
 def _autodiff_backends(text: str) -> list[str]:
@@ -270,6 +271,7 @@ class _Target:
         theta: the parameters that the file defines, or None.
         data: the arrays that the file defines, or None.
         params: the hyper-parameters that the file defines.
+        module: the file, once it has been run.
     """
 
     loss: Any
@@ -278,6 +280,7 @@ class _Target:
     theta: Any = None
     data: tuple[Any, ...] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    module: ModuleType | None = None
 
 
 def _find_target(text: str, options: Mapping[str, Any]) -> _Target:
@@ -288,16 +291,17 @@ def _find_target(text: str, options: Mapping[str, Any]) -> _Target:
     Raises:
         InputError: the target does not exist, or the file raises an error or defines unusable values.
     """
-    path, _, names = (text, "", "loss") if text.endswith(".py") else text.rpartition(":")
-    if not path.endswith(".py"):
+    in_file = split_target(text)
+    if in_file is None:
         try:
             objective = LinearModel(row_loss=parse_loss(text))
         except InputError as error:
             raise InputError(f"{error}; or give a file as FILE.py:NAME") from None
         return _Target(objective.loss, objective.gradient, bundled=objective.row_loss)
-    module = _run(path)
+    path, names = in_file
+    module = run_file(path)
     if options["ports"]:
-        loss, gradient = _lookup(path, module, names), _no_gradient
+        loss, gradient = lookup(path, module, names), _no_gradient
     else:
         suffixes = ("jacobian", "jac") if options["jacobian"] else ("gradient", "grad")
         loss, gradient = _loss_and_gradient(path, module, names, suffixes)
@@ -305,26 +309,8 @@ def _find_target(text: str, options: Mapping[str, Any]) -> _Target:
     if not isinstance(data, (tuple, NoneType)) or not isinstance(params, dict):
         raise InputError(f"{path}: data must be a tuple of arguments, and params a dictionary by name")
     params = cast("dict[str, Any]", params) if not hasattr(loss, "__self__") else {}  # an object has its own parameters
-    return _Target(loss, gradient, None, getattr(module, "theta", None), cast("tuple[Any, ...] | None", data), params)
-
-
-def _run(path: str) -> ModuleType:
-    """Run a file as a module, with its folder on the import path."""
-    file = Path(path).resolve()
-    try:
-        source = file.read_bytes()
-    except OSError as error:
-        raise file_error(path, "read", error) from None
-    module = sys.modules[_MODULE] = ModuleType(_MODULE)  # dataclasses look up their module
-    module.__file__ = str(file)
-    sys.path.insert(0, str(file.parent))
-    try:
-        exec(compile(source, file, "exec", dont_inherit=True), vars(module))
-    except (Exception, SystemExit) as error:  # any error of the file
-        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(file)]
-        where = f", line {lines[-1]}" if lines else ""
-        raise InputError(f"{path}: cannot be run: {in_one_line(error)}{where}") from error
-    return module
+    theta = getattr(module, "theta", None)
+    return _Target(loss, gradient, None, theta, cast("tuple[Any, ...] | None", data), params, module)
 
 
 def _no_gradient(*_: Any, **__: Any) -> Any:
@@ -336,35 +322,20 @@ def _loss_and_gradient(
 ) -> tuple[Any, Callable[..., Any] | bool]:
     """Return the loss and the derivative for the names "LOSS,GRADIENT" or "NAME"; True if NAME returns both."""
     name, comma, gradient_name = names.partition(",")
-    value: Any = _lookup(path, module, name)
     if comma:
-        return value, _lookup(path, module, gradient_name)
-    if isinstance(value, type):
-        try:
-            value = cast(Any, value)()
-        except Exception as error:  # any error of its __init__
-            advice = "define an object of the class in the file and give its name"
-            raise InputError(f"{path}: {name}() fails: {in_one_line(error)}; {advice}") from error
+        return lookup(path, module, name), lookup(path, module, gradient_name)
+    value: Any = instance(path, module, name)
     if callable(getattr(value, "loss", None)) and callable(getattr(value, "gradient", None)):
         return value.loss, value.gradient
     if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
         raise InputError(f"{path}: {name} is neither a function nor an object with a loss and a gradient")
-    candidates = (*(f"{name}_{suffix}" for suffix in suffixes), *suffixes)
-    gradient = next((getattr(module, other) for other in candidates if hasattr(module, other)), None)
+    gradient = companion(module, name, suffixes)
     if gradient is None and suffixes[0] == "gradient" and getattr(module, "returns_gradient", False):
         return cast(Any, value), True
     if gradient is None:
         what, advice = suffixes[0], f"give {path}:{name},{suffixes[0].upper()}"
         if what == "gradient":
             advice += ", or set returns_gradient = True if it returns (loss, gradient)"
-        raise InputError(f"{path}: no {what} of {name}: none of {', '.join(candidates)}; {advice}")
+        candidates = ", ".join((*(f"{name}_{suffix}" for suffix in suffixes), *suffixes))
+        raise InputError(f"{path}: no {what} of {name}: none of {candidates}; {advice}")
     return cast(Any, value), gradient
-
-
-def _lookup(path: str, module: ModuleType, name: str) -> Any:
-    """Return the value of a name in the file."""
-    if not hasattr(module, name):
-        defined = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == _MODULE]
-        names = ", ".join(defined[:10]) or "no function and no class"
-        raise InputError(f"{path}: no name {name!r}; it defines {names}")
-    return getattr(module, name)

@@ -14,7 +14,7 @@ from gdbackends.comparison.outcome import BackendResult, Settings, Status, Verdi
 from gdbackends.comparison.referee import ErrorBound, error_bound, exact_values, probe_points
 from gdbackends.comparison.trajectory import TrajectoryCheck, end_bound, trajectory_check
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Fit, Problem, Stop, descend, learning_rates, prepare
+from gdbackends.descent import Fit, Stop, TableProblem, descend, learning_rates, prepare
 from gdbackends.descent.rates import Rates
 from gdbackends.descent.stopping import checked_tolerance
 from gdbackends.objectives import Array, LinearModel
@@ -54,7 +54,7 @@ class Baseline:
         standardized_condition: the condition number of the Hessian if the features were standardised.
     """
 
-    problem: Problem
+    problem: TableProblem
     exact: Array | None
     exact_loss: float | None
     points: Array
@@ -116,12 +116,12 @@ def _full_rank(singular_values: Array, shape: tuple[int, int]) -> bool:
     return bool((singular_values > least).sum() == shape[1])
 
 
-def _least_squares(problem: Problem) -> Array:
+def _least_squares(problem: TableProblem) -> Array:
     assert isinstance(problem.objective, LinearModel)
     return problem.objective.minimum(problem.X, problem.y.astype(np.float64), problem.theta0.astype(np.float64))
 
 
-def _end_of_descent(problem: Problem) -> Array:
+def _end_of_descent(problem: TableProblem) -> Array:
     """Return where a descent over all rows at the automatic rate ends."""
     whole = replace(problem, batch_size=None)
     steps = max(10, min(1000, _DESCENT // problem.X.size))

@@ -15,7 +15,7 @@ import numpy as np
 
 from gdbackends.backends import Backend, capabilities
 from gdbackends.comparison.trajectory import TrajectoryCheck, curvature_bound, path_bounds, run_trajectory
-from gdbackends.descent import Problem, learning_rates
+from gdbackends.descent import TableProblem, learning_rates
 from gdbackends.descent.stopping import nonsmooth
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
@@ -26,7 +26,7 @@ _ELEMENTS = 4_000_000
 """Most steps, and most elements of X read, of the descents that are judged; at least two steps."""
 
 
-def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
+def probe_points(problem: TableProblem, minimum: Array, count: int = 3) -> Array:
     """Return points (count + 2, d + 1) in the problem's dtype: the start, `count` random points, and the minimum.
 
     The random points have the magnitude of the minimum. All but the first predict the mean row as the minimum does:
@@ -46,7 +46,7 @@ def probe_points(problem: Problem, minimum: Array, count: int = 3) -> Array:
     return np.concatenate((problem.theta0[None], random, minimum[None])).astype(problem.backend.dtype)
 
 
-def values(backend: Backend, problem: Problem, points: Array) -> Values:
+def values(backend: Backend, problem: TableProblem, points: Array) -> Values:
     """Evaluate the problem's objective on a backend, in that backend's dtype; the points are NumPy arrays."""
     value_and_grad = backend.value_and_grad(problem.objective)
     data = backend.asarray(problem.X), backend.asarray(problem.y)
@@ -55,7 +55,7 @@ def values(backend: Backend, problem: Problem, points: Array) -> Values:
     return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
 
 
-def exact_values(problem: Problem, points: Array) -> Values:
+def exact_values(problem: TableProblem, points: Array) -> Values:
     """Evaluate exactly; the results are rounded to the nearest float64 numbers."""
     pairs = [exact_value_and_grad(problem.objective, point, problem.X, problem.y) for point in points]
     return Values(np.array([float(f) for f, _ in pairs]), np.array([[float(g) for g in row] for _, row in pairs]))
@@ -97,7 +97,7 @@ class ErrorBound:
         return limit.sensitivity(self.reference.gradients)
 
 
-def error_bound(problem: Problem, points: Array, dtype: str) -> ErrorBound:
+def error_bound(problem: TableProblem, points: Array, dtype: str) -> ErrorBound:
     """Return the bound on evaluations of the problem in `dtype`.
 
     Raises:
@@ -112,10 +112,8 @@ def error_bound(problem: Problem, points: Array, dtype: str) -> ErrorBound:
     return replace(bound, blind=bound.blind or not bound.sensitivity() <= 0.1)
 
 
-def judge_backend(problem: Problem, in_float64: Backend) -> tuple[float, str]:
-    """Return the largest difference from the truth over what rounding allows, and what differs most.
-
-    At most 1 is agreement.
+def judge_backend(problem: TableProblem, in_float64: Backend) -> dict[str, float]:
+    """Return the largest differences from the truth over what rounding allows, by what differs; 1 is agreement.
 
     Args:
         problem: as placed on the backend, with a bundled objective.
@@ -127,38 +125,42 @@ def judge_backend(problem: Problem, in_float64: Backend) -> tuple[float, str]:
         truth = wide.reference
         ratios = {
             "gradient": bound.ratio(values(problem.backend, problem, points), truth),
-            "loss alone": _loss_ratio(problem, points, bound, truth),
-        }
+        } | _alone(problem, points, bound, truth)
         if bound.blind:
             ratios["gradient in float64"] = wide.ratio(values(in_float64, problem, points), truth)
         ratios["descent"] = _descent_ratio(problem)
-    worst = max(ratios, key=lambda name: ratios[name])
-    return ratios[worst], worst
+    return ratios
 
 
-def _two_points(problem: Problem) -> Array:
+def _two_points(problem: TableProblem) -> Array:
     """Return the start and a random point, (2, d + 1), in the problem's dtype."""
     return np.stack((problem.theta0, _random_point(problem)))
 
 
-def _random_point(problem: Problem) -> Array:
+def _random_point(problem: TableProblem) -> Array:
     size = problem.theta0.size
     generator: Any = np.random.default_rng(problem.seed)
     point: Array = generator.normal(scale=size**-0.5, size=size)
     return point.astype(problem.backend.dtype)
 
 
-def _loss_ratio(problem: Problem, points: Array, bound: ErrorBound, truth: Values) -> float:
-    """Judge the loss computed without a gradient; 0 if the backend does not offer it."""
-    backend = problem.backend
-    value = capabilities(backend).value(problem.objective)
-    if value is None:
-        return 0.0
-    losses = [backend.to_numpy(value(backend.asarray(point), *problem.data)) for point in points]
-    return bound.ratio(Values(np.array(losses, np.float64), truth.gradients), truth)
+def _alone(problem: TableProblem, points: Array, bound: ErrorBound, truth: Values) -> dict[str, float]:
+    """Judge the loss computed without its gradient, and the gradient without the loss, if the backend has them."""
+    backend, offered, ratios = problem.backend, capabilities(problem.backend), dict[str, float]()
+    for name, function in (
+        ("loss", offered.value(problem.objective)),
+        ("gradient", offered.gradient(problem.objective)),
+    ):
+        if function is None:
+            continue
+        found = [backend.to_numpy(function(backend.asarray(point), *problem.data)) for point in points]
+        values = np.array(found, np.float64)
+        alone = Values(values, truth.gradients) if name == "loss" else Values(truth.losses, values)
+        ratios[f"{name} alone"] = bound.ratio(alone, truth)
+    return ratios
 
 
-def _descent_ratio(problem: Problem) -> float:
+def _descent_ratio(problem: TableProblem) -> float:
     """Judge two short descents by the true losses and gradients at their own parameters."""
     moved = replace(problem, theta0=_random_point(problem))
     curvature = curvature_bound(moved, by_rows=True)

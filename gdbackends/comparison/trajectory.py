@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gdbackends.descent import Problem, descend, learning_rates
+from gdbackends.descent import Problem, TableProblem, descend, learning_rates
 from gdbackends.descent.chunks import chunks
 from gdbackends.descent.rates import Rates, extremes, sublevel_curvature
 from gdbackends.descent.spectrum import batch_curvature
@@ -75,7 +75,7 @@ class TrajectoryCheck:
         distance = np.linalg.norm(a.path.astype(np.float64) - b.path.astype(np.float64), axis=1)
         return Limit(self.bounds).ratio(distance, np.zeros_like(distance))
 
-    def losses_ratio(self, problem: Problem, run: Trajectory) -> float:
+    def losses_ratio(self, problem: TableProblem, run: Trajectory) -> float:
         """Return the largest difference of losses and steps from the true ones, over what rounding allows.
 
         Checked at every step of a small problem and at some of a large one: the loss, and the next parameters, which
@@ -102,7 +102,7 @@ class TrajectoryCheck:
         return worst
 
 
-def trajectory_check(problem: Problem, minimum: Array) -> TrajectoryCheck:
+def trajectory_check(problem: TableProblem, minimum: Array) -> TrajectoryCheck:
     """Choose the steps for a LinearModel and bound them.
 
     A step contracts a difference by rho = 1 - a l_min (for squared errors over all rows; otherwise by at most 1) and
@@ -133,19 +133,19 @@ def rows_of_steps(problem: Problem, rates: Array) -> list[Array | None]:
     return [rows for chunk in steps for rows in (chunk[1] if len(chunk) == 2 else [None] * len(chunk[0]))]
 
 
-def batch(problem: Problem, rows: Array | None) -> tuple[Array, Array]:
+def batch(problem: TableProblem, rows: Array | None) -> tuple[Array, Array]:
     """Return X and y of a step's rows."""
     return (problem.X, problem.y) if rows is None else (problem.X[rows], problem.y[rows])
 
 
-def _has_closed_bound(problem: Problem) -> bool:
+def _has_closed_bound(problem: TableProblem) -> bool:
     """Return whether one ball bounds all steps: squared errors over all rows."""
     objective = problem.objective
     least_squares = isinstance(objective, LinearModel) and objective.row_loss.least_squares
     return bool(least_squares and problem.spectrum and len(problem.batches) == 1)
 
 
-def curvature_bound(problem: Problem, *, by_rows: bool = False) -> float:
+def curvature_bound(problem: TableProblem, *, by_rows: bool = False) -> float:
     """Return a bound on l_max wherever the descent goes; infinite at a kink.
 
     For Poisson over batches it is an estimate. `by_rows` takes the mean curvature of single rows, which is larger than
@@ -163,7 +163,7 @@ def curvature_bound(problem: Problem, *, by_rows: bool = False) -> float:
 
 
 def _rounding_of_step(
-    problem: Problem, theta: Array, rows: tuple[Array, Array], rate: float, slope: float, ball: float
+    problem: TableProblem, theta: Array, rows: tuple[Array, Array], rate: float, slope: float, ball: float
 ) -> float:
     """Return what rounding adds in a step within the ball: a B + u a |g| + gamma_1 |theta|, with |g| <= slope + B.
 
@@ -175,7 +175,7 @@ def _rounding_of_step(
     return rate * bound + u * rate * (slope + bound) + gamma(1, u) * (float(np.linalg.norm(theta)) + ball) + flushed
 
 
-def ball_bounds(problem: Problem, minimum: Array, rates: Rates, steps: int | None = None) -> Array:
+def ball_bounds(problem: TableProblem, minimum: Array, rates: Rates, steps: int | None = None) -> Array:
     """Return the bounds (k + 1,) of steps over all rows; with `steps`, that after so many steps alone, (1,).
 
     For a <= 2 / l_max no step leaves the ball about the minimum on which the start lies, so one tau, evaluated on that
@@ -196,7 +196,7 @@ def ball_bounds(problem: Problem, minimum: Array, rates: Rates, steps: int | Non
     return 2 * tau * growth
 
 
-def end_bound(problem: Problem, minimum: Array, rates: Array, steps: int) -> float:
+def end_bound(problem: TableProblem, minimum: Array, rates: Array, steps: int) -> float:
     """Return how far apart (2-norm) two fits may be after so many steps at these rates; infinite if unknown.
 
     It is unknown above the largest stable rate, where differences grow, and where a bound for each step is too much
@@ -217,7 +217,7 @@ def end_bound(problem: Problem, minimum: Array, rates: Array, steps: int) -> flo
     return float(path_bounds(problem, np.broadcast_to(rates, (steps,)), curvature)[-1])
 
 
-def path_bounds(problem: Problem, rates: Array, curvature: float) -> Array:
+def path_bounds(problem: TableProblem, rates: Array, curvature: float) -> Array:
     """Return the bounds (k + 1,) of steps, one by one along the path of NumPy.
 
     This serves batches, whose minima differ from that of all rows so that no one ball holds the path, and costs that

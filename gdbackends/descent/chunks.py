@@ -28,7 +28,7 @@ def chunks(problem: Problem, rates: Rates) -> Iterator[tuple[Chunk, bool]]:
     the shapes and so are the same on every backend.
     """
     epoch = len(problem.batches)
-    every = max(1, min(_CHECK_EVERY, max(50, _CHECK_WORK // (problem.y.size * problem.theta0.size))) // epoch)
+    every = max(1, min(_CHECK_EVERY, max(50, _CHECK_WORK // (problem.rows * problem.theta0.size))) // epoch)
     batches = _Batches(problem) if epoch > 1 else None
     start, check = 0, 1
     while start < len(rates):
@@ -44,7 +44,7 @@ class _Batches:
 
     def __init__(self, problem: Problem) -> None:
         self._generator = np.random.default_rng(problem.seed)
-        self._rows, self._size = problem.y.size, problem.batch_size or problem.y.size
+        self._rows, self._size = problem.rows, problem.batch_size or problem.rows
 
     def up_to(self, rates: Array) -> Iterator[Chunk]:
         """Yield the chunks of these steps, which begin an epoch.

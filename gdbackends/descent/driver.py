@@ -10,7 +10,7 @@ import numpy as np
 
 from gdbackends.backends import Backend, get_backend
 from gdbackends.descent.chunks import Chunk, chunks
-from gdbackends.descent.problem import Problem, ProblemOptions, prepare
+from gdbackends.descent.problem import Problem, ProblemOptions, TableProblem, prepare
 from gdbackends.descent.rates import LearningRate, Rates, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.stopping import advice, check_outputs, checked_tolerance, largest_loss, norm, stop_reason
@@ -67,7 +67,7 @@ def fit(
 
 
 def fit_prepared(
-    problem: Problem,
+    problem: TableProblem,
     learning_rate: LearningRate = "auto",
     steps: int = 1000,
     tolerance: float | None = None,
@@ -81,7 +81,7 @@ def fit_prepared(
     return in_data_units(problem, descended, rates, automatic=isinstance(learning_rate, str))
 
 
-def in_data_units(problem: Problem, descended: Fit, rates: Rates, automatic: bool) -> Fit:
+def in_data_units(problem: TableProblem, descended: Fit, rates: Rates, automatic: bool) -> Fit:
     """Return a descent of the problem as `fit` returns it: in the data's own units, and with advice."""
 
     def convert(theta: Array) -> Array:
@@ -112,14 +112,16 @@ class GradientStep:
     value_and_grad: Callable[..., tuple[Array, Array]]
     record_path: bool = False
 
-    def __call__(self, theta: Array, x: tuple[Array, ...], X: Array, y: Array) -> tuple[Array, tuple[Array, ...]]:
+    def __call__(self, theta: Array, x: tuple[Array, ...], *data: Array) -> tuple[Array, tuple[Array, ...]]:
         """Return the next theta, and (loss before the step,) or, if the path is recorded, (loss, theta) before it.
 
-        x is (rate,) for all rows, or (rate, rows) for a batch.
+        x is (rate,) for all rows, or (rate, rows) for a batch, which is taken of the arrays with as many rows as the
+        first.
         """
         if len(x) == 2:
-            X, y = _gathered(X, x[1]), _gathered(y, x[1])
-        loss, gradient = self.value_and_grad(theta, X, y)
+            count = data[0].shape[0]
+            data = tuple(_gathered(a, x[1]) if a.shape[:1] == (count,) else a for a in data)
+        loss, gradient = self.value_and_grad(theta, *data)
         return theta - x[0] * gradient, (loss, theta) if self.record_path else (loss,)
 
 
@@ -140,7 +142,7 @@ def descend(
 ) -> Fit:
     """Make the steps of a prepared problem, in its scaled coordinates; the arguments are those of `fit`."""
     backend, tolerance = problem.backend, checked_tolerance(problem, tolerance)
-    value_and_grad = backend.value_and_grad(problem.objective)
+    value_and_grad = problem.value_and_grad
     step, theta, steps = GradientStep(value_and_grad, record_path), backend.asarray(problem.theta0), 0
     columns: list[tuple[Array, ...]] = []
     checks: list[Check] = []

@@ -21,7 +21,7 @@ from gdbackends.descent.streaming_backend import (
     streamed_input,
 )
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import Array, Labels, LinearModel, Objective
+from gdbackends.objectives import Array, Labels, LinearModel, Objective, as_objective
 from gdbackends.scaling import Scaling, identity, standardization
 from gdbackends.streaming import Rows, summarised
 
@@ -35,8 +35,11 @@ class ProblemOptions:
     seed: int = 0
     theta0: Any = None
 
-    def check(self, shape: tuple[int, int]) -> Array | None:
-        """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None."""
+    def check(self, shape: tuple[int, int], free: bool = False) -> Array | None:
+        """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None.
+
+        If `free`, theta0 may have any length.
+        """
         rows, features = shape
         if self.batch_size is not None and not 1 <= whole_number("batch_size", self.batch_size) <= rows:
             raise InputError(f"batch_size must be from 1 to the number of rows, {rows}, got {self.batch_size}")
@@ -45,41 +48,76 @@ class ProblemOptions:
         if not isinstance(self.standardize, bool):
             raise InputTypeError(f"standardize must be True or False, got {self.standardize!r}")
         start = None if self.theta0 is None else real_array(self.theta0, "theta0")
+        if start is not None and free and start.ndim == 1 and start.size:
+            return start
         if start is not None and start.shape != (features + 1,):
             raise InputError(f"theta0 must be {features + 1} numbers with the intercept last, got shape {start.shape}")
         return start
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """What the driver runs.
 
     Attributes:
         backend: the backend that runs it.
-        objective: what is minimised over `X`.
+        objective: what is minimised.
+        data: the arguments of the objective after theta, on the backend.
+        theta0: (p,), the start.
+        rows: the number of rows of the data; arrays with as many are divided into batches.
+        batch_size: rows per step, or None for all.
+        seed: seed of the order of rows.
+    """
+
+    backend: Backend
+    objective: Objective
+    data: tuple[Array, ...]
+    theta0: Array
+    rows: int
+    batch_size: int | None = None
+    seed: int = 0
+
+    @cached_property
+    def value_and_grad(self) -> Callable[..., tuple[Array, Array]]:
+        """The function that the backend makes of the objective, once, so that several descents compile once."""
+        return self.backend.value_and_grad(self.objective)
+
+    @property
+    def plan(self) -> str:
+        """How the backend stores the data and walks through them, in words; "" if unknown."""
+        return ""
+
+    def standardized(self, gradient: Array) -> Array:
+        """Return a gradient (p,) as it is measured to see whether it has fallen."""
+        return gradient
+
+    @property
+    def batches(self) -> list[int]:
+        """The sizes of the batches of an epoch; the last may be smaller."""
+        rows, size = self.rows, self.batch_size or self.rows
+        return [size] * (rows // size) + [rows % size] * (rows % size > 0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TableProblem(Problem):
+    """A problem whose data are features X and a target y.
+
+    Attributes:
         scaling: the scaling from the data's units to those descended in.
         X: the scaled features (n, d) in NumPy, in the backend's dtype, with the columns that the objective adds; or
             Rows of a file.
         y: (n,), or the Targets of those Rows.
         data: X and y on the backend; or the same Rows and Targets, whose blocks are placed one at a time.
-        theta0: (d + 1,), the start, scaled.
-        batch_size: rows per step, or None for all.
-        seed: seed of the order of rows.
+        theta0: (d + 1,), the start, scaled; of any length for an objective that is no linear model.
         labels: the labels that 0 and 1 stand for, if the target holds two labels.
         names: the names of the features, if X was a data frame.
         measure: the standardisation in which the gradient is measured to see whether it has fallen; None if the
             features are standardised already, or the objective is not a linear model.
     """
 
-    backend: Backend
-    objective: Objective
     scaling: Scaling
     X: Array
     y: Array
-    data: tuple[Array, Array]
-    theta0: Array
-    batch_size: int | None = None
-    seed: int = 0
     labels: Labels = None
     names: tuple[str, ...] = ()
     measure: Scaling | None = None
@@ -92,12 +130,6 @@ class Problem:
     def standardized(self, gradient: Array) -> Array:
         """Return a gradient (d + 1,) as that of standardised features."""
         return gradient if self.measure is None else self.measure.gradient(gradient)
-
-    @property
-    def batches(self) -> list[int]:
-        """The sizes of the batches of an epoch; the last may be smaller."""
-        rows, size = self.y.size, self.batch_size or self.y.size
-        return [size] * (rows // size) + [rows % size] * (rows % size > 0)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
@@ -113,12 +145,13 @@ def prepare(
     backend: Backend,
     objective: Objective = LinearModel(),  # noqa: B008 - frozen
     options: ProblemOptions = ProblemOptions(),
-) -> Problem:
+) -> TableProblem:
     """Check, scale, round and place the data; X, y and objective are those of `fit`.
 
     Raises:
         InputError: an argument cannot be used.
     """
+    objective = as_objective(objective)
     for given, kind in ((backend, Backend), (objective, Objective)):
         if isinstance(given, type) or not isinstance(given, kind):
             raise InputTypeError(f"{kind.__name__.lower()} must implement the {kind.__name__} protocol, got {given!r}")
@@ -131,7 +164,7 @@ def prepare(
         y, labels = row_loss.encode(target_values(y))
     names = tuple(str(column.name) for column in series_of(X, "X") or ())
     X, y = checked_arrays(X, y)
-    start = options.check(X.shape)
+    start = options.check(X.shape, free=not (isinstance(objective, LinearModel) or options.standardize))
     if start is None:
         start = np.zeros(X.shape[1] + 1)
         if row_loss is not None and row_loss.statistic is not None:
@@ -139,22 +172,58 @@ def prepare(
     if options.batch_size is not None and options.batch_size < y.size:
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
-        scaling = standardization(X) if options.standardize else identity(X.shape[1])
+        scaling = standardization(X) if options.standardize else identity(start.size - 1)
         X, y = (scaling.apply(X) if options.standardize else X).astype(backend.dtype), y.astype(backend.dtype)
         measure = _measure(objective, options, X.min(0) == X.max(0), lambda: standardization(X.astype(np.float64)))
     _check_range(objective, X, y, backend.dtype)
     if isinstance(objective, LinearModel):
         objective, X = objective.prepare(X, **capabilities(backend).layout_options())
     data = backend.asarray(X), backend.asarray(y)
-    start = scaling.from_data_units(start).astype(backend.dtype)
+    return TableProblem(
+        backend=backend,
+        objective=objective,
+        data=data,
+        theta0=scaling.from_data_units(start).astype(backend.dtype),
+        rows=y.size,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        scaling=scaling,
+        X=X,
+        y=y,
+        labels=labels,
+        names=names,
+        measure=measure,
+    )
+
+
+def prepare_function(
+    objective: Objective, theta0: Array, data: tuple[Array, ...], backend: Backend, options: ProblemOptions
+) -> Problem:
+    """Round and place the data of any objective, row-major and neither scaled nor checked.
+
+    Args:
+        objective: a function of a flat theta (p,) and of as many arrays as `data` has.
+        theta0: (p,), the start.
+        data: arrays of numbers, of any shapes.
+        backend: the backend that runs it.
+        options: the batch size and the seed.
+    """
+    backend = capabilities(backend).for_batches() or backend
+    placed = tuple(backend.asarray(a.astype(backend.dtype) if a.dtype.kind == "f" else a) for a in data)
     return Problem(
-        backend, objective, scaling, X, y, data, start, options.batch_size, options.seed, labels, names, measure
+        backend=backend,
+        objective=objective,
+        data=placed,
+        theta0=theta0.astype(backend.dtype),
+        rows=data[0].shape[0] if data and data[0].ndim else 1,
+        batch_size=options.batch_size,
+        seed=options.seed,
     )
 
 
 def _prepare_rows(
     rows: Rows, labels: Labels, backend: Backend, objective: Objective, options: ProblemOptions
-) -> Problem:
+) -> TableProblem:
     """Do the same in a few passes over the rows of a file."""
     start = options.check(rows.shape)
     summary = summarised(rows)
@@ -187,15 +256,26 @@ def _prepare_rows(
         ones=ones,
         feature_major=offered.tuning == "best",
     )
-    data, start = (rows, rows.targets), scaling.from_data_units(start).astype(backend.dtype)
-    backend, order = StreamingBackend(backend, rows.block, batches), (options.batch_size, options.seed)
-    return Problem(backend, objective, scaling, *data, data, start, *order, labels, measure=measure)
+    return TableProblem(
+        backend=StreamingBackend(backend, rows.block, batches),
+        objective=objective,
+        data=(rows, rows.targets),
+        theta0=scaling.from_data_units(start).astype(backend.dtype),
+        rows=rows.shape[0],
+        batch_size=options.batch_size,
+        seed=options.seed,
+        scaling=scaling,
+        X=rows,
+        y=rows.targets,
+        labels=labels,
+        measure=measure,
+    )
 
 
 def _measure(
     objective: Objective, options: ProblemOptions, constant: Array, standard: Callable[[], Scaling]
 ) -> Scaling | None:
-    """Return `Problem.measure`; the derivatives of constant features, which are multiples of another, are left out."""
+    """Return `measure`; the derivatives of constant features, which are multiples of another, are left out."""
     if options.standardize or not isinstance(objective, LinearModel):
         return None
     scaling = standard()

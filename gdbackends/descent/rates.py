@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gdbackends.blocks import Parts
-from gdbackends.descent.problem import Problem
+from gdbackends.descent.problem import Problem, TableProblem
 from gdbackends.descent.spectrum import batch_curvature, has_hessian_bound, spectrum
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, LinearModel, SquaredError
@@ -20,6 +20,7 @@ from gdbackends.streaming import over_rows
 LearningRate: TypeAlias = float | str | Schedule
 MOST_STEPS = 10**15
 """The largest number of steps; NumPy cannot describe an array of rates of more than 10^18."""
+_ITERATIONS = 20
 _LAID_OUT = 1 << 20
 """Steps whose rates, if they vary, are computed in advance; for more they are computed a piece at a time."""
 
@@ -118,6 +119,8 @@ def _automatic(problem: Problem, steps: int) -> float | Callable[[Array], Array]
     of Lacoste-Julien, Schmidt and Bach (arXiv:1212.2002), with which the influence of the start decays as 1 / k^2
     instead of 1 / k.
     """
+    if not isinstance(problem, TableProblem):
+        return rate_at_start(problem)
     ends = problem.spectrum
     if ends is None:
         return _without_curvature(problem)
@@ -128,7 +131,7 @@ def _automatic(problem: Problem, steps: int) -> float | Callable[[Array], Array]
     return lambda k: 1 / (safe + (ends.smallest or 0.0) / 2 * k)
 
 
-def _without_curvature(problem: Problem) -> float | Callable[[Array], Array]:
+def _without_curvature(problem: TableProblem) -> float | Callable[[Array], Array]:
     """Return c / sqrt(k + 1) where phi' jumps; the constant 1 / L where the cost bounds the curvature (Poisson).
 
     The first step is Polyak's with a minimum cost of 0: c = cost / G^2, where G >= |X^T phi'| / n bounds the norm of
@@ -144,7 +147,9 @@ def _without_curvature(problem: Problem) -> float | Callable[[Array], Array]:
             name = type(objective.row_loss).__name__
             raise InputError(f"learning_rate='auto' does not support {name} with batches; give a number or a schedule")
         return 1 / sublevel_curvature(problem)
-    if not (isinstance(objective, LinearModel) and objective.row_loss.jump):
+    if not isinstance(objective, LinearModel):
+        return rate_at_start(problem)
+    if not objective.row_loss.jump:
         raise InputError("learning_rate='auto' needs an objective of known curvature; give a number or a schedule")
     scale = problem.y.size / objective.divisor(problem.y.size)  # the cost over the mean of phi
     squared = replace(objective, row_loss=SquaredError(), l2=0.0)  # its curvature is 2 scale |X 1|^2 / n
@@ -166,7 +171,48 @@ def _without_curvature(problem: Problem) -> float | Callable[[Array], Array]:
     return lambda k: np.minimum(first_rate / np.sqrt(k + 1), most)
 
 
-def sublevel_curvature(problem: Problem) -> float:
+def rate_at_start(problem: Problem) -> float:
+    """Return 1 / (2 L), rounded to two digits, where L is the largest curvature at the start.
+
+    The factor 2 leaves room for curvature that grows on the way, for which there is no bound; the digits are few so
+    that all backends find the same rate.
+
+    Raises:
+        InputError: the gradient is not finite near the start, or does not change there.
+    """
+    backend = problem.backend
+
+    def gradient(at: Array) -> Array:
+        found = problem.value_and_grad(backend.asarray(at.astype(backend.dtype)), *problem.data)[1]
+        return backend.to_numpy(found).astype(np.float64)
+
+    largest = curvature_at(gradient, problem.theta0.astype(np.float64), backend.dtype, problem.seed)
+    if not 0 < largest < np.inf:
+        raise InputError("learning_rate='auto' needs a gradient that changes near the start; give a number")
+    return float(f"{1 / (2 * largest):.1e}")
+
+
+def curvature_at(gradient: Callable[[Array], Array], theta: Array, dtype: str, seed: int) -> float:
+    """Return the largest eigenvalue, in absolute value, of the Hessian at theta (p,), estimated; 0 if there is none.
+
+    Power iteration on central differences of the gradient, computed in `dtype`, along a random vector.
+    """
+    size = float(np.sqrt(np.square(theta).mean())) or 1.0
+    h = size * float(np.finfo(dtype).eps) ** (1 / 3)
+    generator: Any = np.random.default_rng(seed)
+    v: Array = generator.normal(size=theta.size)
+    largest = 0.0
+    for _ in range(_ITERATIONS):
+        step = h * theta.size**0.5 / float(np.linalg.norm(v)) * v
+        v = gradient(theta + step) - gradient(theta - step)
+        curvature = float(np.linalg.norm(v)) / (2 * h * theta.size**0.5)
+        if not 0 < curvature < np.inf:
+            break
+        largest = max(largest, curvature)
+    return largest
+
+
+def sublevel_curvature(problem: TableProblem) -> float:
     """Return L, a bound on the Hessian wherever the cost is at most that of the start.
 
     H = mean(phi'' x x^T) <= M max|x|^2, where mean(phi'') <= M on that sublevel set (`RowLoss.sublevel_curvature`). A

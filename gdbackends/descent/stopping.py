@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gdbackends.descent.problem import Problem
+from gdbackends.descent.problem import Problem, TableProblem
 from gdbackends.descent.rates import Rates, extremes
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.spectrum import Spectrum, batch_curvature, has_hessian_bound
@@ -65,7 +65,7 @@ def largest_loss(problem: Problem, first: float) -> float:
     limits = np.finfo(problem.backend.dtype)
     if abs(first) < limits.smallest_normal:  # some frameworks flush subnormal numbers to zero
         return float(limits.max)
-    return min(_DIVERGED * abs(first) * problem.y.size / min(problem.batches), float(limits.max))
+    return min(_DIVERGED * abs(first) * problem.rows / min(problem.batches), float(limits.max))
 
 
 def stop_reason(
@@ -84,7 +84,7 @@ def stop_reason(
         return Stop.DIVERGED
     if tolerance and now.standardized_norm <= tolerance * first.standardized_norm:
         return Stop.CONVERGED
-    if tolerance and has_bound(problem.objective):
+    if tolerance and isinstance(problem, TableProblem) and has_bound(problem.objective):
         if len(checks) == 1 or now.standardized_norm <= checks[-2].standardized_norm / 2:
             return None
         dtype = problem.backend.dtype
@@ -94,7 +94,7 @@ def stop_reason(
     return None
 
 
-def advice(problem: Problem, descended: Fit, rates: Rates, automatic: bool) -> str:
+def advice(problem: TableProblem, descended: Fit, rates: Rates, automatic: bool) -> str:
     """Return advice on a fit, which is in the scaled coordinates; "" if there is none."""
     theta, stop = descended.theta.astype(np.float64), descended.stop
     parts = [
@@ -108,7 +108,7 @@ def advice(problem: Problem, descended: Fit, rates: Rates, automatic: bool) -> s
     return " ".join(filter(None, parts))
 
 
-def _on_the_answer(problem: Problem, loss: float) -> str:
+def _on_the_answer(problem: TableProblem, loss: float) -> str:
     """Return whether least squares have more than one answer, and whether no residual is left."""
     objective = problem.objective
     if not (isinstance(objective, LinearModel) and objective.row_loss.least_squares and not objective.l2):
@@ -128,7 +128,7 @@ def _on_the_answer(problem: Problem, loss: float) -> str:
     return " ".join(parts)
 
 
-def _is_collinear(problem: Problem) -> bool:
+def _is_collinear(problem: TableProblem) -> bool:
     """Return whether the features are collinear or constant within rounding, which their squares show too early."""
     X: Any = problem.X
     if not isinstance(X, np.ndarray) or X.size > _RANKED:
@@ -137,7 +137,7 @@ def _is_collinear(problem: Problem) -> bool:
     return bool(np.linalg.matrix_rank(columns) < columns.shape[1])
 
 
-def _separated(problem: Problem, theta: Array) -> bool:
+def _separated(problem: TableProblem, theta: Array) -> bool:
     """Return whether an unpenalised logistic fit classifies every row correctly: then no theta is the best."""
     objective = problem.objective
     if not (isinstance(objective, LinearModel) and objective.row_loss.target == "label" and not objective.l2):
@@ -147,7 +147,7 @@ def _separated(problem: Problem, theta: Array) -> bool:
         return all(bool(((1 - 2 * y) * objective.predict(at, X) < 0).all()) for X, y in blocks)
 
 
-def _on_the_rate(problem: Problem, stop: Stop, rates: Rates) -> str:
+def _on_the_rate(problem: TableProblem, stop: Stop, rates: Rates) -> str:
     """Return advice on the rate, if it is the reason for how the fit ended."""
     smallest, largest = extremes(rates)
     if problem.spectrum is None or not has_hessian_bound(problem.objective):

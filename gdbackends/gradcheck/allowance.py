@@ -40,6 +40,8 @@ _ATTEMPTS = ((2.0**-30, True), (2.0**-38, True), (2.0**-44, True), (2.0**-44, Fa
 """Sizes of the errors, and whether the data err too. A later one is used where an earlier one leaves the domain, as in
 a Cholesky factorisation, or where data are on the edge of the domain."""
 _SAMPLES = 6
+_MANY = 1 << 22
+"""Numbers in the data above which errors are made once."""
 _MOST_LONGER = 20
 """How many times as many operations as without errors an evaluation may take."""
 SAFETY = 16.0
@@ -113,7 +115,7 @@ def _movements(
     losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
     for step, with_data in _ATTEMPTS:
         losses[:], gradients[:] = 0, 0
-        for sample in range(_SAMPLES if points.shape[1] <= LARGE else 1):
+        for sample in range(_samples(points, data)):
             with rounding(step, seed + sample):
                 moved = evaluate(shaken(points, step), tuple(shaken(a, step) if with_data else a for a in data))
             losses = np.maximum(losses, np.abs(moved.losses - at.losses) / step)  # NaN stays
@@ -124,6 +126,11 @@ def _movements(
     losses = np.where(np.isfinite(at.losses) & ~np.isfinite(losses), np.inf, losses)
     gradients = np.where(np.isfinite(at.gradients) & ~np.isfinite(gradients), np.inf, gradients)
     return Values(losses, gradients)
+
+
+def _samples(points: Array, data: tuple[Array, ...]) -> int:
+    """Return how many times errors are made: fewer where each time takes long."""
+    return 1 if points.shape[1] > LARGE or sum(a.size for a in data) > _MANY else _SAMPLES
 
 
 def terms_of(points: Array, data: tuple[Array, ...]) -> int:

@@ -171,6 +171,18 @@ def check_at(
     return _Check(checked, points, runners, names, dtype, sensitivity, seed).report()
 
 
+@np.errstate(all="ignore")
+def reference_at(
+    checked: CheckedFunction, points: Array, runners: AutodiffRunners, names: Sequence[str], seed: int = 0
+) -> tuple[Reference, dict[str, str]]:
+    """Return what a hand gradient is judged by at flat points (m, d), and why some frameworks give none.
+
+    Raises:
+        InputError: the loss is random, or no framework can differentiate it.
+    """
+    return _Check(checked, points, runners, names, "float64", VISIBLE, seed).reference()
+
+
 def judge_by_differences(
     checked: CheckedFunction,
     points: Array,
@@ -198,12 +210,25 @@ class _Check:
     seed: int
     moved: int = 0
 
-    def report(self) -> GradientReport:
-        """Judge by the frameworks that can run the loss, or else by differences of its values."""
+    def reference(self) -> tuple[Reference, dict[str, str]]:
+        """Return what to judge by, and why some frameworks give none."""
+        by_framework, unsupported = self._by_framework()
+        _some_voter(by_framework, unsupported, "")
+        reference, at_odds = self._reference(by_framework)
+        if reference is None:
+            raise InputError(f"the values of the loss contradict its derivative by {' and '.join(at_odds)}; check it")
+        return reference, unsupported
+
+    def _by_framework(self) -> tuple[dict[str, Values], dict[str, str]]:
+        """Return the losses and gradients by framework, and why others have none."""
         results = self._results()
         _refuse_random_loss(self.checked, self.points[0], self.runners, results)
         by_framework = {name: values for name, values in results.items() if isinstance(values, Values)}
-        unsupported = {name: why for name, why in results.items() if isinstance(why, str)}
+        return by_framework, {name: why for name, why in results.items() if isinstance(why, str)}
+
+    def report(self) -> GradientReport:
+        """Judge by the frameworks that can run the loss, or else by differences of its values."""
+        by_framework, unsupported = self._by_framework()
         reference, at_odds = self._reference(by_framework) if by_framework else (None, {})
         if reference is None:
             return self._by_differences(unsupported, at_odds)

@@ -4,6 +4,7 @@ Shapes, for the whole package: X is (n, d), n rows and d features; y is (n,); th
 weights w first and the intercept b last. Arrays may be of any library of the Python array API standard.
 """
 
+from gdbackends.objectives.functions import FunctionObjective, NoGradientError, as_objective
 from gdbackends.objectives.linear import Convention, LinearModel, LinearRegression, Objective
 from gdbackends.objectives.row_losses import (
     AbsoluteError,
@@ -25,17 +26,20 @@ __all__ = [
     "AbsoluteError",
     "Array",
     "Convention",
+    "FunctionObjective",
     "Huber",
     "Labels",
     "LinearModel",
     "LinearRegression",
     "LogCosh",
     "Logistic",
+    "NoGradientError",
     "Objective",
     "Poisson",
     "Quantile",
     "RowLoss",
     "SquaredError",
+    "as_objective",
     "format_loss",
     "loss_names",
     "parse_loss",

@@ -24,11 +24,11 @@ class Objective(Protocol):
     the functions of theta's own array namespace, so that JAX and PyTorch can differentiate it.
     """
 
-    def loss(self, theta: Array, X: Array, y: Array) -> Array:
+    def loss(self, theta: Array, X: Array, y: Array, /) -> Array:
         """Return the scalar cost at theta."""
         ...
 
-    def gradient(self, theta: Array, X: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, X: Array, y: Array, /) -> Array:
         """Return the derivative of the cost with respect to theta, of theta's shape."""
         ...
 

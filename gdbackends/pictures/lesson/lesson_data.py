@@ -9,7 +9,7 @@ import numpy as np
 
 from gdbackends.backends import get_backend
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Problem, ProblemOptions, prepare
+from gdbackends.descent import ProblemOptions, TableProblem, prepare
 from gdbackends.descent.spectrum import Quadratic, Spectrum, quadratic, spectrum
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearModel
@@ -38,7 +38,7 @@ class ScaledView:
     way: Way
     scaling: Scaling
     plain: Array
-    problem: Problem
+    problem: TableProblem
     ends: Spectrum
     cost: Quadratic
 

@@ -1,0 +1,321 @@
+"""A loss function with its data and a start, independent of a backend: from a Python file, or as it is passed.
+
+A file defines the loss as `check` expects it: a function, an object with `loss` and, if it has one, `gradient`, or a
+dictionary of a loss for each framework. It may define `data`, a tuple of arguments or a function (rows, features,
+seed) that returns one, and `theta`, the start, in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, cast
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from gdbackends.backends import Backend
+from gdbackends.descent import Problem, ProblemOptions, prepare_function
+from gdbackends.errors import InputError, in_one_line
+from gdbackends.gradcheck.adapted import Mapped
+from gdbackends.gradcheck.arguments import prepare_arguments
+from gdbackends.gradcheck.checked_function import CheckedFunction
+from gdbackends.objectives import Array, FunctionObjective, NoGradientError
+from gdbackends.python_files import companion, instance, run_file, split_target
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionProblem:
+    """A loss, its data, and the parameters to start from.
+
+    Attributes:
+        name: how the user names it, such as "my_loss.py:logcosh".
+        checked: the loss and its gradient as functions of a flat theta, and the data.
+        start: (p,), the flat start.
+        names: the names of the p parameters.
+        by_hand: whether there is a gradient by hand.
+        outputs: residuals(theta, *data) -> (n,), if there are any.
+    """
+
+    name: str
+    checked: CheckedFunction
+    start: Array
+    names: Sequence[str]
+    by_hand: bool
+    outputs: Callable[..., Any] | None = None
+
+    @property
+    def rows(self) -> int:
+        """The length of the first array of the data; 1 if there is none."""
+        return self.checked.data[0].shape[0] if self.checked.data and self.checked.data[0].ndim else 1
+
+    def residuals(self) -> Callable[..., Any]:
+        """Return the residuals as a function of a flat theta and the data, whose Jacobian may be timed.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.outputs is None:
+            raise InputError(f"{self.name} has no residuals(theta, *data), whose Jacobian could be timed; define it")
+        return self._flat(self.outputs)
+
+    def in_dtype(self, dtype: str) -> FunctionProblem:
+        """Return the problem with its data and its start rounded to a dtype, and held in float64."""
+
+        def rounded(array: Array) -> Array:
+            return array.astype(dtype).astype(np.float64) if array.dtype.kind == "f" else array
+
+        checked = replace(self.checked, data=tuple(map(rounded, self.checked.data)))
+        return replace(self, checked=checked, start=rounded(self.start))
+
+    def objective(self, framework: str) -> FunctionObjective:
+        """Return the loss and its gradient as a backend of that framework takes them.
+
+        Raises:
+            InputError: there is no loss for that framework.
+        """
+        losses = self.checked.losses
+        if framework not in losses and None not in losses:
+            raise InputError(f"no loss was given for {framework}")
+        loss = self._flat(losses.get(framework, losses.get(None)))
+        return FunctionObjective(loss, self._by_hand if self.by_hand else None)
+
+    def with_library(self, library: Any) -> FunctionObjective:
+        """Return the loss with the functions of another library in the place of NumPy's."""
+        return FunctionObjective(self._flat(with_library(self.checked.losses.get(None), library)))
+
+    def _flat(self, function: Any) -> Callable[..., Any]:
+        shape, params = self.checked.shape, self.checked.params
+        if len(shape) == 1 and not params:
+            return function
+
+        def flat(theta: Array, *data: Array) -> Any:
+            return function(theta.reshape(shape), *data, **params)
+
+        return flat
+
+    def _by_hand(self, theta: Array, *data: Array) -> Array:
+        shape, params = self.checked.shape, self.checked.params
+        return self.checked.hand(theta.reshape(shape), *data, **params).reshape(-1)
+
+
+class CannotRunError(InputError):
+    """A backend cannot run a loss."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnBackend:
+    """A function's problem as a backend runs it.
+
+    Attributes:
+        problem: the problem, on the backend.
+        plan: how the loss is run, in words.
+        residuals: residuals(theta, *data) for the backend; None if there are none.
+    """
+
+    problem: Problem
+    plan: str
+    residuals: Callable[..., Any] | None
+
+
+def on_backend(whole: FunctionProblem, backend: Backend, options: ProblemOptions | None = None) -> OnBackend:
+    """Place a problem, and find out how the backend runs the loss: as it is, or with its own functions for NumPy's.
+
+    Raises:
+        CannotRunError: it runs it in neither way.
+    """
+    options = ProblemOptions() if options is None else options
+    try:
+        found = _placed(whole, whole.objective(backend.name), backend, options)
+    except InputError as error:
+        raise CannotRunError(str(error)) from None
+    residuals = None if whole.outputs is None else whole.residuals()
+    if backend.name == "numpy":
+        return OnBackend(found, "gradient by hand" if whole.by_hand else "as written", residuals)
+    failure = _failure(found)
+    if failure is None:
+        return OnBackend(found, "as written", residuals)
+    if None in whole.checked.losses:
+        library = array_namespace(backend.asarray(whole.start))
+        found = _placed(whole, whole.with_library(library), backend, options)
+        if _failure(found) is None:
+            residuals = None if residuals is None else with_library(residuals, library)
+            return OnBackend(found, f"with {library.__name__.removeprefix('array_api_compat.')} for numpy", residuals)
+    raise CannotRunError(f"{failure}; use functions of theta's own library, or give a dictionary of losses")
+
+
+def _placed(whole: FunctionProblem, objective: FunctionObjective, backend: Backend, options: ProblemOptions) -> Problem:
+    return prepare_function(objective, whole.start, whole.checked.data, backend, options)
+
+
+def _failure(problem: Problem) -> str | None:
+    """Return why a problem cannot be evaluated at its start; None if it can."""
+    try:
+        for array in problem.value_and_grad(problem.backend.asarray(problem.theta0), *problem.data):
+            problem.backend.to_numpy(array)
+    except MemoryError:
+        raise
+    except Exception as error:  # any error of a framework on code written for another
+        if any(mark in str(error) for mark in ("RESOURCE_EXHAUSTED", "out of memory", "bad_alloc")):
+            raise
+        return in_one_line(error)[:200]
+    return None
+
+
+def function_problem(
+    name: str, loss: Any, gradient: Any, theta: Any, data: Sequence[Any], params: Mapping[str, Any] | None = None
+) -> FunctionProblem:
+    """Return the problem of a loss.
+
+    Args:
+        name: how it is called.
+        loss: loss(theta, *data, **params) -> scalar, or a dictionary with one for each framework.
+        gradient: gradient(theta, *data, **params) of the structure of theta; True if the loss returns both; or None.
+        theta: the start: an array, or a structure of arrays.
+        data: the further arguments.
+        params: hyper-parameters, passed by name.
+
+    Raises:
+        InputError: an argument cannot be used; as in `check_gradient`.
+    """
+    hand = _no_gradient if gradient is None else gradient
+    checked, start, names = prepare_arguments(loss, hand, theta, tuple(data), params=params)
+    return FunctionProblem(name, checked, start, names, gradient is not None)
+
+
+def _no_gradient(*_: Any, **__: Any) -> Any:
+    raise NoGradientError("there is no gradient by hand")
+
+
+def problem_from_file(
+    text: str, rows: int, features: int, seed: int, table: tuple[Array, Array] | None = None
+) -> FunctionProblem:
+    """Return the problem that FILE.py:NAME describes; the file is run.
+
+    Args:
+        text: FILE.py:NAME, or FILE.py for its function `loss`.
+        rows: the number of rows that the file's function `data` is asked for.
+        features: the number of features.
+        seed: the seed of random numbers.
+        table: X and y, in place of the file's data.
+
+    Raises:
+        InputError: the file cannot be run, or what it defines cannot be used.
+    """
+    found = split_target(text)
+    if found is None:
+        raise InputError(f"an objective in a file must be FILE.py:NAME, got {text!r}")
+    path, name = found
+    module = run_file(path)
+    loss, gradient = _loss_and_gradient(path, module, name)
+    size = {"rows": rows, "features": features, "seed": seed}
+    data = table if table is not None else _made(path, module, "data", size)
+    if data is None:
+        raise InputError(f"{path}: defines no data; define data(rows, features, seed), or give a table")
+    if not isinstance(data, tuple):
+        raise InputError(f"{path}: data must be a tuple of arguments, or a function that returns one, got {data!r:.80}")
+    params: Mapping[str, Any] = getattr(module, "params", {})
+    if not isinstance(params, dict):
+        raise InputError(f"{path}: params must be a dictionary by name, got {params!r:.80}")
+    params = {} if hasattr(loss, "__self__") else params  # an object has its own parameters
+    arguments, theta = cast("tuple[Any, ...]", data), _made(path, module, "theta", size)
+    if theta is None:
+        theta = _random_theta(path, loss, gradient, arguments, params, seed)
+    outputs = getattr(getattr(loss, "__self__", module), "residuals", None)
+    return replace(function_problem(text, loss, gradient, theta, arguments, params), outputs=outputs)
+
+
+def is_function(objective: str) -> bool:
+    """Return whether the name of an objective is that of a loss function, and not of a bundled row loss."""
+    return split_target(objective) is not None
+
+
+def fixed_size(text: str) -> tuple[int, int] | None:
+    """Return the rows and features of the data that the file of FILE.py:NAME holds; None if it makes data of any size.
+
+    The file is run.
+    """
+    found = split_target(text)
+    data: Any = getattr(run_file(found[0]), "data", None) if found else None
+    if data is None or callable(data):
+        return None
+    shape: tuple[int, ...] = np.shape(cast(Any, data)[0]) if isinstance(data, tuple) and data else ()
+    return (max(1, shape[0]) if shape else 1, max(1, shape[1]) if len(shape) > 1 else 1)
+
+
+def _made(path: str, module: ModuleType, name: str, size: Mapping[str, int]) -> Any:
+    """Return a value of the file, or what a function of that name returns for the size."""
+    value = getattr(module, name, None)
+    if not callable(value):
+        return value
+    try:
+        return value(**size)
+    except Exception as error:  # any error of the file
+        raise InputError(f"{path}: {name}(rows, features, seed) fails: {in_one_line(error)[:200]}") from error
+
+
+def _loss_and_gradient(path: str, module: ModuleType, names: str) -> tuple[Any, Any]:
+    """Return the loss and its gradient, True if the loss returns both, or None if there is none."""
+    name, comma, of = names.partition(",")
+    if comma:
+        return instance(path, module, name), instance(path, module, of)
+    value: Any = instance(path, module, name)
+    if callable(getattr(value, "loss", None)):
+        gradient = getattr(value, "gradient", None)
+        return value.loss, gradient if callable(gradient) else None
+    if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
+        raise InputError(f"{path}: {name} is neither a function nor an object with a loss")
+    if getattr(module, "returns_gradient", False):
+        return cast(Any, value), True
+    return cast(Any, value), companion(module, name, ("gradient", "grad"))
+
+
+def _random_theta(
+    path: str, loss: Any, gradient: Any, data: tuple[Any, ...], params: Mapping[str, Any], seed: int
+) -> Array:
+    """Return a random number for each feature, and one for the intercept if the functions take that many."""
+    shape: tuple[int, ...] = np.shape(data[0]) if data else ()
+    if len(shape) != 2:
+        raise InputError(f"{path}: its data do not begin with X (n, d), so theta is unknown; define theta there")
+    theta = cast(Array, np.random.default_rng(seed).normal(scale=shape[1] ** -0.5, size=shape[1] + 1))
+    functions: list[Any] = [gradient] if callable(gradient) else [*loss.values()] if isinstance(loss, dict) else [loss]
+    for start in (theta, theta[:-1]):
+        for function in functions:
+            try:
+                with np.errstate(all="ignore"):
+                    function(start.copy(), *data, **params)
+            except Exception:
+                continue
+            return start
+    raise InputError(f"{path}: the length of theta is unknown; define theta there")
+
+
+def with_library(function: Any, library: Any) -> Any:
+    """Return a function that finds another library's functions wherever its file names NumPy.
+
+    Functions of the same file that it calls do so too; others keep NumPy's.
+    """
+    if isinstance(function, Mapped):
+        return function.mapped(lambda inner: with_library(inner, library))
+    if isinstance(function, MethodType):
+        return MethodType(with_library(function.__func__, library), function.__self__)
+    if isinstance(function, partial):
+        whole = cast("partial[Any]", function)
+        return partial(with_library(whole.func, library), *whole.args, **whole.keywords)
+    if not isinstance(function, FunctionType):
+        return function
+    names: dict[str, Any] = {}
+
+    def changed(value: Any) -> Any:
+        if value is np:
+            return library
+        if isinstance(value, FunctionType) and value.__globals__ is function.__globals__:
+            copy = FunctionType(value.__code__, names, value.__name__, value.__defaults__, value.__closure__)
+            copy.__kwdefaults__ = value.__kwdefaults__
+            return copy
+        return value
+
+    names.update({name: changed(value) for name, value in function.__globals__.items()})
+    return changed(function)

@@ -1,0 +1,78 @@
+"""Functions from a Python file of the user, which is run with the user's permissions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+from typing import Any, cast
+
+from gdbackends.errors import InputError, file_error, in_one_line
+
+_MODULE = "gdbackends_target"
+
+
+def split_target(text: str, default: str = "loss") -> tuple[str, str] | None:
+    """Return the path and the name of FILE.py:NAME, or of FILE.py with the default name; None for any other text."""
+    path, _, name = (text, "", default) if text.endswith(".py") else text.rpartition(":")
+    return (path, name) if path.endswith(".py") and name else None
+
+
+def run_file(path: str) -> ModuleType:
+    """Run a file as a module, with its folder on the import path.
+
+    Raises:
+        InputError: the file cannot be read, or raises an error; the message has its line.
+    """
+    file = Path(path).resolve()
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise file_error(path, "read", error) from None
+    module = sys.modules[_MODULE] = ModuleType(_MODULE)  # dataclasses look up their module
+    module.__file__ = str(file)
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    try:
+        exec(compile(source, file, "exec", dont_inherit=True), vars(module))
+    except (Exception, SystemExit) as error:  # any error of the file
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(file)]
+        where = f", line {lines[-1]}" if lines else ""
+        raise InputError(f"{path}: cannot be run: {in_one_line(error)}{where}") from error
+    return module
+
+
+def lookup(path: str, module: ModuleType, name: str) -> Any:
+    """Return the value of a name in the file.
+
+    Raises:
+        InputError: the file does not define it.
+    """
+    if not hasattr(module, name):
+        defined = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == _MODULE]
+        names = ", ".join(defined[:10]) or "no function and no class"
+        raise InputError(f"{path}: no name {name!r}; it defines {names}")
+    return getattr(module, name)
+
+
+def instance(path: str, module: ModuleType, name: str) -> Any:
+    """Return the value of a name in the file, or an object of it if it is a class.
+
+    Raises:
+        InputError: the file does not define it, or the class takes arguments.
+    """
+    value = lookup(path, module, name)
+    if not isinstance(value, type):
+        return value
+    try:
+        return cast(Any, value)()
+    except Exception as error:  # any error of its __init__
+        advice = "define an object of the class in the file and give its name"
+        raise InputError(f"{path}: {name}() fails: {in_one_line(error)}; {advice}") from error
+
+
+def companion(module: ModuleType, name: str, suffixes: tuple[str, ...]) -> Any:
+    """Return the derivative of a function of the file: NAME_SUFFIX or SUFFIX, for the first there is; or None."""
+    candidates = (*(f"{name}_{suffix}" for suffix in suffixes), *suffixes)
+    return next((getattr(module, other) for other in candidates if hasattr(module, other)), None)
