@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import capabilities
-from gdbackends.benchmarking.case import STEPS
+from gdbackends.benchmarking.case import STEPS, WORKS
 from gdbackends.descent import Fit, Problem, TableProblem, descend, learning_rates
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
@@ -55,8 +55,7 @@ def work(name: str, problem: Problem, residuals: Callable[..., Any] | None = Non
         raise Unsupported("there are no residuals(theta, *data), whose Jacobian could be timed; define the function")
     function = evaluation(name, problem, residuals)
     if function is None:
-        by_hand = " by hand" if problem.backend.name == "numpy" else ""
-        raise Unsupported(f"the backend {problem.backend.name} has no {name}{by_hand}; leave it out")
+        raise Unsupported(f"the backend {problem.backend.name} has no function for {WORKS[name]}; leave it out")
     return _evaluated(problem, function)
 
 

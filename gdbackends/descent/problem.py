@@ -21,7 +21,7 @@ from gdbackends.descent.streaming_backend import (
     streamed_input,
 )
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import Array, Labels, LinearModel, Objective, as_objective
+from gdbackends.objectives import Array, Labels, LinearModel, Objective, RowLoss, as_objective
 from gdbackends.scaling import Scaling, identity, standardization
 from gdbackends.streaming import Rows, summarised
 
@@ -34,6 +34,11 @@ class ProblemOptions:
     standardize: bool = True
     seed: int = 0
     theta0: Any = None
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """The fields of a problem that determine the order of rows."""
+        return {"batch_size": self.batch_size, "seed": self.seed}
 
     def check(self, shape: tuple[int, int], free: bool = False) -> Array | None:
         """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None.
@@ -152,9 +157,7 @@ def prepare(
         InputError: an argument cannot be used.
     """
     objective = as_objective(objective)
-    for given, kind in ((backend, Backend), (objective, Objective)):
-        if isinstance(given, type) or not isinstance(given, kind):
-            raise InputTypeError(f"{kind.__name__.lower()} must implement the {kind.__name__} protocol, got {given!r}")
+    _check_protocols(backend, objective)
     streamed = streamed_input(X, y, objective)
     if streamed is not None:
         return _prepare_rows(*streamed, backend, objective, options)
@@ -165,10 +168,7 @@ def prepare(
     names = tuple(str(column.name) for column in series_of(X, "X") or ())
     X, y = checked_arrays(X, y)
     start = options.check(X.shape, free=not (isinstance(objective, LinearModel) or options.standardize))
-    if start is None:
-        start = np.zeros(X.shape[1] + 1)
-        if row_loss is not None and row_loss.statistic is not None:
-            start[-1] = row_loss.best_constant(y)
+    start = _default_start(X, y, row_loss) if start is None else start
     if options.batch_size is not None and options.batch_size < y.size:
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
@@ -185,8 +185,7 @@ def prepare(
         data=data,
         theta0=scaling.from_data_units(start).astype(backend.dtype),
         rows=y.size,
-        batch_size=options.batch_size,
-        seed=options.seed,
+        **options.order,
         scaling=scaling,
         X=X,
         y=y,
@@ -194,6 +193,20 @@ def prepare(
         names=names,
         measure=measure,
     )
+
+
+def _check_protocols(backend: object, objective: object) -> None:
+    for given, kind in ((backend, Backend), (objective, Objective)):
+        if isinstance(given, type) or not isinstance(given, kind):
+            raise InputTypeError(f"{kind.__name__.lower()} must implement the {kind.__name__} protocol, got {given!r}")
+
+
+def _default_start(X: Array, y: Array, row_loss: RowLoss | None) -> Array:
+    """Return 0, with the best constant prediction as the intercept for a row loss that has one."""
+    start = np.zeros(X.shape[1] + 1)
+    if row_loss is not None and row_loss.statistic is not None:
+        start[-1] = row_loss.best_constant(y)
+    return start
 
 
 def prepare_function(
@@ -216,8 +229,7 @@ def prepare_function(
         data=placed,
         theta0=theta0.astype(backend.dtype),
         rows=data[0].shape[0] if data and data[0].ndim else 1,
-        batch_size=options.batch_size,
-        seed=options.seed,
+        **options.order,
     )
 
 
@@ -229,8 +241,7 @@ def _prepare_rows(
     summary = summarised(rows)
     rows, labels = encode_rows(rows, summary, objective, labels)
     if start is None:
-        start = np.zeros(rows.shape[1] + 1)
-        start[-1] = constant_of_rows(rows, objective)
+        start = np.append(np.zeros(rows.shape[1]), constant_of_rows(rows, objective))
     size = rows.shape[0] if options.batch_size is None else options.batch_size
     batches = size < rows.shape[0]
     if batches:
@@ -262,8 +273,7 @@ def _prepare_rows(
         data=(rows, rows.targets),
         theta0=scaling.from_data_units(start).astype(backend.dtype),
         rows=rows.shape[0],
-        batch_size=options.batch_size,
-        seed=options.seed,
+        **options.order,
         scaling=scaling,
         X=rows,
         y=rows.targets,
