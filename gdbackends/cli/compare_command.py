@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
@@ -19,7 +21,15 @@ from gdbackends.cli.console import (
     print_json,
     printable,
 )
-from gdbackends.cli.options import fit_options, fit_settings, needs_labels, read_dataset, source_options, split
+from gdbackends.cli.options import (
+    fit_options,
+    fit_settings,
+    needs_labels,
+    problem_maker,
+    read_dataset,
+    source_options,
+    split,
+)
 from gdbackends.comparison import BackendResult, Comparison, compare
 from gdbackends.descent import Fit
 from gdbackends.measurement.formatting import duration
@@ -46,11 +56,20 @@ def command(ctx: click.Context, **options: Any) -> None:
 
     SOURCE is a file, - for standard input, women (the default) or diabetes. Each backend runs in its own process.
 
+    A loss of your own is --objective FILE.py:NAME, a function loss(theta, *data) or an object with a loss. The file is
+    run with your permissions. Without SOURCE its own data are used; see `gdbackends bench --help`.
+
     Exit code: 0 they agree; 1 they disagree, diverged, or the result is inconclusive; 2 invalid usage or input.
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
-    data = read_dataset(options, labels=needs_labels(options))
-    comparison = compare(data, backends=backends, isolate=True, timeout=options["timeout"], **fit_settings(options))
+    given: dict[str, Any] = {"backends": backends, "isolate": True, "timeout": options["timeout"]}
+    with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
+        make = problem_maker(options)
+    if make is None:
+        data = read_dataset(options, labels=needs_labels(options))
+        comparison = compare(data, **given, **fit_settings(options))
+    else:
+        comparison = compare(make, **given, **fit_settings(options))
     if options["as_json"]:
         print_json(comparison.to_dict())
     else:
@@ -60,7 +79,8 @@ def command(ctx: click.Context, **options: Any) -> None:
 
 def _show(comparison: Comparison) -> None:
     terminal, data = console(), comparison.dataset
-    terminal.print(f"{printable(data['name'])}: {count_of_rows(data['rows'])}, predicting {printable(data['target'])}")
+    predicting = f", predicting {printable(data['target'])}" if data["target"] else ""
+    terminal.print(f"{printable(data['name'])}: {count_of_rows(data['rows'])}{predicting}")
     terminal.print(_table(comparison))
     if comparison.labels is not None:
         terminal.print(labels_line(comparison.labels))
@@ -110,7 +130,8 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResul
         yield printable(feature, 24), of_fit(lambda fit, j=j: format_number(fit.theta[j])), exact[j]
     if len(features) > _MAX_FEATURES:
         yield f"{len(features) - _MAX_FEATURES} more (--json)", of_fit(lambda fit: "..."), "..."
-    yield "intercept", of_fit(lambda fit: format_number(fit.intercept)), exact[-2]
+    if comparison.dataset["target"]:  # the parameters of a loss function have names of their own
+        yield "intercept", of_fit(lambda fit: format_number(fit.intercept)), exact[-2]
     yield "loss", of_fit(lambda fit: format_number(fit.loss)), exact[-1]
     yield "steps", of_fit(lambda fit: f"{fit.steps:,}"), ""
     yield "stopped", lambda row: row.fit.stop.name.lower() if row.fit else row.status, ""

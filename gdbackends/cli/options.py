@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import click
 
 from gdbackends.cli.console import echo, printable, silence_stderr
+from gdbackends.comparison.function_problem import FunctionProblem, data_of_file, is_function, problem_from_file
 from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, loss_names, parse_loss
@@ -58,7 +60,7 @@ fit_options = with_options(
         "--objective",
         default="squared",
         show_default=True,
-        help=f"The loss: {', '.join(loss_names())}; huber and quantile take a number, as in huber:1.5.",
+        help=f"The loss: {', '.join(loss_names())}; huber:1.5 and quantile:0.9 take a number; or FILE.py:NAME.",
     ),
     click.option("--l2", type=float, default=0.0, show_default=True, help="The weight of the penalty on the slopes."),
     click.option("--device", help="cpu; gpu or cuda (the same), cuda:0, ... NumPy uses the CPU only.  [default: cpu]"),
@@ -142,10 +144,14 @@ def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | St
 
 def _synthetic(size: str) -> Dataset:
     """Return random rows, with a size such as "10000x20"."""
-    match = re.fullmatch(r"(\d{1,18})x(\d{1,18})", size)
+    return synthetic(*_size(size))
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,18})x(\d{1,18})", text)
     if match is None:
-        raise InputError(f"--synthetic must be rows x features, such as 10000x20, got {size!r}")
-    return synthetic(int(match[1]), int(match[2]))
+        raise InputError(f"--synthetic must be rows x features, such as 10000x20, got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def split(option: str, text: str) -> list[str]:
@@ -156,9 +162,30 @@ def split(option: str, text: str) -> list[str]:
     return names
 
 
+def problem_maker(options: Mapping[str, Any]) -> partial[FunctionProblem] | None:
+    """Return a picklable function that returns the problem of a loss in a file; None for a bundled loss.
+
+    The data are those of SOURCE, or else those of the file, of the size of --synthetic if it makes data of any size; or
+    else the bundled table.
+    """
+    text, seed = options["objective"], options["seed"]
+    if not is_function(text):
+        return None
+    if options["l2"]:
+        raise InputError("--l2 is a penalty on the slopes of a linear model; add a penalty to the loss")
+    size, held = options["synthetic"], data_of_file(text)
+    if options["source"] is None and held == "function":
+        rows, features = _size(size or "1000x10")
+        return partial(problem_from_file, text, rows, features, seed)
+    if options["source"] is None and held == "tuple" and size is None:
+        return partial(problem_from_file, text, 0, 0, seed)
+    table = read_dataset(options)
+    return partial(problem_from_file, text, *table.X.shape, seed, (table.X, table.y))
+
+
 def needs_labels(options: Mapping[str, Any]) -> bool:
     """Return whether the loss needs a target of two labels."""
-    return parse_loss(options["objective"]).target == "label"
+    return not is_function(options["objective"]) and parse_loss(options["objective"]).target == "label"
 
 
 def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +196,10 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         rate = rate if rate == "auto" else float(rate)
     except ValueError:
         raise InputError(f"--learning-rate must be a number or auto, got {rate!r}") from None
-    objective = LinearModel(row_loss=parse_loss(options["objective"]), l2=options["l2"])
-    return {"objective": objective, "learning_rate": rate, "standardize": not options["no_standardize"]} | {
-        name: options[name] for name in names
-    }
+    text = options["objective"]
+    loss = None if is_function(text) else LinearModel(row_loss=parse_loss(text), l2=options["l2"])
+    return {
+        **({"objective": loss} if loss else {}),
+        "learning_rate": rate,
+        "standardize": not options["no_standardize"],
+    } | {name: options[name] for name in names}

@@ -47,7 +47,7 @@ def run_backend(
     wanted: str | Backend, X: Array, y: Array, settings: Settings, points: Array, rates: Array
 ) -> BackendRun:
     """Fit, evaluate at the probe points, make the fixed steps at these rates, and time."""
-    chosen = _chosen(wanted, settings)
+    chosen = chosen_backend(wanted, settings)
     problem = prepare(X, y, chosen, settings.objective, settings.problem_options)
     backend: Any = problem.backend  # for batches another than the one chosen
     steady = rates[0] / y.size  # stable for every batch, whose curvature is at most n times that of all rows
@@ -67,7 +67,8 @@ def run_backend(
     )
 
 
-def _chosen(wanted: str | Backend, settings: Settings) -> Backend:
+def chosen_backend(wanted: str | Backend, settings: Settings) -> Backend:
+    """Return the backend of a name, or the backend itself, with these settings; NumPy ignores the device."""
     if isinstance(wanted, str):
         return get_backend(wanted, None if wanted == "numpy" else settings.device, settings.dtype, settings.tuning)
     return in_dtype(wanted, settings.dtype)

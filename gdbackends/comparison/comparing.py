@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from gdbackends.backends import Backend, check_installed, installed, names
 from gdbackends.comparison.backend_run import BackendRun, run_backend
+from gdbackends.comparison.function_comparison import Make, compare_function
+from gdbackends.comparison.function_problem import function_problem, random_theta
 from gdbackends.comparison.judging import (
     Baseline,
     baseline,
@@ -24,11 +26,12 @@ from gdbackends.datasets import Dataset, women
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
+from gdbackends.objectives import FunctionObjective, as_objective
 from gdbackends.rounding import has_bound
 
 
 def compare(
-    data: Dataset | None = None,
+    data: Dataset | Sequence[Any] | Make | None = None,
     *,
     backends: Sequence[str | Backend] | None = None,
     isolate: bool = False,
@@ -38,19 +41,28 @@ def compare(
     """Fit the same data on several backends, prove that they agree, and time them.
 
     Args:
-        data: the table; None means the bundled heights and weights.
+        data: the table; None means the bundled heights and weights. For a loss function also a list of its arguments
+            after theta; or a function that returns a FunctionProblem.
         backends: names for `get_backend`, or backends; None means all that are installed. A backend computes in its
             own dtype, which must be the one asked for.
         isolate: whether to run each backend in its own process, as the command line does. In one process they slow
             each other down, and the times are less comparable.
         timeout: seconds after which a backend in its own process is stopped; None means never.
-        **settings: the fields of `Settings`: the arguments of `fit`, and `device`, `dtype` and `tuning`.
+        **settings: the fields of `Settings`: the arguments of `fit`, and `device`, `dtype` and `tuning`. The objective
+            may also be a loss function, loss(theta, *data), or a FunctionObjective, which has its gradient by hand too;
+            then theta0 may be an array of any shape, or a structure of arrays, and the data are not scaled.
 
     Raises:
         InputError: as in `fit` and `get_backend`.
     """
-    data, chosen, wanted = women() if data is None else data, _settings(settings), _wanted(backends)
-    _check(data, chosen, isolate, timeout)
+    chosen, wanted = _settings(settings), _wanted(backends)
+    _check_isolation(chosen, isolate, timeout)
+    data = women() if data is None else data
+    if isinstance(chosen.objective, FunctionObjective) or callable(data):
+        make = data if callable(data) else _problem_of(chosen.objective, data, chosen)
+        return compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout)
+    _check(data, chosen)
+    assert isinstance(data, Dataset)
     with np.errstate(all="ignore"):
         base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
@@ -82,14 +94,30 @@ def compare(
     )
 
 
-def _check(data: Dataset, settings: Settings, isolate: bool, timeout: float | None) -> None:
+def _problem_of(objective: Any, data: Dataset | Sequence[Any], settings: Settings) -> Make:
+    """Return a function that returns the problem of a loss function."""
+    arguments = (data.X, data.y) if isinstance(data, Dataset) else tuple(data)
+    gradient = True if objective.both else objective.hand
+    name = getattr(objective.function, "__name__", "the loss")
+    start = settings.theta0
+    if start is None:
+        start = random_theta(name, objective.function, gradient, arguments, {}, settings.seed)
+    return partial(function_problem, name, objective.function, gradient, start, arguments)
+
+
+def _check(data: Any, settings: Settings) -> None:
     """Refuse what no backend can compare."""
     if not isinstance(data, Dataset):
         raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
     if not has_bound(settings.objective):
         raise InputTypeError(
-            f"compare supports only LinearModel with a bundled loss, got {settings.objective!r}; use fit"
+            f"compare supports LinearModel with a bundled loss, and loss functions, got {settings.objective!r}; use fit"
         )
+    if settings.theta0 is not None:
+        raise InputError("compare takes theta0 for a loss function only; leave it out")
+
+
+def _check_isolation(settings: Settings, isolate: bool, timeout: float | None) -> None:
     if timeout is not None and not (isolate and timeout > 0):
         raise InputError(f"timeout must be positive, and needs isolate=True, got {timeout!r}")
     if isolate and callable(settings.learning_rate):
@@ -124,7 +152,8 @@ def _settings(settings: dict[str, Any]) -> Settings:
     for name in settings:
         if name not in known:
             raise InputTypeError(f"compare has no setting {name!r}; it takes {', '.join(known)}")
-    return Settings(**settings)
+    chosen = Settings(**settings)
+    return replace(chosen, objective=as_objective(chosen.objective))
 
 
 def _wanted(backends: Sequence[str | Backend] | None) -> dict[str, str | Backend]:

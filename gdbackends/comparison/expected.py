@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ class Expected:
         allowed: the largest differences that rounding explains in the dtype.
         allowed_by_hand: the same for the gradient by hand, whose formula may round more.
         allowed_in_float64: the same for float64.
+        curvature: the largest curvature at the start; 0 if there is none.
         descent: a descent over all rows.
         batches: a descent over batches, if it was asked for.
         hessian: products of the Hessian, if they were asked for.
@@ -95,6 +97,7 @@ class Expected:
     allowed: Values
     allowed_by_hand: Values
     allowed_in_float64: Values
+    curvature: float
     descent: Descent
     batches: Descent | None = None
     hessian: Products | None = None
@@ -146,6 +149,7 @@ def expect(
         allowed=allowed,
         allowed_by_hand=_by_hand(problem, replace(reference, bounds=bounds, dtype=dtype), allowed),
         allowed_in_float64=_sum(reference.bounds, reference.bounds),
+        curvature=judge.curvature,
         descent=judge.descent(allowed),
         batches=None if batch_size is None else judge.descent(allowed, batch_size),
         hessian=judge.hessian(runners) if hessian else None,
@@ -188,7 +192,7 @@ class _Judge:
     def descent(self, allowed: Values, batch_size: int | None = None) -> Descent:
         """Return a short descent over all rows, or over batches."""
         problem, dtype, u = self.problem, self.dtype, unit_roundoff(self.dtype)
-        curvature, rate = self._rate()
+        curvature, rate = self.curvature, self._rate()
         rates = np.full(STEPS, rate, dtype)
         rounding = _WIDER * float(np.linalg.norm(allowed.gradients, axis=1).max())
         path, bounds = [problem.start], [0.0]
@@ -204,13 +208,18 @@ class _Judge:
             bounds.append((1 + rate * curvature) * reach + 2 * made)
         return Descent(rates, *map(np.array, (path, bounds, losses, losses_allowed)))
 
-    def _rate(self) -> tuple[float, float]:
-        """Return the curvature at the start, and a rate at which a short descent does not go far."""
+    @cached_property
+    def curvature(self) -> float:
+        """The curvature at the start."""
         start, data = self.problem.start, self.problem.checked.data
-        curvature = curvature_at(lambda at: self.evaluate(at, data)[1], start, "float64", self.seed)
+        return curvature_at(lambda at: self.evaluate(at, data)[1], start, "float64", self.seed)
+
+    def _rate(self) -> float:
+        """Return a rate at which a short descent does not go far."""
+        start, data = self.problem.start, self.problem.checked.data
         size = float(np.linalg.norm(start)) or 1.0
         slope = float(np.linalg.norm(self.evaluate(start, data)[1])) or 1.0
-        return curvature, min(0.2 / curvature if curvature else float("inf"), 0.01 * size / slope)
+        return min(0.2 / self.curvature if self.curvature else float("inf"), 0.01 * size / slope)
 
     def _data_of_steps(self, rates: Array, batch_size: int | None) -> list[tuple[Array, ...]]:
         """Return the data of each step, whose rows are drawn as the driver draws them."""

@@ -222,7 +222,7 @@ def problem_from_file(
     params = {} if hasattr(loss, "__self__") else params  # an object has its own parameters
     arguments, theta = cast("tuple[Any, ...]", data), _made(path, module, "theta", size)
     if theta is None:
-        theta = _random_theta(path, loss, gradient, arguments, params, seed)
+        theta = random_theta(path, loss, gradient, arguments, params, seed)
     outputs = getattr(getattr(loss, "__self__", module), "residuals", None)
     return replace(function_problem(text, loss, gradient, theta, arguments, params), outputs=outputs)
 
@@ -230,6 +230,13 @@ def problem_from_file(
 def is_function(objective: str) -> bool:
     """Return whether the name of an objective is that of a loss function, and not of a bundled row loss."""
     return split_target(objective) is not None
+
+
+def data_of_file(text: str) -> str:
+    """Return how the file of FILE.py:NAME defines data: "function", "tuple", or "" if it does not; the file is run."""
+    found = split_target(text)
+    data: Any = getattr(run_file(found[0]), "data", None) if found else None
+    return "" if data is None else "function" if callable(data) else "tuple"
 
 
 def fixed_size(text: str) -> tuple[int, int] | None:
@@ -272,7 +279,7 @@ def _loss_and_gradient(path: str, module: ModuleType, names: str) -> tuple[Any, 
     return cast(Any, value), companion(module, name, ("gradient", "grad"))
 
 
-def _random_theta(
+def random_theta(
     path: str, loss: Any, gradient: Any, data: tuple[Any, ...], params: Mapping[str, Any], seed: int
 ) -> Array:
     """Return a random number for each feature, and one for the intercept if the functions take that many."""

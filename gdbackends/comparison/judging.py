@@ -78,12 +78,14 @@ class Baseline:
 
 def baseline(data: Dataset, settings: Settings) -> Baseline:
     """Return what to judge by; refuse what a backend would refuse, before one is started."""
-    arguments = settings.objective, settings.problem_options
+    objective = settings.objective
+    assert isinstance(objective, LinearModel)
+    arguments = objective, settings.problem_options
     problem = prepare(data.X, data.y, get_backend("numpy", dtype=settings.dtype), *arguments)
     checked_tolerance(problem, settings.tolerance)
     rates = learning_rates(problem, settings.learning_rate, settings.steps)
     exact, unrounded = None, problem
-    if settings.objective.row_loss.least_squares:
+    if objective.row_loss.least_squares:
         if settings.dtype != "float64":
             unrounded = prepare(data.X, data.y, get_backend("numpy"), *arguments)
         exact, minimum = _least_squares(unrounded), _least_squares(problem)
@@ -100,7 +102,7 @@ def baseline(data: Dataset, settings: Settings) -> Baseline:
         bound=error_bound(problem, points, settings.dtype),
         bound_in_float64=error_bound(problem, points, "float64"),
         check=trajectory_check(problem, minimum),
-        unique=bool(settings.objective.l2) or _full_rank(singular_values, data.X.shape),
+        unique=bool(objective.l2) or _full_rank(singular_values, data.X.shape),
         minimum=minimum,
         rates=rates,
         spread=scaling.spread,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from gdbackends.descent import Fit, ProblemOptions
 from gdbackends.descent.rates import LearningRate
 from gdbackends.descent.spectrum import Spectrum
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.objectives import Array, LinearModel, format_loss
+from gdbackends.objectives import Array, FunctionObjective, LinearModel, format_loss
 
 Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
-Status: TypeAlias = Literal["ok", "disagrees", "diverged", "failed"]
+Status: TypeAlias = Literal["ok", "disagrees", "diverged", "failed", "unsupported"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,14 @@ class Settings:
     device: str | None = None
     dtype: str = "float64"
     tuning: str = "best"
-    objective: LinearModel = field(default_factory=LinearModel)
+    objective: LinearModel | FunctionObjective = field(default_factory=LinearModel)
     learning_rate: LearningRate = "auto"
     steps: int = 1000
     batch_size: int | None = None
     standardize: bool = True
     tolerance: float | None = None
     seed: int = 0
+    theta0: Any = None
 
     @property
     def problem_options(self) -> ProblemOptions:
@@ -44,14 +45,15 @@ class BackendResult:
     Attributes:
         backend: its name.
         device: where it ran.
-        status: "ok"; "disagrees" with most of the others; "diverged"; "failed": it gave no answer.
-        fit: the fit; None if it failed.
+        status: "ok"; "disagrees" with most of the others; "diverged"; "failed": it gave no answer; "unsupported": it
+            cannot run the loss.
+        fit: the fit; None if there is none.
         gradient_ratio: the largest difference of its gradients (and losses) from those of any other backend, over what
             rounding allows; at most 1 is agreement.
         trajectory_ratio: the same for its trajectory; None if there is no other backend.
         first_call_s: seconds of the first descent of one step, including compilation; None unless the status is ok.
         step_s: seconds that one more step takes; None unless the status is ok.
-        reason: why it failed; "" unless it did.
+        reason: why it failed or is unsupported; "" unless it did or is.
     """
 
     backend: str
@@ -138,7 +140,7 @@ class Comparison:
             "notes": list(self.notes),
             "dataset": self.dataset,
             "labels": None if self.labels is None else list(self.labels),
-            "settings": asdict(self.settings) | {"objective": _objective(self.settings.objective)},
+            "settings": _settings(self),
             "environment": self.environment,
             "isolated": self.isolated,
             "rates": {"used": used}
@@ -157,5 +159,13 @@ class Comparison:
         return jsonable(document)
 
 
-def _objective(objective: LinearModel) -> dict[str, Any]:
+def _settings(comparison: Comparison) -> dict[str, Any]:
+    given = vars(comparison.settings) | {"objective": _objective(comparison)}
+    return {name: value for name, value in given.items() if name != "theta0"}
+
+
+def _objective(comparison: Comparison) -> dict[str, Any]:
+    objective = comparison.settings.objective
+    if isinstance(objective, FunctionObjective):
+        return {"function": comparison.dataset["name"]}
     return {"row_loss": format_loss(objective.row_loss), "convention": objective.convention, "l2": objective.l2}

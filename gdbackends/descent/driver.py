@@ -67,7 +67,7 @@ def fit(
 
 
 def fit_prepared(
-    problem: TableProblem,
+    problem: Problem,
     learning_rate: LearningRate = "auto",
     steps: int = 1000,
     tolerance: float | None = None,
@@ -78,7 +78,11 @@ def fit_prepared(
     """Fit a prepared problem; the arguments are those of `fit`."""
     rates = learning_rates(problem, learning_rate, steps)
     descended = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
-    return in_data_units(problem, descended, rates, automatic=isinstance(learning_rate, str))
+    automatic = isinstance(learning_rate, str)
+    if isinstance(problem, TableProblem):
+        return in_data_units(problem, descended, rates, automatic)
+    diverged = descended.stop is Stop.DIVERGED
+    return replace(descended, note=f"Try a learning rate below {float(rates[0]):.6g}." if diverged else "")
 
 
 def in_data_units(problem: TableProblem, descended: Fit, rates: Rates, automatic: bool) -> Fit:

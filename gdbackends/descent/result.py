@@ -91,11 +91,15 @@ class Fit:
         return f"{self.stop.value} {self.note}".strip()
 
     def to_dict(self, features: Sequence[str]) -> dict[str, Any]:
-        """Return the result as JSON holds it, with the coefficients by the names of the d features."""
+        """Return the result as JSON holds it, with the coefficients by the names of the d features.
+
+        With a name for each number of theta, as for a loss function, there is no intercept.
+        """
+        alone = len(features) == self.theta.size
         return {
             "dtype": str(self.theta.dtype),
-            "coefficients": dict(zip(features, self.coef.tolist(), strict=True)),
-            "intercept": self.intercept,
+            "coefficients": dict(zip(features, (self.theta if alone else self.coef).tolist(), strict=True)),
+            "intercept": None if alone else self.intercept,
             "objective": None if self.row_loss is None else format_loss(self.row_loss),
             "labels": None if self.labels is None else list(self.labels),
             "loss": self.loss,
