@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gdbackends.benchmarking.markdown import markdown
+from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.result_rows import records, result_rows
 from gdbackends.benchmarking.results import read_results
 from gdbackends.cli.output import check_output, csv_cell, write_atomically
@@ -26,14 +27,16 @@ def command(results: str, form: str, out: str | None) -> None:
 
     The Markdown table is shorter: the backends are side by side, followed by the advice.
     """
-    if form not in ("csv", "md", "json"):
-        raise InputError(f"--to must be csv, md or json, got {form!r}")
+    if form not in ("csv", "md", "json", "published"):
+        raise InputError(f"--to must be csv, md, json or published, got {form!r}")
     if out is not None:
         check_output("--out", out, results)
     file = read_results(results)
     if not file.cases:
         raise InputError(f"{results} contains no cases; add some with gdbackends bench --out {results}")
-    if form == "md":
+    if form == "published":
+        text = publish(file.records())
+    elif form == "md":
         text = markdown(result_rows(file))
     elif form == "json":
         text = json.dumps(records(file), allow_nan=False, indent=2) + "\n"
