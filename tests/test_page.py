@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from gdbackends import check_gradient
 from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import series
+from gdbackends.benchmarking.machines import file_labels
 from gdbackends.benchmarking.regressions import changes
 from gdbackends.benchmarking.result_rows import records, result_rows
 from gdbackends.benchmarking.results import Results, read_results
@@ -29,7 +30,6 @@ from gdbackends.measurement.formatting import duration
 from gdbackends.pictures import document
 from gdbackends.pictures.page import page
 from gdbackends.pictures.page.gradient_page import gradient_page
-from gdbackends.pictures.page.summary import file_labels
 from gdbackends.pictures.results import charts as result_charts
 from gdbackends.pictures.results.encodings import log_encoding, look, variant
 from gdbackends.pictures.results.gradient import components, votes

@@ -1,7 +1,8 @@
 """Read and write files of results: a JSON line for each run, launch and finished case, in order of completion.
 
-`read_results` also reads the documents that `published` makes of them. A line is written in one call, so a killed run leaves at most one truncated line. It is ignored when the file is read
-and removed when the run is resumed. All reported figures are computed from the records of launches.
+A line is written in one call, so a killed run leaves at most one truncated line. It is ignored when the file is read
+and removed when the run is resumed. All reported figures are computed from the records of launches. `read_results` also
+reads the documents of `published`.
 """
 
 from __future__ import annotations
