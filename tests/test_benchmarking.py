@@ -12,10 +12,11 @@ from scipy.optimize import brentq
 
 from gdbackends.backends import get_backend
 from gdbackends.benchmarking import bench as bench_module
-from gdbackends.benchmarking.advice import series_advice
+from gdbackends.benchmarking.advice import findings, series_advice
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import SUITES, BackendConfig, Case, Grid, ProblemSpec
 from gdbackends.benchmarking.crossovers import series, winner
+from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.regressions import changes, version_changes
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio, records, result_rows, spread
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
@@ -509,3 +510,58 @@ def test_tasks_are_random_but_the_same_for_all() -> None:
     assert np.array_equal(a.y, b.y)
     others = [ProblemSpec(rows=50, features=3, seed=k).table().X for k in range(4)]
     assert all(not np.array_equal(x, z) for x, z in pairwise(others))
+
+
+def test_a_published_file_gives_the_same_rows_and_has_no_private_texts(tmp_path) -> None:
+    source = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
+    lines = [json.loads(line) for line in source.read_text(encoding="utf8").splitlines()]
+    lines[0]["machine"]["variables"] = {"XLA_FLAGS": "--xla_dump_to=/home/alice/dump"}
+    lines[0]["environment"]["host"] = "build-01"
+    lost = lines[2]["case"] | {"backend": "m:X"}
+    reason = "cannot open '/home/alice smith/x.py' of alice@build-01"
+    end = {"record": "case", "run": lines[0]["run"], "case": lost, "status": "crashed", "agreement": None}
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(r) + "\n" for r in [*lines, {**end, "reason": reason}]))
+    own = read_results(str(tmp_path / "r.jsonl"))
+    text = publish(own.records())
+    assert not [word for word in ("/home", "alice", "smith", "build-01", str(tmp_path)) if word in text]
+    (tmp_path / "r.json").write_text(text, encoding="utf8")
+    again = read_results(str(tmp_path / "r.json"))
+    rows, others = result_rows(own)[:-1], result_rows(again)[:-1]
+    assert rows == others
+    assert records(own)[:-1] == records(again)[:-1]
+    assert findings(rows) == findings(others)
+    assert {change.word for change in changes(own, again)} <= {"no difference", "cannot tell", "fails"}
+    before = (tmp_path / "r.json").read_bytes()
+    for resume in (True, False):
+        with (
+            pytest.raises(InputError, match="is a published document"),
+            ResultsFile(str(tmp_path / "r.json"), resume=resume),
+        ):
+            pass
+    assert (tmp_path / "r.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (lambda d: d.pop("environment"), "run 1 is not a record of results, see its 'environment'"),
+        (lambda d: d.update(schema=9), "has schema 9"),
+        (lambda d: d.update(runs=[]), "its 'runs' is no list of runs"),
+        (lambda d: d.update(records=3), "its 'records' is no list of records"),
+        (lambda d: d["records"].__setitem__(1, 5), "record 2 is not a record of results, see its 'record'"),
+        (lambda d: d["records"][-1].pop("reason"), "is not a record of results, see its 'reason'"),
+        (lambda d: d["records"][-1]["case"].update(work="dance"), "work must be one of"),
+    ],
+)
+def test_a_damaged_document_is_refused_in_one_line(tmp_path, edit, text: str) -> None:
+    source = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
+    document = json.loads(publish(read_results(str(source)).records()))
+    edit(document)
+    path = tmp_path / "r.json"
+    for content in (json.dumps(document), json.dumps(document)[:-9]):
+        path.write_text(content, encoding="utf8")
+        with pytest.raises(InputError) as error:
+            read_results(str(path))
+        assert str(error.value).startswith(f"{path}: ")
+        assert "\n" not in str(error.value)
+        assert text in str(error.value) or "not whole JSON" in str(error.value)

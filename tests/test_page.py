@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from gdbackends import check_gradient
 from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import series
+from gdbackends.benchmarking.machines import MISSING, file_labels, machine_table, machines, result_files
 from gdbackends.benchmarking.regressions import changes
 from gdbackends.benchmarking.result_rows import records, result_rows
 from gdbackends.benchmarking.results import Results, read_results
@@ -29,7 +30,6 @@ from gdbackends.measurement.formatting import duration
 from gdbackends.pictures import document
 from gdbackends.pictures.page import page
 from gdbackends.pictures.page.gradient_page import gradient_page
-from gdbackends.pictures.page.summary import file_labels
 from gdbackends.pictures.results import charts as result_charts
 from gdbackends.pictures.results.encodings import log_encoding, look, variant
 from gdbackends.pictures.results.gradient import components, votes
@@ -147,6 +147,26 @@ def test_files_stand_side_by_side_and_their_changes_are_said(tmp_path: Path) -> 
     assert file_labels(["a/x.jsonl", "b/x.jsonl"]) == ["a/x.jsonl", "b/x.jsonl"]
     assert file_labels(["x.jsonl", "x.jsonl"]) == ["x.jsonl", "x.jsonl (2)"]
     assert "old.jsonl (2)" in page([old, old])
+
+
+def test_machines_have_their_columns_and_are_no_change_of_version(tmp_path: Path) -> None:
+    old = written(tmp_path / "old.jsonl", vary())
+    other = written(tmp_path / "other.jsonl", vary(limit=30, cpu="Another"))
+    bad = [failed("m:x", "crashed", "it died")]
+    new = written(tmp_path / "new.jsonl", [*vary(factor=3.0, jax="0.99"), *bad])
+    files = result_files([old, other, new])
+    assert [(each.name, [file.name for file in each.files]) for each in machines(files)] == [
+        ("AMD EPYC, 2 cores", ["old.jsonl", "new.jsonl"]),
+        ("Another, 2 cores", ["other.jsonl"]),
+    ]
+    table = machine_table(files)
+    assert [column.versions for column in table.columns] == ["jax 0.10.2", "jax 0.99", "jax 0.10.2"]
+    texts = [cell.text for _, cells in table.lines for cell in cells]
+    assert len(table.lines) == 37 and texts.count("crashed") == 1
+    assert sum(cells[2].text == MISSING for _, cells in table.lines) == 7
+    text = page([old, other, new])
+    assert "From old.jsonl to new.jsonl" in text and "From old.jsonl to other.jsonl" not in text
+    assert "other.jsonl was measured on another machine than old.jsonl (cpu AMD EPYC -&gt; Another)" in text
 
 
 def test_500_rows_are_a_page_in_time_and_size(tmp_path: Path) -> None:

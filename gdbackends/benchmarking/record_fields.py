@@ -101,6 +101,11 @@ _OTHERS: dict[str, dict[str, Check]] = {
 """The checks of fields that not every version writes."""
 
 
+def known_fields(kind: str) -> tuple[str, ...]:
+    """Return the names of the fields that records of this kind may have."""
+    return (*FIELDS[kind], *_OTHERS[kind])
+
+
 def wrong_field(record: Any) -> str | None:
     """Return the name of the first field that is missing or has an invalid value; None if all are right."""
     if not isinstance(record, dict):

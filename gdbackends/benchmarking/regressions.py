@@ -6,16 +6,19 @@ if it also exceeds the threshold. S. Holm, Scand. J. Statist. 6 (1979), 65.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
+from typing import Any
 
 from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.published import redacted
 from gdbackends.benchmarking.result_rows import Row, result_rows
 from gdbackends.benchmarking.results import FAILURES, Results
 from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change, estimate
 
-_MACHINE = ("cpu", "machine_cores", "cpu_quota", "variables")
+MACHINE = ("cpu", "machine_cores", "cpu_quota", "variables")
+"""The settings of a machine; times from machines of which one differs are incomparable."""
 _LAUNCH = ("device_name", "affinity", "threads_seen")
 _VERSIONS = ("python", "numpy", "jax", "torch")
 
@@ -112,7 +115,7 @@ def _judged(uncorrected: Change, p: float, fail_above: float) -> Change:
 def _differences(old: Results, new: Results, case: Case) -> list[str]:
     """Return the differences in machine, device or threads, which make the times of a case incomparable."""
     differences: list[str] = []
-    for name in (*_MACHINE, *_LAUNCH):
+    for name in (*MACHINE, *_LAUNCH):
         was, now = (_settings(results, case, name) for results in (old, new))
         if was and now and was != now:
             differences.append(f"{name} {_list(was)} -> {_list(now)}")
@@ -125,7 +128,13 @@ def _settings(results: Results, case: Case, name: str) -> set[str]:
         return {str(record[name]) for record in results.of(case).values()}
     ended = [results.ends[case]] if case in results.ends else []
     runs = [results.runs.get(record["run"]) for record in (*results.of(case).values(), *ended)]
-    return {str(run["machine"].get(name)) for run in runs if run}
+    return {machine_setting(run, name) for run in runs if run}
+
+
+def machine_setting(run: Mapping[str, Any], name: str) -> str:
+    """Return a setting of the machine in the record of a run, without paths, which a published file does not have."""
+    machine = run["machine"]
+    return str(redacted(machine.get(name, {})) if name == "variables" else machine.get(name))
 
 
 def version_changes(old: Results, new: Results) -> list[str]:

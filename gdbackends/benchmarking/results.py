@@ -1,7 +1,8 @@
 """Read and write files of results: a JSON line for each run, launch and finished case, in order of completion.
 
 A line is written in one call, so a killed run leaves at most one truncated line. It is ignored when the file is read
-and removed when the run is resumed. All reported figures are computed from the records of launches.
+and removed when the run is resumed. All reported figures are computed from the records of launches. `read_results` also
+reads the documents of `published`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.published import document_records, read_document
 from gdbackends.benchmarking.record_fields import wrong_field
 from gdbackends.errors import InputError, file_error
 
@@ -73,16 +75,26 @@ class Results:
         elif kind == "case":
             self.ends.setdefault(Case.from_dict(record["case"]), record)
 
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield all records: runs, bandwidths, launches, and the ends of cases."""
+        yield from self.runs.values()
+        for (run, launch, threads), speed in self.bandwidths.items():
+            record = {"record": "bandwidth", "run": run, "launch": launch, "threads": threads}
+            yield {**record, "bytes_per_s": speed}
+        for launches in self.launches.values():
+            yield from launches.values()
+        yield from self.ends.values()
+
     def of(self, case: Case) -> dict[int, dict[str, Any]]:
         """Return the records of a case's launches by their numbers."""
         return self.launches.get(case, {})
 
 
 def read_results(path: str) -> Results:
-    """Return the content of a file.
+    """Return the content of a file: JSON lines of `gdbackends bench`, or a published document.
 
     Raises:
-        InputError: the file cannot be read or is not a file of results; the message names the line.
+        InputError: the file cannot be read or is not a file of results; the message names the line or record.
     """
     results = Results(path)
     try:
@@ -91,27 +103,39 @@ def read_results(path: str) -> Results:
         raise InputError(f"{path}: does not exist; create it with gdbackends bench --out {path}") from None
     except OSError as error:
         raise file_error(path, "read", error) from None
-    if content and not content.startswith(_FIRST[: len(content)]):
-        raise InputError(f"{path}: is not a file of results; give a file of gdbackends bench")
-    for number, record in _records(path, content[: content.rfind(b"\n") + 1]):
+    for place, record in _records(path, content):
         wrong = wrong_field(record)
         if wrong is not None:
             raise InputError(
-                f"{path}: line {number} is not a record of results, see its {wrong!r}; give a file of gdbackends bench"
+                f"{path}: {place} is not a record of results, see its {wrong!r}; give a file of gdbackends bench"
             )
-        if number == 1 and record.get("schema") != SCHEMA:
+        if not results.runs and record.get("schema") != SCHEMA:
             raise InputError(f"{path}: has schema {record.get('schema')}, but this version reads {SCHEMA}")
         if record["record"] == "run" and results.runs:
             first = next(iter(results.runs.values()))
-            check_same(f"{path}: line {number} was measured", record, first, "give files of one machine each")
-        results.add(record)
+            check_same(f"{path}: {place} was measured", record, first, "give files of one machine each")
+        try:
+            results.add(record)
+        except InputError as error:
+            raise InputError(f"{path}: {place}: {error}") from None
     return results
 
 
-def _records(path: str, content: bytes) -> Iterator[tuple[int, Any]]:
+def _records(path: str, content: bytes) -> Iterator[tuple[str, Any]]:
+    """Yield the records of a file, each with its place."""
+    if not content or content.startswith(_FIRST[: len(content)]):
+        yield from _lines(path, content[: content.rfind(b"\n") + 1])
+        return
+    document = read_document(path, content)
+    if document is None:
+        raise InputError(f"{path}: is not a file of results; give a file of gdbackends bench")
+    yield from document_records(path, _escaped(document))
+
+
+def _lines(path: str, content: bytes) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            yield number, _escaped(json.loads(line))
+            yield f"line {number}", _escaped(json.loads(line))
         except (ValueError, RecursionError):
             raise InputError(f"{path}: line {number} is not JSON; give a file of gdbackends bench") from None
 
@@ -142,10 +166,12 @@ class ResultsFile:
             raise file_error(path, "written", error) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(self._descriptor).st_size and not resume:
+            content = Path(path).read_bytes()
+            if content and not content.startswith(_FIRST) and read_document(path, content) is not None:
+                raise InputError(f"{path} is a published document, which is not continued; give another --out")
+            if content and not resume:
                 raise InputError(f"{path} already contains results; use --resume to continue, or give another --out")
             self.results = read_results(path) if resume else Results(path)
-            content = Path(path).read_bytes()
             os.ftruncate(self._descriptor, content.rfind(b"\n") + 1)
         except BlockingIOError:
             os.close(self._descriptor)

@@ -21,7 +21,14 @@ def ordered(table: Sequence[Row]) -> list[Row]:
     def key(row: Row) -> tuple[object, ...]:
         spec = row.case.spec
         size = (spec.features, spec.rows)
-        return (_ORDER[row.case.work], spec.objective, spec.dtype, *size, row.case.config.label)
+        return (
+            _ORDER.get(row.case.work, len(_ORDER)),
+            row.case.work,
+            spec.objective,
+            spec.dtype,
+            *size,
+            row.case.config.label,
+        )
 
     return sorted(table, key=key)
 

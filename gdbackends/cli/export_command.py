@@ -1,4 +1,4 @@
-"""`gdbackends export`: a file of benchmark results as CSV, Markdown or JSON."""
+"""`gdbackends export`: files of benchmark results as CSV, Markdown or JSON, or one as a document to publish."""
 
 from __future__ import annotations
 
@@ -10,36 +10,52 @@ from typing import Any
 
 import click
 
-from gdbackends.benchmarking.markdown import markdown
-from gdbackends.benchmarking.result_rows import records, result_rows
+from gdbackends.benchmarking.machines import ResultFile, result_files
+from gdbackends.benchmarking.markdown import markdown, markdown_by_machine
+from gdbackends.benchmarking.published import publish
+from gdbackends.benchmarking.result_rows import records
 from gdbackends.benchmarking.results import read_results
 from gdbackends.cli.output import check_output, csv_cell, write_atomically
 from gdbackends.errors import InputError
 
+_FORMS = ("csv", "md", "json", "published")
+
 
 @click.command("export")
-@click.argument("results")
-@click.option("--to", "form", default="csv", show_default=True, help="The format: csv, md or json.")
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
+@click.option("--to", "form", default="csv", show_default=True, help="The format: csv, md, json or published.")
 @click.option("--out", help="The file to write.  [default: stdout]")
-def command(results: str, form: str, out: str | None) -> None:
-    """Convert RESULTS, a file written by `gdbackends bench`, to a table with one row per case, in seconds and bytes.
+def command(results: tuple[str, ...], form: str, out: str | None) -> None:
+    """Convert RESULTS, files of `gdbackends bench`, to a table with one row per case, in seconds and bytes.
 
-    The Markdown table is shorter: the backends are side by side, followed by the advice.
+    The Markdown table of one file is shorter: the backends are side by side, followed by the advice. That of several
+    files has a column for each machine. csv and json take several files too.
+
+    With --to published, one file becomes a JSON document to publish: all records with the environment and machine, but
+    without absolute paths and the names of user and host. page, diff and export take it like the file itself.
     """
-    if form not in ("csv", "md", "json"):
-        raise InputError(f"--to must be csv, md or json, got {form!r}")
+    if form not in _FORMS:
+        raise InputError(f"--to must be csv, md, json or published, got {form!r}")
+    if form == "published" and len(results) > 1:
+        raise InputError(f"--to published takes one file, got {len(results)}; publish each file")
     if out is not None:
-        check_output("--out", out, results)
-    file = read_results(results)
-    if not file.cases:
-        raise InputError(f"{results} contains no cases; add some with gdbackends bench --out {results}")
+        check_output("--out", out, *results)
+    files = result_files([read_results(path) for path in results])
+    for file in files:
+        if not file.rows:
+            path = file.results.path
+            raise InputError(f"{path} contains no cases; add some with gdbackends bench --out {path}")
+    write_atomically(out or "/dev/stdout", _converted(files, form))
+
+
+def _converted(files: Sequence[ResultFile], form: str) -> str:
+    if form == "published":
+        return publish(files[0].results.records())
     if form == "md":
-        text = markdown(result_rows(file))
-    elif form == "json":
-        text = json.dumps(records(file), allow_nan=False, indent=2) + "\n"
-    else:
-        text = _csv(records(file))
-    write_atomically(out or "/dev/stdout", text)
+        return markdown(files[0].rows) if len(files) == 1 else markdown_by_machine(files)
+    named = [({"file": file.name} if len(files) > 1 else {}, records(file.results)) for file in files]
+    table = [name | record for name, some in named for record in some]
+    return json.dumps(table, allow_nan=False, indent=2) + "\n" if form == "json" else _csv(table)
 
 
 def _csv(table: Sequence[dict[str, Any]]) -> str:

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.advice import paid
 from gdbackends.benchmarking.crossovers import Crossover, Series
+from gdbackends.benchmarking.machines import ResultFile
 from gdbackends.benchmarking.regressions import Change
 from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.table_cells import WRITTEN, ordered
 from gdbackends.pictures.document import Figure, Table
-from gdbackends.pictures.page.summary import ResultFile
 from gdbackends.pictures.results.charts import bars, in_turn, lanes
 from gdbackends.pictures.results.compile_cost import crossover_panel, first_call_panel, paid_panel, paid_points
 from gdbackends.pictures.results.encodings import USUAL, Look
@@ -64,7 +64,8 @@ class Shown:
         parts: the rows of the group, by file name.
         series: the series of the group, by file name.
         look: the look of all charts.
-        changed: the changes since the first file in this group, by file name.
+        changed: the changes since the first file of the same machine in this group, by file name.
+        since: the name of that first file, or words for it if there are several machines with changes.
         whole: all rows, by file name.
     """
 
@@ -74,6 +75,7 @@ class Shown:
     series: Mapping[str, Sequence[Series]]
     look: Look
     changed: Mapping[str, Sequence[Change]]
+    since: str
     whole: Mapping[str, Sequence[Row]]
 
     @property
@@ -122,8 +124,9 @@ def _times(shown: Shown) -> Figure:
         if any(row.timing for row in sizes.get(d, []))
     ]
     dashed = ", dashed for variants other than the best tuning on the CPU" if len(shown.look.variants) > 1 else ""
+    work = _WORKS.get(shown.group.work, shown.group.work)
     caption = (
-        f"Time of {_WORKS[shown.group.work]} against rows, {_LOG}. Each line is a backend{dashed}; vertical bars are "
+        f"Time of {work} against rows, {_LOG}. Each line is a backend{dashed}; vertical bars are "
         "99 % intervals. Lower is faster. The fastest backend changes in the shaded intervals."
     )
     return Figure(f"times-{shown.number}", tuple(panels), caption, shown.table("features", "rows", "backend", "a call"))
@@ -178,7 +181,7 @@ def _changes(shown: Shown) -> Figure | None:
         name: [ratio_point(change.case, change.ratio) for change in found if change.ratio is not None]
         for name, found in shown.changed.items()
     }
-    first = next(iter(shown.parts))
+    first = shown.since
     caption = f"The time over that in {first}, with 99 % intervals; {_LOG}. Above 1 a case has become slower."
     return _pointed(shown, "changes", by_file, _ratio(shown, f"x {first}"), caption, f"x {first}")
 

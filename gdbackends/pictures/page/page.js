@@ -15,44 +15,47 @@ if (pick) {
   show();
 }
 
+const numbered = (body) => [...body.rows].map((line, index) => ({ line, index, texts: [...line.cells].map((cell) => cell.textContent) }));
+// Sort lines in place by the headings of their table; value(line, column) is a text or a number, and null is always last.
+const sortable = (table, lines, value) => [...table.tHead.rows[0].cells].forEach((cell, column, cells) => {
+  cell.querySelector("button").addEventListener("click", () => {
+    const up = cell.getAttribute("aria-sort") !== "ascending";
+    for (const other of cells) other.removeAttribute("aria-sort");
+    cell.setAttribute("aria-sort", up ? "ascending" : "descending");
+    lines.sort((a, b) => {
+      const [u, v] = [value(a, column), value(b, column)];
+      if (u === null || v === null) return (u === null) - (v === null) || a.index - b.index;
+      return (up ? 1 : -1) * (typeof u === "string" ? u.localeCompare(v) : u - v) || a.index - b.index;
+    });
+    table.tBodies[0].append(...lines.map((each) => each.line));
+  });
+});
+
+const machines = at("machine-table");
+if (machines) {
+  const isText = [...machines.tHead.rows[0].cells].map((cell) => cell.classList.contains("text"));
+  const key = (each, column) => each.line.cells[column].dataset.key;
+  sortable(machines, numbered(machines.tBodies[0]), (each, column) =>
+    isText[column] ? each.texts[column] : key(each, column) === undefined ? null : +key(each, column));
+}
+
 const table = at("table");
 const { keys, fields } = JSON.parse(at("data").textContent);
-const body = table.tBodies[0];
-const lines = [...body.rows].map((line, index) => ({ line, index, texts: [...line.cells].map((cell) => cell.textContent) }));
+const lines = numbered(table.tBodies[0]);
 const isText = [...table.tHead.rows[0].cells].map((cell) => cell.classList.contains("text"));
-let order = lines;
 
 const plain = (text) => text.toLowerCase().replaceAll(",", "");
 for (const each of lines) each.plain = plain(each.texts.join(" "));
-const shown = () => order.filter((each) => !each.line.hidden);
+const shown = () => lines.filter((each) => !each.line.hidden);
 const field = (name, index) => (fields[name].length === 1 ? fields[name][0] : fields[name][index]);
 
-// Return the sort key of a cell: its field, its text, or the number at the start of its text; null is always last.
-const value = (each, column) => {
+// The sort key of a cell: its field, its text, or the number at the start of its text.
+sortable(table, lines, (each, column) => {
   if (keys[column]) return field(keys[column], each.index);
   const text = each.texts[column];
   if (isText[column]) return text;
   const number = parseFloat(text);
   return Number.isNaN(number) ? null : number;
-};
-
-const sort = (column, sign) => {
-  const by = (a, b) => {
-    const [u, v] = [value(a, column), value(b, column)];
-    if (u === null || v === null) return (u === null) - (v === null) || a.index - b.index;
-    return sign * (isText[column] ? u.localeCompare(v) : u - v) || a.index - b.index;
-  };
-  order = [...lines].sort(by);
-  body.append(...order.map((each) => each.line));
-};
-
-[...table.tHead.rows[0].cells].forEach((cell, column, cells) => {
-  cell.querySelector("button").addEventListener("click", () => {
-    const up = cell.getAttribute("aria-sort") !== "ascending";
-    for (const other of cells) other.removeAttribute("aria-sort");
-    cell.setAttribute("aria-sort", up ? "ascending" : "descending");
-    sort(column, up ? 1 : -1);
-  });
 });
 
 const report = (text) => { at("shown").textContent = text; };

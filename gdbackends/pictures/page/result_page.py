@@ -8,6 +8,15 @@ from pathlib import Path
 
 from gdbackends.benchmarking.advice import advices, imports, payments
 from gdbackends.benchmarking.crossovers import series
+from gdbackends.benchmarking.machines import (
+    MISSING,
+    Machine,
+    ResultFile,
+    file_labels,
+    machine_differences,
+    machine_table,
+    machines,
+)
 from gdbackends.benchmarking.regressions import Change, changes
 from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import Results
@@ -16,13 +25,11 @@ from gdbackends.pictures.document import Figure, document, embedded
 from gdbackends.pictures.page.figures import HEADINGS, HEADINGS_OF_ALL, Shown, figures, overall
 from gdbackends.pictures.page.summary import (
     Entry,
-    ResultFile,
     Winners,
     changed,
     environment_lines,
     failures,
     fastest,
-    file_labels,
     legend,
     verdict,
     winners,
@@ -76,7 +83,8 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     """Return the report of files of results as HTML.
 
     Args:
-        results: results from `read_results`; several are shown side by side, with the changes since the first.
+        results: results from `read_results`; several are shown side by side, with a table of the times by machine, and
+            with the changes since the first file of the same machine.
         title: the title of the page.
 
     Raises:
@@ -87,8 +95,11 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     labels = file_labels([each.path for each in results])
     files = [ResultFile(name, each, rows_in(each)) for name, each in zip(labels, results, strict=True)]
     shown = look([row for file in files for row in file.rows])
-    since = {file.name: changes(files[0].results, file.results) for file in files[1:]}
-    choices = _choices(files, shown, since)
+    found = machines(files)
+    firsts = {file.name: machine.files[0] for machine in found for file in machine.files[1:]}
+    since = {file.name: changes(firsts[file.name].results, file.results) for file in files if file.name in firsts}
+    names = {first.name for first in firsts.values()}
+    choices = _choices(files, shown, since, names.pop() if len(names) == 1 else "the first file of the machine")
     every = [*overall(files, shown), *(each for choice in choices for each in choice.figures)]
     table = rows_table(files)
     return document(
@@ -98,11 +109,14 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         style=(_FOLDER / "page.css").read_text(encoding="utf8") + table.style,
         script="\n".join((_FOLDER / name).read_text(encoding="utf8") for name in ("copy.js", "page.js")),
         title_of_page=title,
-        files=[(file.name, *verdict(file.rows)) for file in files],
+        files=[(file.name, _machine_of(file, found), *verdict(file.rows)) for file in files],
         choices=choices,
         legend=legend(shown),
         overall=[(HEADINGS_OF_ALL[each.name], each.name) for each in every if each.name in HEADINGS_OF_ALL],
-        changes=[changed(files[0], file, since[file.name]) for file in files[1:]],
+        changes=[changed(firsts[file.name], file, since[file.name]) for file in files if file.name in firsts],
+        others=[(each.files[0].name, machine_differences(files[0], each.files[0])) for each in found[1:]],
+        machines=machine_table(files) if len(files) > 1 else None,
+        missing=MISSING,
         failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
         imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
         environment=[(name, *texts) for name, texts in environment_lines(files)],
@@ -112,11 +126,15 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
     )
 
 
-def _choices(files: Sequence[ResultFile], shown: Look, since: dict[str, list[Change]]) -> list[Choice]:
+def _machine_of(file: ResultFile, found: Sequence[Machine]) -> str:
+    return next(machine.name for machine in found if file in machine.files)
+
+
+def _choices(files: Sequence[ResultFile], shown: Look, since: dict[str, list[Change]], first: str) -> list[Choice]:
     """Return the groups of all files."""
     by_file = {file.name: groups(file.rows) for file in files}
     every = groups([row for file in files for row in file.rows])
-    return [_choice(number, group, files, by_file, shown, since) for number, group in enumerate(every)]
+    return [_choice(number, group, files, by_file, shown, since, first) for number, group in enumerate(every)]
 
 
 def _choice(
@@ -126,6 +144,7 @@ def _choice(
     by_file: dict[str, dict[Group, list[Row]]],
     shown: Look,
     since: dict[str, list[Change]],
+    first: str,
 ) -> Choice:
     parts = {file.name: by_file[file.name][group] for file in files if group in by_file[file.name]}
     changed_here = {name: [c for c in each if Group.of(c.case) == group] for name, each in since.items()}
@@ -135,7 +154,7 @@ def _choice(
         GroupSummary(name, fastest(of), [*advices(of), *payments(parts[name])], winners(of))
         for name, of in every.items()
     ]
-    made = list(figures(Shown(number, group, parts, every, shown, changed_here, whole)))
+    made = list(figures(Shown(number, group, parts, every, shown, changed_here, first, whole)))
     panels = len(made[0].panels)
     columns = len(parts) if len(parts) > 1 else 2 if panels in (2, 4) else min(panels, 3)
     headings = [HEADINGS[each.name.rpartition("-")[0]] for each in made]

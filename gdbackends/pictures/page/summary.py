@@ -5,41 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import Series, Winner
+from gdbackends.benchmarking.machines import ResultFile
 from gdbackends.benchmarking.regressions import Change, version_changes
 from gdbackends.benchmarking.result_rows import Row
-from gdbackends.benchmarking.results import BAD, FAILURES, Results
+from gdbackends.benchmarking.results import BAD, FAILURES
 from gdbackends.benchmarking.table_cells import shown_ratio, size
 from gdbackends.pictures.results.encodings import Look
 from gdbackends.pictures.results.table_rows import features
-
-
-@dataclass(frozen=True, eq=False)
-class ResultFile:
-    """A file of results on the page.
-
-    Attributes:
-        name: the label of the file on the page.
-        results: the content of the file.
-        rows: the rows of the file.
-    """
-
-    name: str
-    results: Results
-    rows: list[Row]
-
-
-def file_labels(paths: Sequence[str]) -> list[str]:
-    """Return distinct labels of files: their names, or their paths if two names are equal."""
-    short = [Path(path).name for path in paths]
-    labels = short if len(set(short)) == len(short) else list(paths)
-    counts = [labels[: k + 1].count(name) for k, name in enumerate(labels)]
-    return [f"{name} ({count})" if count > 1 else name for name, count in zip(labels, counts, strict=True)]
 
 
 def verdict(table: Sequence[Row]) -> tuple[str, str]:
@@ -99,7 +76,7 @@ def environment_lines(files: Sequence[ResultFile]) -> list[tuple[str, tuple[str,
 
 
 def _environment(file: ResultFile) -> dict[str, str]:
-    run = list(file.results.runs.values())[-1]
+    run = file.run
     made, machine, plan = run["environment"], run["machine"], run.get("plan", {})
     lines = {"measured at": _joined(each["at"] for each in file.results.runs.values())}
     lines["gdbackends"] = f"{run['gdbackends']}{', commit ' + run['commit'] if run.get('commit') else ''}"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gdbackends.benchmarking.machines import ResultFile
 from gdbackends.benchmarking.result_rows import records
 from gdbackends.benchmarking.table_cells import cells, ordered
-from gdbackends.pictures.page.summary import ResultFile
 from gdbackends.pictures.results.encodings import rounded
 
 _KEYS = {

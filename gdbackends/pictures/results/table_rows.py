@@ -12,6 +12,7 @@ from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.table_cells import shown_ratio
 from gdbackends.errors import InputError
 from gdbackends.measurement.statistics import Estimate
+from gdbackends.objectives import parse_loss
 from gdbackends.pictures.results.encodings import rounded, variant
 
 Table: TypeAlias = Results | Sequence[Row]
@@ -33,7 +34,16 @@ class Group(NamedTuple):
 
     def __str__(self) -> str:
         """Return the title of the group."""
-        return f"{self.work}, {self.objective} loss, {self.dtype}"
+        return f"{self.work}, {self.objective}{' loss' if _is_loss(self.objective) else ''}, {self.dtype}"
+
+
+def _is_loss(objective: str) -> bool:
+    """Return whether an objective is a bundled loss; it may be any text."""
+    try:
+        parse_loss(objective)
+    except InputError:
+        return False
+    return True
 
 
 def rows_in(table: Table) -> list[Row]:
@@ -57,7 +67,7 @@ def groups(table: Sequence[Row]) -> dict[Group, list[Row]]:
 
     def key(group: Group) -> tuple[Any, ...]:
         other = group.objective != "squared", group.dtype != "float64"
-        return (*other, _ORDER.index(group.work), group)
+        return (*other, _ORDER.index(group.work) if group.work in _ORDER else len(_ORDER), group)
 
     return {each: by_group[each] for each in sorted(by_group, key=key) if any(row.timing for row in by_group[each])}
 
