@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from gdbackends.backends import Backend, get_backend
+from gdbackends.backends import Backend, capabilities, get_backend
 from gdbackends.cli.console import (
     console,
     count_of_rows,
@@ -26,17 +26,31 @@ from gdbackends.cli.console import (
     plain_table,
     printable,
 )
-from gdbackends.cli.options import fit_options, fit_settings, needs_labels, read_table, source_options
+from gdbackends.cli.options import fit_options, fit_settings, needs_labels, problem_maker, read_table, source_options
 from gdbackends.cli.output import check_output, predictions_csv, same_file, write_atomically
+from gdbackends.comparison.function_comparison import Make
+from gdbackends.comparison.function_problem import on_backend
 from gdbackends.datasets import Dataset
-from gdbackends.descent import Check, Fit, Stop, fit
+from gdbackends.descent import Check, Fit, ProblemOptions, Stop, fit, fit_prepared
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import format_loss
+from gdbackends.preparation import NOTHING, Preparation
 from gdbackends.reading import StreamedDataset
 
 _MOST_COEFFICIENTS = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is fitted: its name, size and columns; a loss function has names of parameters, and no target."""
+
+    name: str
+    rows: int
+    names: tuple[str, ...]
+    target: str
+    preparation: Preparation = NOTHING
 
 
 @click.command("fit")
@@ -55,7 +69,8 @@ _MOST_COEFFICIENTS = 100
 def command(ctx: click.Context, **options: Any) -> None:
     """Fit SOURCE on one backend.
 
-    SOURCE is a file, - for standard input, women (the default) or diabetes.
+    SOURCE is a file, - for standard input, women (the default) or diabetes. A loss of your own is --objective
+    FILE.py:NAME, as for `gdbackends compare`.
 
     Exit code: 0 success; 1 the fit diverged; 2 invalid usage or input.
     """
@@ -72,6 +87,10 @@ def command(ctx: click.Context, **options: Any) -> None:
         device = None
         echo("numpy stays on the CPU")
     backend = get_backend(options["backend"], device, dtype, tuning)
+    with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
+        make = problem_maker(options)
+    if make is not None:
+        ctx.exit(_fit_function(make, backend, settings, options))
     data = read_table(options, labels=needs_labels(options))
     if options["predict"] is not None and isinstance(data, StreamedDataset):
         raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
@@ -84,16 +103,44 @@ def command(ctx: click.Context, **options: Any) -> None:
     positive = float(table.y.max()) if isinstance(table, Dataset) else 1.0  # the greater of two labels
     quality = {"fitted rows": _quality(fitted, data, positive)}
     quality |= {} if held_out is None else {"held-out rows": _quality(fitted, held_out, positive)}
-    document = _document(data, fitted, backend, quality)
+    fitted_table = Table(data.name, data.y.size, data.names, data.target, data.preparation)
+    document = _document(fitted_table, fitted, backend, quality)
     if options["as_json"]:
         click.echo(document, nl=False)
     else:
-        _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype, quality)
+        _show(fitted_table, fitted, f"{backend.name} on {backend.device}", backend.dtype, quality)
     if options["save"] is not None:  # after the result is shown, which a full disk would otherwise lose
         write_atomically(options["save"], document)
     if options["predict"] is not None and isinstance(table, Dataset):
         write_atomically(options["predict"], predictions_csv(fitted, table.X))
     ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
+
+
+def _fit_function(make: Make, backend: Backend, settings: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    """Fit a loss of a file, show the fit, and return the exit code."""
+    for name in ("predict", "holdout", "stream"):
+        if options[name]:
+            raise InputError(f"--{name} needs a bundled loss, got {options['objective']}; leave it out")
+    order = ProblemOptions(settings["batch_size"], False, settings["seed"])
+    with redirect_stdout(sys.stderr):
+        whole = make().in_dtype(backend.dtype)
+        order.check((whole.rows, 1))
+        if backend.name == "numpy" and not whole.by_hand:
+            raise InputError(f"{whole.name} has no gradient by hand, which NumPy needs; give --backend jax or torch")
+        with capabilities(backend).default_dtype(), _progress(settings["steps"]) as on_check:
+            found = on_backend(whole, backend)
+            problem = replace(found.problem, **order.order)
+            how = settings["learning_rate"], settings["steps"], settings["tolerance"]
+            fitted = replace(fit_prepared(problem, *how, on_check=on_check), plan=found.plan)
+    data = Table(whole.name, whole.rows, tuple(whole.names), "")
+    document = _document(data, fitted, backend, {})
+    if options["as_json"]:
+        click.echo(document, nl=False)
+    else:
+        _show(data, fitted, f"{backend.name} on {backend.device}", backend.dtype, {})
+    if options["save"] is not None:
+        write_atomically(options["save"], document)
+    return 1 if fitted.stop is Stop.DIVERGED else 0
 
 
 def _split(data: Dataset | StreamedDataset, holdout: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -124,11 +171,9 @@ def _quality(fitted: Fit, data: Dataset | StreamedDataset, positive: float) -> d
     return ({"R2": 1 - squares / variance} if variance else {}) | {"RMSE": squares**0.5}
 
 
-def _document(
-    data: Dataset | StreamedDataset, fitted: Fit, backend: Backend, quality: Mapping[str, dict[str, float]]
-) -> str:
+def _document(data: Table, fitted: Fit, backend: Backend, quality: Mapping[str, dict[str, float]]) -> str:
     """Return a fit as JSON text."""
-    table = {"name": data.name, "rows": data.y.size, "features": list(data.names), "target": data.target}
+    table = {"name": data.name, "rows": data.rows, "features": list(data.names), "target": data.target}
     config = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
     made: dict[str, Any] = {
         "quality": {rows.replace(" ", "_").replace("-", "_"): numbers for rows, numbers in quality.items()}
@@ -149,18 +194,18 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
         yield lambda check: progress.update(bar, completed=check.step)
 
 
-def _show(
-    data: Dataset | StreamedDataset, fitted: Fit, where: str, dtype: str, quality: Mapping[str, dict[str, float]]
-) -> None:
+def _show(data: Table, fitted: Fit, where: str, dtype: str, quality: Mapping[str, dict[str, float]]) -> None:
     terminal, table = console(), plain_table()
-    size = count_of_rows(data.y.size)
-    terminal.print(f"{printable(data.name)}: {size}, predicting {printable(data.target)}, {where}")
-    shown = zip(data.names[:_MOST_COEFFICIENTS], fitted.coef, strict=False)
+    size = count_of_rows(data.rows)
+    predicting = f", predicting {printable(data.target)}" if data.target else ""
+    terminal.print(f"{printable(data.name)}: {size}{predicting}, {where}")
+    shown = zip(data.names[:_MOST_COEFFICIENTS], fitted.theta, strict=False)
     lines = [(printable(name), format_number(value)) for name, value in shown]
     left_out = len(data.names) - len(lines)
     lines += [(f"{left_out:,} more", "(--json or --save)")] if left_out else []
     loss = "loss" if fitted.row_loss is None else f"{format_loss(fitted.row_loss)} loss"
-    lines += [("intercept", format_number(fitted.intercept)), (loss, format_number(fitted.loss))]
+    lines += [("intercept", format_number(fitted.intercept))] if data.target else []
+    lines += [(loss, format_number(fitted.loss))]
     lines += [("steps", f"{fitted.steps:,}"), ("learning rate", format_number(fitted.learning_rate))]
     lines += [("plan", fitted.plan)] if fitted.plan else []
     for rows, numbers in quality.items():
