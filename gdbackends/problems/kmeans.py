@@ -29,9 +29,8 @@ def gradient(theta: Array, points: Array) -> Array:
 
     The sum over points is a product with the matrix that is 1 where centroid j is nearest to point i, and else 0.
     """
-    index: Array = nearest(theta, points)
-    same: Array = index == np.arange(theta.shape[0])[:, None]
-    belongs = same.astype(theta.dtype)
+    index = nearest(theta, points)
+    belongs = np.equal(index, np.arange(len(theta))[:, None]).astype(theta.dtype)
     return 2 * (belongs @ (theta[index] - points))
 
 
