@@ -85,6 +85,20 @@ def log_wishart(precision, gamma: float, m: int):
     return m * mpmath.log(mpmath.det(precision)) / 2 - trace / 2 - v * mpmath.log(2 / gamma**2) - log_gamma
 
 
+def test_the_mixtures_input_is_that_of_gradbench_for_the_same_seed() -> None:
+    """Draw as gradbench does, number by number: the points, then the parameters in the order of its input."""
+    rng, (n, d, k) = np.random.default_rng(31337), (6, 3, 4)
+    x = [[rng.normal() for _ in range(d)] for _ in range(n)]
+    alphas = [rng.normal() for _ in range(k)]
+    means = [[rng.uniform() for _ in range(d)] for _ in range(k)]
+    diagonal = [[rng.normal() for _ in range(d)] for _ in range(k)]
+    below = [[rng.normal() for _ in range(d * (d - 1) // 2)] for _ in range(k)]
+    theta, (points,) = gmm.theta(n, d, 31337, clusters=k), gmm.data(n, d, 31337, clusters=k)
+    np.testing.assert_array_equal(points, x)
+    for ours, drawn in zip(theta, (alphas, means, np.hstack([diagonal, below])), strict=True):
+        np.testing.assert_array_equal(ours, drawn)
+
+
 def test_the_constant_of_the_prior() -> None:
     v = 7 + 3 + 1
     expected = v * 7 * np.log(0.8 / np.sqrt(2)) - multigammaln(v / 2, 7)
@@ -92,8 +106,8 @@ def test_the_constant_of_the_prior() -> None:
 
 
 def test_the_other_parameters_of_the_prior_have_their_gradient(frameworks) -> None:
-    theta, (x,) = gmm.theta(5, 3, 1, clusters=2), gmm.data(5, 3, 1)
-    report = check_gradient(gmm.loss, gmm.gradient, theta, x, params={"gamma": 1.5, "m": 2})
+    theta, (x,) = gmm.theta(4, 2, 1, clusters=2), gmm.data(4, 2, 1)
+    report = check_gradient(gmm.loss, gmm.gradient, theta, x, params={"gamma": 1.5, "m": 2}, backends=("torch",))
     assert report.verdict == "pass", report.sentence
 
 
@@ -123,6 +137,13 @@ def test_kmeans_is_scipys_and_its_clusters_are_not_empty() -> None:
     assert set(labels) == set(range(9))
     with pytest.raises(InputError, match=r"^kmeans starts from 5 of the points, and there are 4; use more rows$"):
         kmeans.theta(4, 2, 0)
+
+
+def test_an_offset_of_the_points_costs_kmeans_no_digits() -> None:
+    points = np.random.default_rng(1).integers(0, 2**20, (300, 3)) / 2.0**20
+    far = points + 2.0**30  # exact
+    assert kmeans.loss(far[:7], far) == pytest.approx(kmeans.loss(points[:7], points), rel=1e-12)
+    np.testing.assert_allclose(kmeans.gradient(far[:7], far), kmeans.gradient(points[:7], points), rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -21,7 +21,7 @@ from math import lgamma, log, pi
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from gdbackends.objectives import Array
 from gdbackends.problems.lse import log_sum_exp, softmax
@@ -53,9 +53,9 @@ def loss(theta: Mixture, x: Array, gamma: float = GAMMA, m: float = M) -> Array:
     n, d = x.shape
     Q = factors(theta.icf, d)
     logs = xp.sum(theta.icf[:, :d], axis=1)
-    y = (x[None, :, :] - theta.means[:, None, :]) @ xp.permute_dims(Q, (0, 2, 1))  # (K, n, d)
-    terms = (theta.alphas + logs)[:, None] - 0.5 * xp.sum(y * y, axis=2)  # (K, n)
-    likelihood = xp.sum(log_sum_exp(terms.T)) - n * log_sum_exp(theta.alphas) - n * d / 2 * log(2 * pi)
+    y = Q @ (x.T - theta.means[:, :, None])  # (K, d, n)
+    terms = (theta.alphas + logs)[:, None] - 0.5 * xp.sum(y * y, axis=1)  # (K, n)
+    likelihood = xp.sum(log_sum_exp(terms)) - n * log_sum_exp(theta.alphas) - n * d / 2 * log(2 * pi)
     prior = 0.5 * gamma**2 * xp.sum(Q * Q) - m * xp.sum(logs)
     return likelihood + prior - theta.alphas.shape[0] * wishart_constant(d, gamma, m)
 
@@ -72,18 +72,17 @@ def gradient(theta: Mixture, x: Array, gamma: float = GAMMA, m: float = M) -> Mi
     """
     n, d = x.shape
     Q = factors(theta.icf, d)
-    centred = x - theta.means[:, None, :]  # (K, n, d)
-    y = centred @ Q.transpose(0, 2, 1)
-    terms = (theta.alphas + theta.icf[:, :d].sum(axis=1))[:, None] - 0.5 * np.sum(y * y, axis=2)  # (K, n)
-    w = softmax(terms.T).T
+    centred = x.T - theta.means[:, :, None]  # (K, d, n)
+    y = Q @ centred
+    w = softmax((theta.alphas + theta.icf[:, :d].sum(axis=1))[:, None] - 0.5 * np.sum(y * y, axis=1))  # (K, n)
     weights = w.sum(axis=1)
-    y *= w[:, :, None]
-    by_Q = gamma**2 * Q - y.transpose(0, 2, 1) @ centred
+    y *= w[:, None, :]
+    by_Q = gamma**2 * Q - y @ centred.transpose(0, 2, 1)
     by_diagonal = np.exp(theta.icf[:, :d]) * np.diagonal(by_Q, axis1=1, axis2=2) + (weights - m)[:, None]
     columns, rows = np.triu_indices(d, 1)  # below the diagonal, column by column
     return Mixture(
         alphas=weights - n * softmax(theta.alphas),
-        means=(y.sum(axis=1)[:, None, :] @ Q)[:, 0, :],
+        means=(y.sum(axis=2)[:, None, :] @ Q)[:, 0, :],
         icf=np.concatenate([by_diagonal, by_Q[:, rows, columns]], axis=1),
     )
 
@@ -108,8 +107,7 @@ def factors(icf: Array, d: int) -> Array:
     """Return the lower triangular matrices Q, (K, d, d), for their entries icf (K, d (d + 1) / 2)."""
     xp = array_namespace(icf)
     entries = xp.concat([xp.exp(icf[:, :d]), icf[:, d:], xp.zeros_like(icf[:, :1])], axis=1)
-    places = xp.asarray(_places(d), device=device(icf))
-    return xp.take(entries, places, axis=1).reshape((icf.shape[0], d, d))
+    return entries[:, _places(d)].reshape((icf.shape[0], d, d))
 
 
 @cache

@@ -33,18 +33,18 @@ def data(rows: int, features: int, seed: int) -> tuple[Array, ...]:
 
 
 def log_sum_exp(values: Array) -> Array:
-    """Return log(sum_j exp(values_j)) over the last axis, which is removed.
+    """Return log(sum_j exp(values_j)) over the first axis, which is removed.
 
     The values are shifted by their maximum a, so that no exponential overflows: a + log(sum_j exp(values_j - a)).
-    Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms; P. Blanchard, D. J. Higham and N. J. Higham,
-    "Accurately computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021), equation (1.5).
+    Source: P. Blanchard, D. J. Higham and N. J. Higham, "Accurately computing the log-sum-exp and softmax functions",
+    IMA J. Numer. Anal. 41 (2021), 2311-2330.
     """
     xp = array_namespace(values)
-    largest = xp.max(values, axis=-1, keepdims=True)
-    return largest[..., 0] + xp.log(xp.sum(xp.exp(values - largest), axis=-1))
+    largest = xp.max(values, axis=0)
+    return largest + xp.log(xp.sum(xp.exp(values - largest), axis=0))
 
 
 def softmax(values: Array) -> Array:
-    """Return exp(values_i) / sum_j exp(values_j) over the last axis, the derivative of `log_sum_exp`."""
-    shifted = np.exp(values - values.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    """Return exp(values_i) / sum_j exp(values_j) over the first axis, the derivative of `log_sum_exp`."""
+    shifted = np.exp(values - values.max(axis=0))
+    return shifted / shifted.sum(axis=0)
