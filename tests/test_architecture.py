@@ -14,7 +14,7 @@ PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
     {"errors", "schedules", "objectives"},
     {"blocks", "arrays", "preparation", "datasets", "scaling", "streaming", "rounding", "reading", "python_files"},
-    {"backends"},
+    {"backends", "problems"},
     {"descent"},
     {"derivation", "measurement"},
     {"gradcheck"},
