@@ -27,6 +27,7 @@ from gdbackends.cli.options import split, with_options
 from gdbackends.comparison.function_problem import fixed_size, is_function
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity
+from gdbackends.problems import PROBLEMS, parse_problem
 
 _MAX_SECONDS = 1e6
 _BUDGETS = {"quick": 150.0, "full": None}
@@ -43,6 +44,9 @@ _OPTIONS = with_options(
         "--objective",
         metavar="A,B,...",
         help="The losses: squared, huber:1, logistic, ...; or FILE.py:NAME.  [default: squared]",
+    ),
+    click.option(
+        "--problem", metavar="A,B,...", help=f"Problems of other benchmarks: {', '.join(PROBLEMS)}; as in gmm:25."
     ),
     click.option("--dtype", metavar="A,B", help="float64, float32.  [default: the suite's]"),
     click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
@@ -106,6 +110,8 @@ def _cases(options: Mapping[str, Any]) -> list[Case]:
     """Return the cases that the options select."""
     if options["suite"] not in SUITES:
         raise InputError(f"--suite must be quick or full, got {options['suite']!r}")
+    if options["problem"] is not None:
+        options = {**options, "objective": _objectives(options["problem"], options["objective"])}
     fields: dict[str, Any] = {"backends": _backends(options["backends"])}
     for name in ("work", "objective", "dtype", "device", "tuning"):
         if options[name] is not None:
@@ -126,6 +132,14 @@ def _cases(options: Mapping[str, Any]) -> list[Case]:
     if not cases:
         raise InputError("these options select no cases, as NumPy runs on the CPU only; give other --backends")
     return cases
+
+
+def _objectives(problems: str, objective: str | None) -> str:
+    """Return the ready problems and the losses as one list."""
+    for name in split("--problem", problems):
+        if parse_problem(name) is None:
+            raise InputError(f"--problem must be one of {', '.join(PROBLEMS)}, got {name!r}")
+    return ",".join(filter(None, (problems, objective)))
 
 
 def _sizes(options: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,8 +166,8 @@ def _sizes(options: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, A
 
 def _pair(text: str) -> tuple[int, int]:
     """Return a size written as rows x features, such as 1000x10."""
-    rows, _, features = text.partition("x")
-    return _count("--size", rows), _count("--size", features or "1")
+    rows, cross, features = text.partition("x")
+    return _count("--size", rows), _count("--size", features if cross else "1")
 
 
 def _plan(options: Mapping[str, Any]) -> Plan:

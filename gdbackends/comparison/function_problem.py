@@ -23,6 +23,7 @@ from gdbackends.gradcheck.adapted import Mapped
 from gdbackends.gradcheck.arguments import prepare_arguments
 from gdbackends.gradcheck.checked_function import CheckedFunction
 from gdbackends.objectives import Array, FunctionObjective, NoGradientError
+from gdbackends.problems import PROBLEMS, load_problem, parse_problem
 from gdbackends.python_files import companion, instance, run_file, split_target
 
 
@@ -192,10 +193,10 @@ def _no_gradient(*_: Any, **__: Any) -> Any:
 def problem_from_file(
     text: str, rows: int, features: int, seed: int, table: tuple[Array, Array] | None = None
 ) -> FunctionProblem:
-    """Return the problem that FILE.py:NAME describes; the file is run.
+    """Return the problem that FILE.py:NAME describes, whose file is run, or a ready problem.
 
     Args:
-        text: FILE.py:NAME, or FILE.py for its function `loss`.
+        text: FILE.py:NAME; FILE.py for its function `loss`; or the name of a ready problem, such as "gmm:25".
         rows: the number of rows that the file's function `data` is asked for.
         features: the number of features.
         seed: the seed of random numbers.
@@ -204,13 +205,9 @@ def problem_from_file(
     Raises:
         InputError: the file cannot be run, or what it defines cannot be used.
     """
-    found = split_target(text)
-    if found is None:
-        raise InputError(f"an objective in a file must be FILE.py:NAME, got {text!r}")
-    path, name = found
-    module = run_file(path)
+    path, name, module, parameters = _module_of(text)
     loss, gradient = _loss_and_gradient(path, module, name)
-    size = {"rows": rows, "features": features, "seed": seed}
+    size = {"rows": rows, "features": features, "seed": seed, **parameters}
     data = table if table is not None else _made(path, module, "data", size)
     if data is None:
         raise InputError(f"{path}: defines no data; define data(rows, features, seed), or give a table")
@@ -229,23 +226,37 @@ def problem_from_file(
 
 def is_function(objective: str) -> bool:
     """Return whether the name of an objective is that of a loss function, and not of a bundled row loss."""
-    return split_target(objective) is not None
+    return split_target(objective) is not None or parse_problem(objective) is not None
+
+
+def _module_of(text: str) -> tuple[str, str, ModuleType, dict[str, int]]:
+    """Return the path, the name of the loss, the module, and parameters for its data; a file is run."""
+    found = split_target(text)
+    if found is not None:
+        return *found, run_file(found[0]), {}
+    ready = parse_problem(text)
+    if ready is None:
+        raise InputError(f"an objective must be FILE.py:NAME or one of {', '.join(PROBLEMS)}, got {text!r}")
+    return text, "loss", load_problem(ready[0]), ready[1]
 
 
 def data_of_file(text: str) -> str:
-    """Return how the file of FILE.py:NAME defines data: "function", "tuple", or "" if it does not; the file is run."""
-    found = split_target(text)
-    data: Any = getattr(run_file(found[0]), "data", None) if found else None
+    """Return how a file defines data: "function", "tuple", or "" if it does not; the file is run."""
+    data: Any = getattr(_module_of(text)[2], "data", None)
     return "" if data is None else "function" if callable(data) else "tuple"
 
 
 def fixed_size(text: str) -> tuple[int, int] | None:
-    """Return the rows and features of the data that the file of FILE.py:NAME holds; None if it makes data of any size.
+    """Return the rows and features of the data that a file holds; None if it makes data of any size.
 
     The file is run.
+
+    Raises:
+        InputError: it cannot be run, or does not define the loss.
     """
-    found = split_target(text)
-    data: Any = getattr(run_file(found[0]), "data", None) if found else None
+    path, name, module, _ = _module_of(text)
+    _loss_and_gradient(path, module, name)
+    data: Any = getattr(module, "data", None)
     if data is None or callable(data):
         return None
     shape: tuple[int, ...] = np.shape(cast(Any, data)[0]) if isinstance(data, tuple) and data else ()
