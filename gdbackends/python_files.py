@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
@@ -17,6 +18,17 @@ def split_target(text: str, default: str = "loss") -> tuple[str, str] | None:
     """Return the path and the name of FILE.py:NAME, or of FILE.py with the default name; None for any other text."""
     path, _, name = (text, "", default) if text.endswith(".py") else text.rpartition(":")
     return (path, name) if path.endswith(".py") and name else None
+
+
+def file_digest(text: str) -> str | None:
+    """Return 12 digits that change with the content of the file of FILE.py:NAME; None for any other text."""
+    found = split_target(text)
+    if found is None:
+        return None
+    try:
+        return sha256(Path(found[0]).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise file_error(found[0], "read", error) from None
 
 
 def run_file(path: str) -> ModuleType:

@@ -28,25 +28,14 @@ from gdbackends.comparison.function_problem import (
 from gdbackends.errors import InputError
 from gdbackends.objectives import FunctionObjective, NoGradientError
 
-LOGCOSH = '''"""Log-cosh regression."""
-import numpy as np
-from array_api_compat import array_namespace
-
-def data(rows, features, seed):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(rows, features))
-    return X, X @ rng.normal(size=features) + rng.normal(size=rows)
-
-def loss(theta, X, y):
-    r = X @ theta - y
-    return array_namespace(theta).mean(array_namespace(theta).logaddexp(r, -r))
-
-def loss_gradient(theta, X, y):
-    return X.T @ np.tanh(X @ theta - y) / y.size
+LOGCOSH = (
+    (Path(__file__).parents[1] / "docs/own_loss.py").read_text(encoding="utf8").replace("logcosh", "loss")
+    + """
 
 def residuals(theta, X, y):
     return X @ theta - y
-'''
+"""
+)
 
 
 class Layers(NamedTuple):
@@ -362,8 +351,18 @@ class TestCommands:
         for form in ("csv", "md", "json", "published"):
             exported = run("export", "r.jsonl", "--to", form, folder=tmp_path)
             assert exported.returncode == 0, exported.stderr
+        (tmp_path / "own.py").write_text(LOGCOSH + "# edited\n")
+        again = run(*command, "--resume", "--out", "r.jsonl", folder=tmp_path)
+        assert again.returncode == 2
+        assert "own.py:loss has been edited since r.jsonl was measured; give another --out" in again.stderr
         (tmp_path / "own.py").unlink()  # the results are read without the file
-        assert run("diff", "r.jsonl", "r.jsonl", folder=tmp_path).returncode == 0
+        published = run("export", "r.jsonl", "--to", "published", "--out", "p.json", folder=tmp_path)
+        assert published.returncode == 0, published.stderr
+        edited = (tmp_path / "r.jsonl").read_text().replace('"files": {"own.py:loss": "', '"files": {"own.py:loss": "0')
+        (tmp_path / "e.jsonl").write_text(edited)
+        changed = run("diff", "p.json", "e.jsonl", folder=tmp_path)
+        assert changed.returncode == 0, changed.stderr
+        assert "own.py:loss was edited" in changed.stdout
         assert run("page", "r.jsonl", folder=tmp_path).returncode == 0
 
     def test_a_wrong_gradient_fails_and_the_others_are_timed(self, tmp_path) -> None:
@@ -377,7 +376,10 @@ class TestCommands:
         ("arguments", "text"),
         [
             (["bench", "--objective", "no.py:loss"], "no.py: cannot be read: no such file or directory"),
-            (["bench", "--objective", "own.py:nothing"], "own.py: no name 'nothing'; it defines data, loss"),
+            (
+                ["bench", "--objective", "own.py:nothing"],
+                "own.py: no name 'nothing'; it defines loss, loss_gradient, data",
+            ),
             (["bench", "--objective", "own.py:loss", "--size", "10"], None),
             (["bench", "--objective", "own.py:loss", "--size", "10x"], "--size must be whole numbers"),
             (["bench", "--objective", "own.py:loss", "--size", "10x2", "--rows", "3"], "leave out --rows"),

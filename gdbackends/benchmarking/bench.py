@@ -19,9 +19,11 @@ from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
 from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, expected_of, needs_expected, read_bandwidth
 from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
 from gdbackends.comparison.expected import Expected
+from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, commit, environment, last_cache, machine, version_of
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
+from gdbackends.python_files import file_digest
 
 _EXPECTED_TIMES = 5
 """How many times the time limit of a case the computation of what is expected may take."""
@@ -53,18 +55,28 @@ class Plan:
     seed: int = 0
 
 
-def begin(file: ResultsFile, plan: Plan) -> str:
+def begin(file: ResultsFile, plan: Plan, objectives: Sequence[str] = ()) -> str:
     """Write the record of a run, with its versions and machine, and return the name of the run.
 
+    Args:
+        file: the file of results.
+        plan: how long to time.
+        objectives: the objectives that will be timed; the contents of their files are recorded as digests.
+
     Raises:
-        InputError: the file has results of other versions or of another machine.
+        InputError: the file has results of other versions, of another machine, or of a file that has been edited since.
     """
     name = f"{now()} {os.getpid()}"
     versions = {"gdbackends": version_of("gdbackends"), "commit": commit()}
     made_with = {**versions, "environment": environment(), "machine": machine()}
     for run in file.results.runs.values():
         check_same(f"{file.results.path} was measured", run, made_with, "give another --out")
+    files = {text: digest for text in objectives if (digest := file_digest(text))}
+    for text, digest in (item for run in file.results.runs.values() for item in run.get("files", {}).items()):
+        if files.get(text, digest) != digest:
+            raise InputError(f"{text} has been edited since {file.results.path} was measured; give another --out")
     record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
+    record |= {"files": files} if files else {}
     file.write(record)
     return name
 

@@ -61,10 +61,7 @@ def publish(records: Iterable[Mapping[str, Any]]) -> str:
         "commit": last.get("commit"),
         "environment": _some(last["environment"], _ENVIRONMENT),
         "machine": _some(last["machine"], _MACHINE) | {"variables": redacted(_some(variables, VARIABLES))},
-        "runs": [
-            {"run": run["run"], "at": run["at"]} | ({"plan": _numbers(run["plan"])} if "plan" in run else {})
-            for run in runs
-        ],
+        "runs": [_public_run(run) for run in runs],
     }
     _check_distinct(every)
     names = _names()
@@ -109,6 +106,13 @@ def document_records(path: str, document: Mapping[str, Any]) -> Iterator[tuple[s
 
 def _some(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
+
+
+def _public_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    known: dict[str, Any] = {"run": run["run"], "at": run["at"]}
+    known |= {"plan": _numbers(run["plan"])} if "plan" in run else {}
+    files = {_without_folder(name): digest for name, digest in run.get("files", {}).items()}
+    return known | ({"files": files} if files else {})
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

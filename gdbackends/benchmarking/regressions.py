@@ -138,7 +138,7 @@ def machine_setting(run: Mapping[str, Any], name: str) -> str:
 
 
 def version_changes(old: Results, new: Results) -> list[str]:
-    """Return the versions that differ, such as "jax 0.10.1 -> 0.10.2"."""
+    """Return the versions that differ, such as "jax 0.10.1 -> 0.10.2", and the files that were edited."""
 
     def versions(results: Results) -> dict[str, set[str]]:
         keys = [*_VERSIONS, "gdbackends", "commit"]
@@ -146,7 +146,9 @@ def version_changes(old: Results, new: Results) -> list[str]:
         return {key: {str(run[key]) for run in runs if run.get(key)} for key in keys}
 
     was, now = versions(old), versions(new)
-    return [f"{key} {_list(was[key])} -> {_list(now[key])}" for key in was if was[key] != now[key]]
+    changed = [f"{key} {_list(was[key])} -> {_list(now[key])}" for key in was if was[key] != now[key]]
+    before, after = ({k: v for run in r.runs.values() for k, v in run.get("files", {}).items()} for r in (old, new))
+    return changed + [f"{name} was edited" for name in before if after.get(name, before[name]) != before[name]]
 
 
 def _list(values: set[str]) -> str:

@@ -87,7 +87,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         _show_cases(cases, plan)
         return
     with ResultsFile(options["out"], resume=options["resume"]) as file:
-        run = begin(file, plan)
+        run = begin(file, plan, list(dict.fromkeys(case.spec.objective for case in cases)))
         with _progress() as report:
             bench(cases, file, plan, run, report)
         rows = [row for row in result_rows(file.results) if row.case in set(cases)]

@@ -43,7 +43,7 @@ _MOST_COEFFICIENTS = 100
 
 
 @dataclass(frozen=True)
-class Table:
+class Fitted:
     """What is fitted: its name, size and columns; a loss function has names of parameters, and no target."""
 
     name: str
@@ -103,12 +103,12 @@ def command(ctx: click.Context, **options: Any) -> None:
     positive = float(table.y.max()) if isinstance(table, Dataset) else 1.0  # the greater of two labels
     quality = {"fitted rows": _quality(fitted, data, positive)}
     quality |= {} if held_out is None else {"held-out rows": _quality(fitted, held_out, positive)}
-    fitted_table = Table(data.name, data.y.size, data.names, data.target, data.preparation)
-    document = _document(fitted_table, fitted, backend, quality)
+    described = Fitted(data.name, data.y.size, data.names, data.target, data.preparation)
+    document = _document(described, fitted, backend, quality)
     if options["as_json"]:
         click.echo(document, nl=False)
     else:
-        _show(fitted_table, fitted, f"{backend.name} on {backend.device}", backend.dtype, quality)
+        _show(described, fitted, f"{backend.name} on {backend.device}", backend.dtype, quality)
     if options["save"] is not None:  # after the result is shown, which a full disk would otherwise lose
         write_atomically(options["save"], document)
     if options["predict"] is not None and isinstance(table, Dataset):
@@ -132,7 +132,7 @@ def _fit_function(make: Make, backend: Backend, settings: Mapping[str, Any], opt
             problem = replace(found.problem, **order.order)
             how = settings["learning_rate"], settings["steps"], settings["tolerance"]
             fitted = replace(fit_prepared(problem, *how, on_check=on_check), plan=found.plan)
-    data = Table(whole.name, whole.rows, tuple(whole.names), "")
+    data = Fitted(whole.name, whole.rows, tuple(whole.names), "")
     document = _document(data, fitted, backend, {})
     if options["as_json"]:
         click.echo(document, nl=False)
@@ -171,7 +171,7 @@ def _quality(fitted: Fit, data: Dataset | StreamedDataset, positive: float) -> d
     return ({"R2": 1 - squares / variance} if variance else {}) | {"RMSE": squares**0.5}
 
 
-def _document(data: Table, fitted: Fit, backend: Backend, quality: Mapping[str, dict[str, float]]) -> str:
+def _document(data: Fitted, fitted: Fit, backend: Backend, quality: Mapping[str, dict[str, float]]) -> str:
     """Return a fit as JSON text."""
     table = {"name": data.name, "rows": data.rows, "features": list(data.names), "target": data.target}
     config = {"backend": backend.name, "device": backend.device, "dtype": backend.dtype, "dataset": table}
@@ -194,7 +194,7 @@ def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
         yield lambda check: progress.update(bar, completed=check.step)
 
 
-def _show(data: Table, fitted: Fit, where: str, dtype: str, quality: Mapping[str, dict[str, float]]) -> None:
+def _show(data: Fitted, fitted: Fit, where: str, dtype: str, quality: Mapping[str, dict[str, float]]) -> None:
     terminal, table = console(), plain_table()
     size = count_of_rows(data.rows)
     predicting = f", predicting {printable(data.target)}" if data.target else ""

@@ -30,7 +30,7 @@ _FRAMEWORKS = ("jax", "torch")
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class Described:
     """The problem in words, and what is expected of every backend."""
 
     name: str
@@ -84,7 +84,7 @@ def compare_function(
     if isolate:
         _check_picklable(make)
     try:
-        found: Reference = run(find_reference, make, settings.dtype, settings.seed)
+        found: Described = run(find_reference, make, settings.dtype, settings.seed)
     except Crashed as error:
         raise InputError(f"the loss cannot be judged: {error}") from None
     settings = _with_rate(settings, found.expected)
@@ -115,10 +115,10 @@ def _check_picklable(make: Make) -> None:
         ) from None
 
 
-def find_reference(make: Make, dtype: str, seed: int) -> Reference:
+def find_reference(make: Make, dtype: str, seed: int) -> Described:
     """Return what every backend must compute; it imports every framework."""
     problem = make()
-    return Reference(problem.name, problem.rows, tuple(problem.names), expect(problem, dtype, _FRAMEWORKS, seed))
+    return Described(problem.name, problem.rows, tuple(problem.names), expect(problem, dtype, _FRAMEWORKS, seed))
 
 
 def _with_rate(settings: Settings, expected: Expected) -> Settings:
@@ -177,7 +177,7 @@ def _result(label: str, run: FunctionRun | str | CannotRunError) -> BackendResul
 
 
 def _comparison(
-    found: Reference, rows: tuple[BackendResult, ...], settings: Settings, isolate: bool, notes: Sequence[str]
+    found: Described, rows: tuple[BackendResult, ...], settings: Settings, isolate: bool, notes: Sequence[str]
 ) -> Comparison:
     expected = found.expected
     verdict, sentence = _conclusion(found, rows, settings)
@@ -206,7 +206,7 @@ def _comparison(
     )
 
 
-def _conclusion(found: Reference, rows: tuple[BackendResult, ...], settings: Settings) -> tuple[Verdict, str]:
+def _conclusion(found: Described, rows: tuple[BackendResult, ...], settings: Settings) -> tuple[Verdict, str]:
     """Return the verdict and its sentence; the worst that can be said comes first."""
     expected = found.expected
     judged = [row for row in rows if row.gradient_ratio is not None]
