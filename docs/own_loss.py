@@ -1,4 +1,4 @@
-"""A loss of one's own: gdbackends bench --objective docs/own_loss.py:logcosh"""
+"""A loss of one's own, for gdbackends bench --objective docs/own_loss.py:logcosh."""
 
 import numpy as np
 from array_api_compat import array_namespace

@@ -20,7 +20,7 @@ from gdbackends.streaming import over_rows
 LearningRate: TypeAlias = float | str | Schedule
 MOST_STEPS = 10**15
 """The largest number of steps; NumPy cannot describe an array of rates of more than 10^18."""
-_ITERATIONS = 20
+_ITERATIONS = 12
 _LAID_OUT = 1 << 20
 """Steps whose rates, if they vary, are computed in advance; for more they are computed a piece at a time."""
 

@@ -40,7 +40,7 @@ _ATTEMPTS = ((2.0**-30, True), (2.0**-38, True), (2.0**-44, True), (2.0**-44, Fa
 """Sizes of the errors, and whether the data err too. A later one is used where an earlier one leaves the domain, as in
 a Cholesky factorisation, or where data are on the edge of the domain."""
 _SAMPLES = 6
-_MANY = 1 << 22
+_MANY = 1 << 20
 """Numbers in the data above which errors are made once."""
 _MOST_LONGER = 20
 """How many times as many operations as without errors an evaluation may take."""
