@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gdbackends import LinearRegression, check_gradient, fit, get_backend
-from gdbackends.backends import Backend, installed, names
+from gdbackends.backends import DTYPES, TUNINGS, Backend, capabilities, installed, names, tunings
 from gdbackends.errors import InputError, InputTypeError, MissingBackendError
 from gdbackends.rounding import evaluate
 from gdbackends.rounding.exact import exact_value_and_grad
@@ -377,3 +377,216 @@ def test_threads_leave_the_settings_of_torch_as_they_were(require) -> None:
         assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (torch.float32, "high")
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+BUNDLED = ("numpy", "jax", "torch")
+VARIANTS = [f"{name}:{tuning}:{dtype}" for name in BUNDLED for tuning in tunings(name) for dtype in DTYPES]
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest, require) -> Backend:
+    """Every tuning of every bundled backend, in both precisions."""
+    name, tuning, dtype = request.param.split(":")
+    require(name)
+    return get_backend(name, dtype=dtype, tuning=tuning)
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile 4 steps of PyTorch into one call rather than 32, which takes tens of seconds."""
+    if "torch" in installed():
+        from gdbackends.backends import torch_compiled
+
+        monkeypatch.setattr(torch_compiled, "STEPS", 4)
+
+
+def test_every_variant_is_right_within_rounding(variant: Backend) -> None:
+    theta, X, y = sample(variant.dtype)
+    offered, plain = capabilities(variant), LinearRegression(l2=0.25)
+    objective, stored = plain.prepare(X, **offered.layout_options())
+    placed = [variant.asarray(a) for a in (theta, stored, y)]
+    value, gradient = variant.value_and_grad(objective)(*placed)
+    at = evaluate(objective, theta, stored, y, variant.dtype)
+    for loss in (value, offered.value(objective)(*placed)):
+        assert abs(float(loss) - at.loss) <= at.loss_bound
+    for found in (gradient, offered.gradient(objective)(*placed)):
+        assert (np.abs(variant.to_numpy(found) - at.gradient) <= at.gradient_bound).all()
+    if variant.name != "numpy":
+        v = np.linspace(-1, 1, theta.size)
+        _, product = offered.hvp(objective)(placed[0], variant.asarray(v), *placed[1:])
+        expected = plain.curvature(v[:, None], X.astype(float))[:, 0]
+        np.testing.assert_allclose(
+            variant.to_numpy(product), expected, rtol=1e-12 if variant.dtype == "float64" else 1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_repeat_is_a_scan_in_every_variant(variant: Backend) -> None:
+    test_repeat_is_a_scan(variant, 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Powers:
+    """The sum of r^2 for residuals r = theta^2 + c, where c depends on data of any number and shape; and its formulas."""
+
+    splits = False
+
+    def residuals(self, theta, *data):
+        return theta * theta + sum((_total(a) for a in data), 0.5)
+
+    def loss(self, theta, *data):
+        r = self.residuals(theta, *data)
+        return (r * r).sum()
+
+    def gradient(self, theta, *data):
+        return 4 * theta * self.residuals(theta, *data)
+
+    def jacobian(self, theta, *data):
+        return np.diag(2 * theta)
+
+    def product(self, theta, v, *data):
+        return (4 * self.residuals(theta, *data) + 8 * theta * theta) * v
+
+
+def _total(array):
+    return (array * array).sum() / 8
+
+
+def arrays(kind: str) -> list[np.ndarray]:
+    """Return data that are not (X, y) with a row of X for each number of y."""
+    draw = np.random.default_rng(3).normal
+    return {
+        "none": [],
+        "vector": [draw(size=5)],
+        "matrix": [draw(size=(4, 3))],
+        "integers": [np.arange(6), np.arange(6).reshape(2, 3)],
+        "turned": [draw(size=6), draw(size=(6, 2))],
+        "matrices": [draw(size=(6, 2)), draw(size=(3, 5))],
+        "ragged": [draw(size=(3, 2)), draw(size=7)],
+        "three": [draw(size=(5, 2)), draw(size=5), draw(size=(2, 3, 2))],
+    }[kind]
+
+
+KINDS = ["none", "vector", "matrix", "integers", "turned", "matrices", "ragged", "three"]
+
+
+def is_slow(backend: Backend) -> bool:
+    """Return whether each function and shape takes seconds to compile."""
+    return capabilities(backend).tuning == "compiled"
+
+
+def close(backend: Backend, found, expected) -> None:
+    tolerance = 1e-12 if backend.dtype == "float64" else 2e-5
+    found = backend.to_numpy(found)
+    assert found.dtype == backend.dtype or backend.name == "numpy"  # which promotes float32 and integers to float64
+    assert found.shape == np.shape(expected)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_may_be_any_arrays(variant: Backend, kind: str) -> None:
+    """Every function has the values of NumPy's formulas in float64, and theta stays as it was."""
+    if is_slow(variant) and (kind not in ("none", "three") or variant.dtype == "float32"):
+        return  # a few of them are enough
+    objective, offered = Powers(), capabilities(variant)
+    data = arrays(kind)
+    placed = [variant.asarray(a) for a in data]
+    for size in (1, 4) if not is_slow(variant) else (4,):
+        theta, v = np.random.default_rng(size).normal(size=(2, size)).astype(variant.dtype)
+        at, along, wide = variant.asarray(theta), variant.asarray(v), theta.astype(float)
+        value, gradient = variant.value_and_grad(objective)(at, *placed)
+        close(variant, value, objective.loss(wide, *data))
+        close(variant, gradient, objective.gradient(wide, *data))
+        close(variant, offered.value(objective)(at, *placed), objective.loss(wide, *data))
+        close(variant, offered.gradient(objective)(at, *placed), objective.gradient(wide, *data))
+        if variant.name != "numpy":
+            value, product = offered.hvp(objective)(at, along, *placed)
+            close(variant, value, objective.loss(wide, *data))
+            close(variant, product, objective.product(wide, v.astype(float), *data))
+            for mode in ("forward", "reverse"):
+                jacobian = offered.jacobian(objective.residuals, mode)(at, *placed)
+                close(variant, jacobian, objective.jacobian(wide, *data))
+        assert (variant.to_numpy(at) == theta).all()
+
+
+def test_numpy_has_no_second_derivatives() -> None:
+    offered = capabilities(get_backend("numpy"))
+    assert offered.hvp(Powers()) is None
+    assert offered.jacobian(Powers().residuals, "forward") is None
+
+
+def test_an_unknown_mode_is_refused(variant: Backend) -> None:
+    if variant.name != "numpy":
+        with pytest.raises(InputError, match="mode must be forward or reverse, got 'both'"):
+            capabilities(variant).jacobian(Powers().residuals, "both")
+
+
+@pytest.mark.parametrize("kind", ["none", "matrices", "three"])
+@pytest.mark.usefixtures("few_steps")
+def test_steps_may_use_any_data_and_any_function(variant: Backend, kind: str) -> None:
+    """The same steps in every variant: by the gradient alone, the loss alone, and the data themselves."""
+    if is_slow(variant) and (kind != "three" or variant.dtype == "float32"):
+        return
+    objective, offered = Powers(), capabilities(variant)
+    value, gradient = offered.value(objective), offered.gradient(objective)
+    data, rates = arrays(kind), np.linspace(0.001, 0.002, 10).astype(variant.dtype)
+
+    def own_step(theta, x, *data):
+        total = sum((_total(a) for a in data), 0.5)
+        return theta - x[0] * gradient(theta, *data), (value(theta, *data), total + 0 * theta.sum())
+
+    theta = np.array([0.3, -0.2, 0.5]).astype(variant.dtype)
+    end, (losses, totals) = variant.repeat(
+        own_step, variant.asarray(theta), (rates,), [variant.asarray(a) for a in data]
+    )
+    at, expected = theta.astype(float), []
+    for rate in rates.astype(float):
+        expected.append(objective.loss(at, *data))
+        at = at - rate * objective.gradient(at, *data)
+    close(variant, end, at)
+    tolerance = 1e-12 if variant.dtype == "float64" else 1e-4
+    np.testing.assert_allclose(losses, expected, rtol=tolerance)
+    np.testing.assert_allclose(totals, sum((_total(a) for a in data), 0.5), rtol=tolerance)
+    assert losses.dtype == variant.dtype
+
+
+def test_tunings_are_listed_without_importing_a_framework() -> None:
+    assert {name: tunings(name) for name in BUNDLED} == {
+        "numpy": ("best", "idiomatic"),
+        "jax": ("best", "idiomatic", "eager"),
+        "torch": ("best", "idiomatic", "functional", "compiled"),
+    }
+    assert set().union(*map(tunings, BUNDLED)) == set(TUNINGS)
+    assert tunings("another") == tunings("package:make") == ("best",)
+    code = "import sys; from gdbackends.backends import tunings; tunings('jax'), tunings('torch'); "
+    code += "assert not {'jax', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+@pytest.mark.parametrize("tuning", [t for t in tunings("torch") if t != "compiled"])
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode"])
+def test_every_function_of_pytorch_overrules_the_modes_of_the_caller(require, tuning: str, mode: str) -> None:
+    """Also for theta that was made in inference mode, as by a caller's own step."""
+    require("torch")
+    import torch
+
+    backend, objective = get_backend("torch", tuning=tuning), Powers()
+    data = [backend.asarray(a) for a in arrays("three")]
+    theta = np.array([0.3, -0.2])
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with getattr(torch, mode)():
+            at = backend.asarray(theta) * 1.0
+            _, gradient = backend.value_and_grad(objective)(at, *data)
+            close(backend, gradient, objective.gradient(theta, *arrays("three")))
+            close(backend, backend.gradient(objective)(at, *data), objective.gradient(theta, *arrays("three")))
+            close(backend, backend.value(objective)(at, *data), objective.loss(theta, *arrays("three")))
+            close(backend, backend.hvp(objective)(at, at, *data)[1], objective.product(theta, theta, *arrays("three")))
+            for way in ("forward", "reverse"):
+                close(backend, backend.jacobian(objective.residuals, way)(at, *data), np.diag(2 * theta))
+            assert not torch.is_grad_enabled()
+            assert torch.is_inference_mode_enabled() == (mode == "inference_mode")
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)

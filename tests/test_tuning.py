@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gdbackends import LinearRegression, blocks, fit, get_backend
-from gdbackends.backends import Backend, installed
+from gdbackends.backends import TUNINGS, Backend, capabilities, installed, tunings
 from gdbackends.blocks import BYTES
 from gdbackends.descent import ProblemOptions, descend, prepare
 from gdbackends.errors import InputError
@@ -102,7 +102,7 @@ def test_a_sum_that_was_not_told_of_the_whole_is_no_mean_of_its_parts(backend64:
 
 
 def test_an_unknown_tuning_is_refused(backend64: Backend) -> None:
-    with pytest.raises(InputError, match=r"must be best or idiomatic(?: or compiled)?, got 'fast'"):
+    with pytest.raises(InputError, match=r"must be best or idiomatic(?: or \w+)*, got 'fast'"):
         get_backend(backend64.name, tuning="fast")
 
 
@@ -167,7 +167,97 @@ def test_what_the_compiler_refuses_is_one_line(require, table) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_only_torch_is_compiled_by_choice(backend64: Backend) -> None:
-    if backend64.name != "torch":
-        with pytest.raises(InputError, match="must be best or idiomatic, got 'compiled'"):
-            get_backend(backend64.name, tuning="compiled")
+def test_each_backend_refuses_the_tunings_of_the_others(backend64: Backend) -> None:
+    own = tunings(backend64.name)
+    for tuning in set(TUNINGS) - set(own):
+        with pytest.raises(InputError, match=f"must be {' or '.join(own)}, got '{tuning}'"):
+            get_backend(backend64.name, tuning=tuning)
+
+
+def test_compiled_functions_compile_once_for_each_shape(require) -> None:
+    """In any mode of the caller, and again after the code has been dropped."""
+    require("torch")
+    import torch
+    from torch._dynamo.utils import counters
+
+    backend, generator = get_backend("torch", tuning="compiled"), np.random.default_rng(0)
+    function = backend.gradient(LinearRegression())
+    assert backend.gradient(LinearRegression()) is function
+    shapes = [[backend.asarray(generator.normal(size=s)) for s in ((3,), (n, 2), (n,))] for n in (5, 6)]
+
+    def compiled() -> int:
+        before = counters["stats"]["unique_graphs"]
+        for arrays in shapes:
+            function(*arrays)
+        return counters["stats"]["unique_graphs"] - before
+
+    assert compiled() == 2
+    assert compiled() == 0
+    with torch.no_grad():
+        assert compiled() == 0
+    with torch.inference_mode():
+        assert compiled() == 0
+    backend.clear_cache()
+    assert backend.gradient(LinearRegression()) is not function
+    counters.clear()
+    assert compiled() == 2
+
+
+def test_a_compiled_function_that_the_compiler_refuses_is_one_line(require) -> None:
+    require("torch")
+
+    class Asking(LinearRegression):
+        def loss(self, theta, X, y, weights=None):
+            return super().loss(theta, X, y) * float(input("factor? "))
+
+    backend = get_backend("torch", tuning="compiled")
+    arrays = [backend.asarray(np.ones(shape)) for shape in ((3,), (5, 2), (5,))]
+    with pytest.raises(InputError, match=r"PyTorch cannot compile the objective: .*; use tuning='best'") as caught:
+        backend.value(Asking())(*arrays)
+    assert "\n" not in str(caught.value)
+
+
+def test_eager_compiles_no_step(require) -> None:
+    """Each step runs the Python code; a compiled loop would run it once, to trace it."""
+    require("jax")
+    backend, seen = get_backend("jax", tuning="eager"), []
+
+    def step(theta, x):
+        seen.append(float(x[0]))
+        return theta + x[0], (theta,)
+
+    _, (path,) = backend.repeat(step, backend.asarray(np.zeros(2)), (np.ones(5),), ())
+    assert seen == [1.0] * 5
+    assert (path[:, 0] == np.arange(5)).all()
+
+
+@pytest.mark.parametrize("tuning", ["eager", "functional"])
+def test_the_variants_descend_as_best_does(require, table, tuning: str) -> None:
+    name = "jax" if tuning == "eager" else "torch"
+    require(name)
+    fits = [fit(*table, backend=get_backend(name, tuning=t), steps=20, tolerance=0) for t in ("best", tuning)]
+    np.testing.assert_allclose(fits[0].theta, fits[1].theta, rtol=1e-12, atol=1e-12)
+    assert fits[1].plan.startswith("row-major")
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_step_sees_a_large_matrix_as_it_is(backend64: Backend) -> None:
+    """JAX stores it in blocks, which only the functions of the backend read."""
+    X, y = large(backend64, (WIDER[0] // 8, 40), LinearRegression())
+    gradient, theta = capabilities(backend64).gradient(LinearRegression()), np.linspace(0, 1, 41)
+
+    def step(theta, x, X, y):
+        return theta - x[0] * gradient(theta, X, y), ((X[:3] @ theta[:-1]).sum(),)
+
+    end, (sums,) = backend64.repeat(
+        step, backend64.asarray(theta), (np.full(2, 0.1),), [*map(backend64.asarray, (X, y))]
+    )
+    at, expected = theta, []
+    for _ in range(2):
+        expected.append((X[:3] @ at[:-1]).sum())
+        at = at - 0.1 * LinearRegression().gradient(at, X, y)
+    np.testing.assert_allclose(backend64.to_numpy(end), at, rtol=1e-10)
+    np.testing.assert_allclose(sums, expected, rtol=1e-10)
+    other = LinearRegression().gradient(theta, X[::-1], y)
+    found = gradient(backend64.asarray(theta), backend64.asarray(X[::-1]), backend64.asarray(y))
+    np.testing.assert_allclose(backend64.to_numpy(found), other, rtol=1e-10)

@@ -25,22 +25,33 @@ __all__ = [
     "SystemInfo",
     "capabilities",
     "check_installed",
+    "check_mode",
     "get_backend",
     "installed",
     "is_cacheable",
+    "is_table",
     "names",
+    "tunings",
     "validate_settings",
 ]
 
 DTYPES = ("float64", "float32")
-TUNINGS = ("best", "idiomatic", "compiled")
-"""As fast as the framework can; as it is usually written; and, PyTorch only, with torch.compile."""
+TUNINGS = ("best", "idiomatic", "eager", "functional", "compiled")
+"""The variants of the bundled backends; `tunings` returns those of one backend.
 
-_TABLE = {
+- best: as fast as the framework can.
+- idiomatic: as it is usually written: X row-major, all of it at once, and `loss.backward()` in PyTorch.
+- eager: JAX as idiomatic, but nothing is compiled, and steps run in a Python loop.
+- functional: PyTorch as idiomatic, but differentiated by `torch.func`.
+- compiled: PyTorch by `torch.func` and `torch.compile`, with many steps in one call.
+"""
+
+_TABLE: dict[str, tuple[str, ...]] = {
     "numpy": ("numpy", "gdbackends.backends.numpy_backend", "NumpyBackend"),
-    "jax": ("jax", "gdbackends.backends.jax_backend", "JaxBackend"),
-    "torch": ("torch", "gdbackends.backends.torch_backend", "TorchBackend"),
+    "jax": ("jax", "gdbackends.backends.jax_backend", "JaxBackend", "eager"),
+    "torch": ("torch", "gdbackends.backends.torch_backend", "TorchBackend", "functional", "compiled"),
 }
+"""The package, the module, the class, and the tunings beside "best" and "idiomatic"."""
 
 
 @runtime_checkable
@@ -74,7 +85,7 @@ class Backend(Protocol):
         ...
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return f(theta, X, y) -> (loss, gradient), for the backend's arrays."""
+        """Return f(theta, *data) -> (loss, gradient), for the backend's arrays; data are usually X and y."""
         ...
 
     def repeat(
@@ -97,8 +108,8 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
             backend. Those are called with as many of the other arguments as they take.
         device: "cpu" (NumPy has no other); JAX "gpu", PyTorch "cuda" or "cuda:0"; None means "cpu".
         dtype: "float64" or "float32".
-        tuning: "best", as fast as the framework can; or "idiomatic", as it is usually written: X row-major, all of it
-            at once, and `loss.backward()` in PyTorch. PyTorch also has "compiled", torch.compile over many steps.
+        tuning: one of `tunings(name)`: "best", as fast as the framework can; "idiomatic", as it is usually written; JAX
+            "eager", without compilation; PyTorch "functional", by torch.func, and "compiled", by torch.compile.
 
     Raises:
         MissingBackendError: the framework is not installed; the message says what to run.
@@ -112,7 +123,7 @@ def get_backend(name: str, device: str | None = None, dtype: str = "float64", tu
         if not isinstance(backend, Backend):
             raise BackendError(f"backend {name!r} must implement the Backend protocol, got {type(backend).__name__}")
         return backend
-    _, module, kind = _TABLE[name]
+    _, module, kind, *_ = _TABLE[name]
     try:
         return getattr(import_module(module), kind)(**settings)
     except InputError:
@@ -148,7 +159,7 @@ def validate_settings(
     """Refuse an unknown dtype, a device that is not in `devices`, and a tuning that is neither public nor internal.
 
     The package chooses the internal ones by itself: "batches" is "best" for steps over batches, which gather rows:
-    row-major; "eager" is JAX without compilation.
+    row-major.
     """
     if not isinstance(backend.dtype, str) or backend.dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {backend.dtype!r}")
@@ -157,6 +168,17 @@ def validate_settings(
         raise InputError(f"tuning of {backend.name} must be {' or '.join(tunings)}, got {tuning!r}")
     if backend.device not in devices:
         raise InputError(f"device {backend.device!r} is not available for {backend.name}; it has {', '.join(devices)}")
+
+
+def check_mode(mode: str) -> None:
+    """Refuse a mode of differentiation that is neither "forward" nor "reverse"."""
+    if mode not in ("forward", "reverse"):
+        raise InputError(f"mode must be forward or reverse, got {mode!r}")
+
+
+def is_table(data: Sequence[Any]) -> bool:
+    """Return whether data are (X, y), a matrix and a number for each of its rows: only those are cut into blocks."""
+    return len(data) == 2 and data[0].ndim == 2 and tuple(data[1].shape) == (data[0].shape[0],)
 
 
 def is_cacheable(thing: object) -> bool:
@@ -180,10 +202,15 @@ def installed() -> tuple[str, ...]:
 
     Nothing is imported.
     """
-    bundled = (name for name, (package, _, _) in _TABLE.items() if find_spec(package) is not None)
+    bundled = (name for name, (package, *_) in _TABLE.items() if find_spec(package) is not None)
     return (*bundled, *(name for name in plugins() if name not in _TABLE))
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all backends: those bundled, installed or not, and those of other packages."""
     return (*_TABLE, *(name for name in plugins() if name not in _TABLE))
+
+
+def tunings(name: str) -> tuple[str, ...]:
+    """Return the tunings of the backend of that name: ("best",) if it is of another package; nothing is imported."""
+    return (*TUNINGS[:2], *_TABLE[name][3:]) if name in _TABLE else TUNINGS[:1]

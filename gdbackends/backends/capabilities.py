@@ -30,26 +30,33 @@ class Capabilities:
     """Base class of the bundled backends; one of your own may inherit it, or have some of these members, or none.
 
     Attributes:
-        tuning: "best", as fast as the framework can; "idiomatic", as it is usually written; "compiled"; or "batches",
-            which is "best" for steps over batches.
+        tuning: one of `TUNINGS`; or "batches", which is "best" for steps over batches.
     """
 
     tuning: str = "best"
 
     def value(self, objective: Objective) -> Callable[..., Array] | None:
-        """Return f(theta, X, y) -> loss, without a gradient; None if the backend has no such function."""
+        """Return f(theta, *data) -> loss, without a gradient; None if the backend has no such function."""
         return None
 
     def gradient(self, objective: Objective) -> Callable[..., Array] | None:
         """Return f(theta, *data) -> gradient, without the loss; None if the backend has no such function."""
         return None
 
-    def jacobian(self, function: Callable[..., Array], mode: str) -> Callable[..., Array] | None:
-        """Return f(theta, *data) -> (n, p), by mode "forward" or "reverse"; None if there is no such function."""
-        return None
-
     def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]] | None:
         """Return f(theta, v, *data) -> (loss, Hessian times v); None if the backend has no such function."""
+        return None
+
+    def jacobian(self, function: Callable[..., Array], mode: str) -> Callable[..., Array] | None:
+        """Return f(theta, *data) -> the Jacobian (n, d) of function(theta, *data) (n,) with respect to theta.
+
+        Args:
+            function: any function of theta (d,) and the data, written for the framework.
+            mode: "forward" or "reverse", the direction of differentiation.
+
+        Returns:
+            The function, or None if the backend has no such function.
+        """
         return None
 
     def layout_options(self) -> dict[str, bool]:

@@ -17,8 +17,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gdbackends.backends import Capabilities, StepFunction, SystemInfo, is_cacheable, validate_settings
-from gdbackends.backends.jax_blocks import Blocks, FeatureMajor, as_matrix, in_blocks, over_stored_rows, to_layout
+from gdbackends.backends import (
+    Capabilities,
+    StepFunction,
+    SystemInfo,
+    check_mode,
+    is_cacheable,
+    tunings,
+    validate_settings,
+)
+from gdbackends.backends.jax_blocks import (
+    Blocks,
+    FeatureMajor,
+    as_matrices,
+    as_matrix,
+    as_stored,
+    in_blocks,
+    over_stored_rows,
+    to_layout,
+)
 from gdbackends.blocks import Parts, block_rows, describe_blocks, splits
 from gdbackends.errors import BackendError
 from gdbackends.objectives import Array, Objective
@@ -33,12 +50,12 @@ _GROUP = 16
 
 @dataclass(frozen=True)
 class JaxBackend(Capabilities):
-    """JAX, compiled.
+    """JAX.
 
     Attributes:
         device: "cpu", or "gpu" (also "cuda", "gpu:0", "cuda:0", ...).
         dtype: "float64" or "float32"; the global switch jax_enable_x64 is neither read nor changed.
-        tuning: "best", "idiomatic", "batches", or "eager", in which `value_and_grad` and `hvp` compile nothing.
+        tuning: "best", "idiomatic", "eager", which compiles no function of the user, or "batches".
     """
 
     device: str = "cpu"
@@ -47,10 +64,10 @@ class JaxBackend(Capabilities):
     name: str = "jax"
 
     def __post_init__(self) -> None:
-        """Refuse an unavailable device, an unknown dtype or tuning, and JAX without compilation."""
-        if cast(Any, jax.config).jax_disable_jit:
+        """Refuse an unavailable device, an unknown dtype or tuning, and a tuning that compiles if JAX must not."""
+        if self.tuning != "eager" and cast(Any, jax.config).jax_disable_jit:
             raise BackendError("backend 'jax' compiles, but JAX_DISABLE_JIT is set; unset JAX_DISABLE_JIT")
-        validate_settings(self, devices=tuple(_devices()), internal=("batches", "eager"))
+        validate_settings(self, devices=tuple(_devices()), tunings=tunings("jax"))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers becomes a FeatureMajor or Blocks, or stays row-major if not "best"."""
@@ -70,62 +87,53 @@ class JaxBackend(Capabilities):
 
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return the compiled jax.value_and_grad of the loss, cached for equal objectives if they are immutable."""
-        if self.tuning == "eager":
-            return _eagerly(jax.value_and_grad(objective.loss), self.dtype)
-        make = _value_and_grad if is_cacheable(objective) else _value_and_grad.__wrapped__
-        return make(objective, self.dtype)
+        return self._function(_value_and_grad, objective)
 
     def value(self, objective: Objective) -> Callable[..., Array]:
-        """Return the compiled loss."""
+        """Return the compiled loss, cached likewise."""
+        return self._function(_value, objective)
 
-        @jax.jit
-        def compiled(theta: Array, data: tuple[Any, ...]) -> Array:
-            return over_stored_rows(lambda *rows: (objective.loss(theta, *rows),), data, splits(objective))[0]
+    def gradient(self, objective: Objective) -> Callable[..., Array]:
+        """Return the compiled jax.grad of the loss, cached likewise."""
+        return self._function(_gradient, objective)
 
-        def value(theta: Array, *data: Array) -> Array:
-            with _settings(self.dtype):
-                return compiled(theta, data)
+    def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
+        """Return f(theta, v, *data) -> (loss, H v), compiled, cached likewise: the derivative of jax.grad along v."""
+        return self._function(_hvp, objective)
 
-        return value
+    def jacobian(self, function: Callable[..., Array], mode: str) -> Callable[..., Array]:
+        """Return the compiled jax.jacfwd or jax.jacrev of a function."""
+        check_mode(mode)
+        jacobian: Any = (jax.jacfwd if mode == "forward" else jax.jacrev)(function)
+        if self.tuning == "eager":
+            return _in_settings(jacobian, self.dtype)
+        compiled = jax.jit(lambda theta, *data: jacobian(theta, *map(as_matrix, data)))
+        return _in_settings(lambda theta, *data: compiled(theta, *as_stored(data)), self.dtype)
+
+    def _function(self, transform: Callable[..., Any], objective: Objective) -> Callable[..., Any]:
+        """Return a transformed loss, compiled unless the tuning is "eager"."""
+        if self.tuning == "eager":
+            return _in_settings(transform(objective.loss), self.dtype)
+        make = _compiled if is_cacheable(objective) else _compiled.__wrapped__
+        return make(transform, objective, self.dtype)
 
     def clear_cache(self) -> None:
         """Drop all compiled code, so that a first call compiles again."""
-        _value_and_grad.cache_clear()
+        _compiled.cache_clear()
         _loop.cache_clear()
         jax.clear_caches()
-
-    def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
-        """Return f(theta, v, *data) -> (loss, H v), compiled: the derivative of jax.grad along v."""
-        if self.tuning == "eager":
-            both = jax.value_and_grad(objective.loss)
-
-            def product(theta: Array, v: Array, *data: Array) -> Any:
-                (value, _), (_, product) = jax.jvp(lambda at: both(at, *data), (theta,), (v,))
-                return value, product
-
-            return _eagerly(product, self.dtype)
-
-        @jax.jit
-        def compiled(theta: Array, v: Array, data: tuple[Any, ...]) -> Parts:
-            def along(*rows: Array) -> Parts:
-                value_and_grad = jax.value_and_grad(objective.loss)
-                (value, _), (_, product) = jax.jvp(lambda at: value_and_grad(at, *rows), (theta,), (v,))
-                return value, product
-
-            return over_stored_rows(along, data, splits(objective))
-
-        def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
-            with _settings(self.dtype):
-                return compiled(theta, v, data)  # pyright: ignore[reportReturnType]
-
-        return hvp
 
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Run the steps in compiled loops whose shapes do not depend on the number of steps."""
+        """Run the steps in compiled loops whose shapes do not depend on the number of steps, or eagerly in Python."""
+        if self.tuning == "eager":
+            with _settings(self.dtype):
+                return _python_loop(
+                    step, carry, jax.device_put([np.array(x) for x in xs], _devices()[self.device]), data
+                )
         wide = max(column[0].size for column in xs)
-        block = max(1, min(_BLOCK, _ELEMENTS // carry.size, max(1, _BLOCK // wide)))
+        block = max(1, min(_BLOCK, _ELEMENTS // max(1, carry.size), max(1, _BLOCK // wide)))
         group = 1 if self.device == "cpu" else _GROUP
         pieces: list[list[Array]] = []
         with _settings(self.dtype):
@@ -148,7 +156,7 @@ class JaxBackend(Capabilities):
     def plan(self, rows: int, features: int) -> str:
         """Return in words how data of that size are stored and walked through."""
         if self.tuning != "best":
-            return "row-major, compiled loop"
+            return f"row-major, {'not compiled' if self.tuning == 'eager' else 'compiled loop'}"
         itemsize = np.dtype(self.dtype).itemsize
         blocks = self.device == "cpu" and in_blocks(rows, features, itemsize)
         cut = describe_blocks(rows, block_rows(features, itemsize)) if blocks else "whole"
@@ -156,6 +164,8 @@ class JaxBackend(Capabilities):
 
     def program_size(self, function: Callable[..., Any], *arguments: Array) -> int:
         """Return the number of operations in a function's program, those inside loops and calls counted once."""
+        if self.tuning == "eager":
+            return 0
         with _settings(self.dtype):
             return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -210,8 +220,8 @@ def _count(program: Any) -> int:
     return len(program.eqns) + sum(map(_count, inner)) + sum(map(_count, nested))
 
 
-def _eagerly(function: Callable[..., Any], dtype: str) -> Callable[..., Any]:
-    """Return a function that runs in full precision, without compilation."""
+def _in_settings(function: Callable[..., Any], dtype: str) -> Callable[..., Any]:
+    """Return a function that runs in full precision."""
 
     def call(*args: Any) -> Any:
         with _settings(dtype):
@@ -220,19 +230,58 @@ def _eagerly(function: Callable[..., Any], dtype: str) -> Callable[..., Any]:
     return call
 
 
-@lru_cache(maxsize=16)
-def _value_and_grad(objective: Objective, dtype: str) -> Callable[..., tuple[Array, Array]]:
-    whole: Any = jax.value_and_grad(objective.loss)
+def _value_and_grad(loss: Callable[..., Array]) -> Callable[..., Any]:
+    return jax.value_and_grad(loss)
+
+
+def _value(loss: Callable[..., Array]) -> Callable[..., Any]:
+    return loss
+
+
+def _gradient(loss: Callable[..., Array]) -> Callable[..., Any]:
+    return jax.grad(loss)
+
+
+def _hvp(loss: Callable[..., Array]) -> Callable[..., Any]:
+    both: Any = jax.value_and_grad(loss)
+
+    def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
+        (value, _), (_, product) = jax.jvp(lambda at: both(at, *data), (theta,), (v,))
+        return value, product
+
+    return hvp
+
+
+@lru_cache(maxsize=64)
+def _compiled(transform: Callable[..., Any], objective: Objective, dtype: str) -> Callable[..., Any]:
+    """Return a transformed loss as a compiled function of points (theta, or theta and v) and the stored data."""
+    whole, points = transform(objective.loss), 2 if transform is _hvp else 1
+
+    def parts(*arrays: Array) -> Parts:
+        result = whole(*arrays)
+        return result if isinstance(result, tuple) else (result,)
 
     @jax.jit
-    def compiled(theta: Array, data: tuple[Any, ...]) -> Parts:
-        return over_stored_rows(partial(whole, theta), data, splits(objective))
+    def compiled(at: tuple[Array, ...], data: tuple[Any, ...]) -> Any:
+        result: Any = over_stored_rows(partial(parts, *at), data, splits(objective))
+        return result if len(result) > 1 else result[0]
 
-    def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
+    def call(*arrays: Any) -> Any:
         with _settings(dtype):
-            return compiled(theta, data)  # pyright: ignore[reportReturnType]
+            return compiled(arrays[:points], as_stored(arrays[points:]))
 
-    return value_and_grad
+    return call
+
+
+def _python_loop(
+    step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
+) -> tuple[Array, tuple[Array, ...]]:
+    """Make the steps one by one; the outputs are copied at the end, so that no step waits."""
+    outputs: list[tuple[Array, ...]] = []
+    for x in zip(*xs, strict=True):
+        carry, output = step(carry, x, *data)
+        outputs.append(output)
+    return carry, tuple(np.stack([np.asarray(o) for o in column]) for column in zip(*outputs, strict=True))
 
 
 @lru_cache(maxsize=16)
@@ -245,8 +294,8 @@ def _loop(step: StepFunction, group: int = 1) -> Callable[..., tuple[Array, tupl
     @jax.jit
     def loop(carry: Array, xs: list[Array], data: tuple[Array, ...], count: int) -> tuple[Array, tuple[Array, ...]]:
         def at(k: Array | int, carry: Array) -> tuple[Array, tuple[Array, ...]]:
-            laid = data if len(xs) == 1 else tuple(map(as_matrix, data))  # a batch indexes rows
-            return step(carry, tuple(x[k] for x in xs), *laid)
+            with as_matrices(data) as matrices:
+                return step(carry, tuple(x[k] for x in xs), *matrices)
 
         def body(k: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
             carry, columns = state

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import local
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -72,10 +74,12 @@ def in_blocks(rows: int, features: int, itemsize: int) -> bool:
 
 def over_stored_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits: bool) -> Parts:
     """Return whole(*data), traced; for Blocks, if the objective splits, the mean over them in one loop."""
-    if not (splits and data and isinstance(data[0], Blocks)):
+    if not (splits and len(data) == 2 and isinstance(data[0], Blocks)):
         return whole(*map(as_matrix, data))
     X, y = data
     block = X.stored.shape[2]
+    if getattr(y, "shape", None) != (X.stored.shape[0] * block + X.rest.shape[1],):  # not a number for each row
+        return whole(*map(as_matrix, data))
 
     def part(start: Array, size: int) -> Parts:
         stored = X.stored[start // block] if size == block else X.rest
@@ -86,3 +90,33 @@ def over_stored_rows(whole: Callable[..., Parts], data: tuple[Any, ...], splits:
         return lax.fori_loop(0, count, lambda k, total: jax.tree.map(jnp.add, total, term(k)), zero)
 
     return over_blocks(part, y.shape[0], block, add_up)
+
+
+class _Traced(local):
+    """The Blocks of a step that this thread is tracing, with the matrices that the step sees."""
+
+    pairs: tuple[tuple[Array, Blocks], ...] = ()
+
+
+_TRACED = _Traced()
+
+
+@contextmanager
+def as_matrices(data: tuple[Any, ...]) -> Generator[tuple[Array, ...]]:
+    """Give a step that is being traced its data as matrices; `as_stored` finds the Blocks of those in the context.
+
+    The concatenation of Blocks that only the functions of the backend read is unused, and the compiler removes it.
+    """
+    matrices, before = tuple(map(as_matrix, data)), _TRACED.pairs
+    _TRACED.pairs = tuple((m, a) for m, a in zip(matrices, data, strict=True) if isinstance(a, Blocks))
+    try:
+        yield matrices
+    finally:
+        _TRACED.pairs = before
+
+
+def as_stored(data: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the data, with the Blocks in place of the matrices that stand for them in `as_matrices`."""
+    for matrix, blocks in _TRACED.pairs:
+        data = tuple(blocks if array is matrix else array for array in data)
+    return data

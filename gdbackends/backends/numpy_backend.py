@@ -11,7 +11,7 @@ from typing import Any
 import array_api_compat.numpy  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 
-from gdbackends.backends import Capabilities, StepFunction, SystemInfo, validate_settings
+from gdbackends.backends import Capabilities, StepFunction, SystemInfo, is_table, validate_settings
 from gdbackends.blocks import BYTES, Parts, add_up, block_rows, describe_blocks, over_blocks, splits
 from gdbackends.objectives import Array, Objective
 
@@ -59,17 +59,22 @@ class NumpyBackend(Capabilities):
 
         whole: Callable[..., tuple[Array, Array]] = getattr(objective, "value_and_grad", separately)
 
-        def by_blocks(theta: Array, X: Array, y: Array) -> Parts:
-            if X.nbytes < _LARGE:
-                return whole(theta, X, y)
+        return self._over_rows(objective, whole)  # pyright: ignore[reportReturnType]
 
-            def part(start: int, size: int) -> Parts:
-                rows = slice(start, start + size)
-                return whole(theta, X[rows], y[rows])
+    def gradient(self, objective: Objective) -> Callable[..., Array]:
+        """Return the objective's gradient, in blocks as in `value_and_grad`."""
+        if not (self.tuning == "best" and splits(objective)):
+            return objective.gradient
 
-            return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), add_up)
+        def whole(theta: Array, *data: Array) -> Parts:
+            return (objective.gradient(theta, *data),)
 
-        return by_blocks if self.tuning == "best" and splits(objective) else whole  # pyright: ignore[reportReturnType]
+        run = self._over_rows(objective, whole)
+
+        def gradient(theta: Array, *data: Array) -> Array:
+            return run(theta, *data)[0]
+
+        return gradient
 
     def value(self, objective: Objective) -> Callable[..., Array]:
         """Return the objective's loss."""
@@ -84,6 +89,22 @@ class NumpyBackend(Capabilities):
             carry, output = step(carry, x, *data)
             outputs.append(output)
         return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
+
+    def _over_rows(self, objective: Objective, whole: Callable[..., Parts]) -> Callable[..., Parts]:
+        """Return `whole`, or for "best" and an objective that splits, a function that cuts a large X into blocks."""
+
+        def by_blocks(theta: Array, *data: Array) -> Parts:
+            if not is_table(data) or data[0].nbytes < _LARGE:
+                return whole(theta, *data)
+            X, y = data
+
+            def part(start: int, size: int) -> Parts:
+                rows = slice(start, start + size)
+                return whole(theta, X[rows], y[rows])
+
+            return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), add_up)
+
+        return by_blocks if self.tuning == "best" and splits(objective) else whole
 
     def layout_options(self) -> dict[str, bool]:
         """Return the arguments of `LinearModel.prepare` that are fastest."""

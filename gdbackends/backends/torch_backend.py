@@ -1,4 +1,4 @@
-"""The PyTorch backend: differentiates the loss by reverse-mode autograd, eagerly, on the CPU or a GPU."""
+"""The PyTorch backend: differentiates the loss by reverse-mode autograd, on the CPU or a GPU."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # PyTorch's own annotations are partial.
@@ -6,32 +6,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from threading import Lock, RLock
 from typing import Any, cast
+from warnings import catch_warnings, simplefilter
 
 import array_api_compat.torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before a fit is timed
 import numpy as np
 import torch
 
-from gdbackends.backends import TUNINGS, Capabilities, StepFunction, SystemInfo, is_cacheable, validate_settings
+from gdbackends.backends import (
+    Capabilities,
+    StepFunction,
+    SystemInfo,
+    check_mode,
+    is_cacheable,
+    is_table,
+    tunings,
+    validate_settings,
+)
 from gdbackends.backends.torch_blocks import over_row_blocks, worth_blocking
 from gdbackends.backends.torch_rounding import Rounding
-from gdbackends.blocks import block_rows, describe_blocks, splits
+from gdbackends.blocks import Parts, block_rows, describe_blocks, splits
 from gdbackends.objectives import Array, Objective
 
 
 @dataclass(frozen=True)
 class TorchBackend(Capabilities):
-    """PyTorch, eager.
+    """PyTorch.
 
     Attributes:
         device: "cpu"; "cuda" or "gpu"; "cuda:0", "gpu:0", "cuda:1", ...
         dtype: "float64" or "float32".
-        tuning: "best", "idiomatic", "compiled" (torch.compile over many steps, which takes tens of seconds the first
-            time) or "batches".
+        tuning: "best", "idiomatic", "functional" (torch.func), "compiled" (torch.compile, which takes seconds for a
+            function and tens of seconds for steps the first time) or "batches".
     """
 
     device: str = "cpu"
@@ -45,7 +55,7 @@ class TorchBackend(Capabilities):
         if self.device != "cpu" and (count := torch.cuda.device_count()):
             for kind in ("gpu", "cuda"):
                 devices += [kind, *(f"{kind}:{i}" for i in range(count))]
-        validate_settings(self, devices, tunings=TUNINGS)
+        validate_settings(self, devices, tunings=tunings("torch"))
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers is stored feature-major, or row-major if not "best"."""
@@ -64,36 +74,41 @@ class TorchBackend(Capabilities):
     def value_and_grad(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return a function that runs the loss and autograd's backward pass; large data in blocks, by several threads.
 
-        "compiled" uses torch.func, which the compiler accepts, cached for equal objectives because the compiled code
-        belongs to it.
+        "functional" and "compiled" use torch.func, which the compiler accepts. Compiled functions are cached for equal
+        objectives if those are immutable.
         """
-        if self.tuning == "compiled":
-            return (_functional if is_cacheable(objective) else _functional.__wrapped__)(objective)
-        idiomatic = self.tuning == "idiomatic"
+        if self.tuning in _BY_FUNC:
+            return self._function(_value_and_grad, objective)
+        differentiate = _by_backward if self.tuning == "idiomatic" else _by_grad
 
         def whole(theta: Array, *data: Array) -> tuple[Array, Array]:
             leaf = theta.detach().requires_grad_()
             value = objective.loss(leaf, *data)
-            if idiomatic:
-                value.backward()
-                return value.detach(), leaf.grad
-            (gradient,) = torch.autograd.grad(value, leaf)
-            return value.detach(), gradient
+            return value.detach(), differentiate(value, leaf)
 
-        by_blocks = self.tuning == "best" and self.device == "cpu" and splits(objective)
+        return self._over_rows(objective, whole)  # pyright: ignore[reportReturnType]
 
-        def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
-            if not torch.is_grad_enabled() or _float32_precision() != "highest":  # modes of the caller
-                with _autograd_in_full_precision():
-                    return value_and_grad(theta, *data)
-            if by_blocks and worth_blocking(data[0].nbytes):
-                return over_row_blocks(whole, theta, *data)  # pyright: ignore[reportReturnType]
-            return whole(theta, *data)
+    def gradient(self, objective: Objective) -> Callable[..., Array]:
+        """Return the same without the loss."""
+        if self.tuning in _BY_FUNC:
+            return self._function(_gradient, objective)
+        differentiate = _by_backward if self.tuning == "idiomatic" else _by_grad
 
-        return value_and_grad
+        def whole(theta: Array, *data: Array) -> Parts:
+            leaf = theta.detach().requires_grad_()
+            return (differentiate(objective.loss(leaf, *data), leaf),)
+
+        run = self._over_rows(objective, whole)
+
+        def gradient(theta: Array, *data: Array) -> Array:
+            return run(theta, *data)[0]
+
+        return gradient
 
     def value(self, objective: Objective) -> Callable[..., Array]:
         """Return a function that runs the loss without recording it for autograd."""
+        if self.tuning == "compiled":
+            return self._function(_value, objective)
 
         def value(theta: Array, *data: Array) -> Array:
             if _float32_precision() != "highest":
@@ -106,19 +121,49 @@ class TorchBackend(Capabilities):
 
     def hvp(self, objective: Objective) -> Callable[..., tuple[Array, Array]]:
         """Return f(theta, v, *data) -> (loss, H v), by autograd of the gradient along v."""
+        if self.tuning in _BY_FUNC:
+            return self._function(_hvp, objective)
 
         def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
-            with _autograd_in_full_precision():
-                leaf = theta.detach().requires_grad_()
-                value = objective.loss(leaf, *data)
-                (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
-                if not gradient.requires_grad:  # the loss is linear
-                    return value.detach(), torch.zeros_like(theta)
-                slopes = cast(Any, gradient)
-                (product,) = torch.autograd.grad((slopes * v).sum(), leaf, materialize_grads=True)
+            leaf = theta.detach().requires_grad_()
+            value = objective.loss(leaf, *data)
+            (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
+            if not gradient.requires_grad:  # the loss is linear
+                return value.detach(), torch.zeros_like(theta)
+            slopes = cast(Any, gradient)
+            (product,) = torch.autograd.grad((slopes * v).sum(), leaf, materialize_grads=True)
             return value.detach(), product
 
-        return hvp
+        return _in_modes(hvp)
+
+    def jacobian(self, function: Callable[..., Array], mode: str) -> Callable[..., Array]:
+        """Return torch.func.jacfwd or torch.func.jacrev of a function."""
+        check_mode(mode)
+        if mode == "forward":
+            _load_forward_mode()
+        jacobian: Any = (torch.func.jacfwd if mode == "forward" else torch.func.jacrev)(function)
+        if self.tuning != "compiled":
+            return _in_modes(jacobian)
+        from gdbackends.backends.torch_compiled import compiled_function
+
+        return _in_modes(compiled_function(jacobian))
+
+    def _over_rows(self, objective: Objective, whole: Callable[..., Parts]) -> Callable[..., Parts]:
+        """Return `whole` in autograd's modes, or in blocks of rows where those are allowed and faster."""
+        by_blocks = self.tuning == "best" and self.device == "cpu" and splits(objective)
+
+        def run(theta: Array, *data: Array) -> Parts:
+            if by_blocks and is_table(data) and worth_blocking(data[0].nbytes):
+                return over_row_blocks(whole, theta, *data)
+            return whole(theta, *data)
+
+        return _in_modes(run)
+
+    def _function(self, transform: Callable[..., Any], objective: Objective) -> Callable[..., Any]:
+        """Return the loss as torch.func transforms it, compiled if the tuning says so."""
+        if self.tuning == "functional":
+            return _in_modes(transform(objective.loss))
+        return (_compiled if is_cacheable(objective) else _compiled.__wrapped__)(transform, objective)
 
     def repeat(
         self, step: StepFunction, carry: Array, xs: Sequence[Array], data: Sequence[Array]
@@ -127,11 +172,13 @@ class TorchBackend(Capabilities):
         columns = [torch.from_numpy(np.array(column)).to(self.device.replace("gpu", "cuda")) for column in xs]
         pieces: list[tuple[Array, ...]] = []
         start = 0
-        with _autograd_in_full_precision():
+        with ExitStack() as stack:
+            stack.enter_context(_autograd_in_full_precision())
             if self.tuning == "compiled":
-                from gdbackends.backends.torch_compiled import compiled_steps  # takes seconds to import
+                from gdbackends.backends.torch_compiled import compiled_steps, uncompiled  # takes seconds to import
 
                 carry, pieces, start = compiled_steps(step, carry, columns, data)
+                stack.enter_context(uncompiled())
             outputs: list[tuple[Array, ...]] = []
             for x in zip(*(column[start:].unbind() for column in columns), strict=True):
                 carry, output = step(carry, x, *data)
@@ -147,7 +194,7 @@ class TorchBackend(Capabilities):
 
     def layout_options(self) -> dict[str, bool]:
         """Return the arguments of `LinearModel.prepare` that are fastest."""
-        return {"ones": self.tuning != "idiomatic", "rows_first": not self._feature_major}
+        return {"ones": self.tuning not in ("idiomatic", "functional"), "rows_first": not self._feature_major}
 
     def for_batches(self) -> TorchBackend:
         """Return the backend with row-major data, which gathers rows fastest."""
@@ -169,7 +216,10 @@ class TorchBackend(Capabilities):
     def clear_cache(self) -> None:
         """Drop all compiled code, so that a first call compiles again."""
         if self.tuning == "compiled":
-            torch.compiler.reset()
+            from gdbackends.backends.torch_compiled import drop_code
+
+            _compiled.cache_clear()
+            drop_code()
 
     def synchronize(self, array: Array) -> None:
         """Wait for the device's queue."""
@@ -205,15 +255,85 @@ class TorchBackend(Capabilities):
         return SystemInfo(devices, threads=torch.get_num_threads())
 
 
-@lru_cache(maxsize=16)
-def _functional(objective: Objective) -> Callable[..., tuple[Array, Array]]:
-    both: Any = torch.func.grad_and_value(objective.loss)
+_BY_FUNC = ("functional", "compiled")
+"""The tunings that differentiate by torch.func."""
+
+
+def _by_grad(value: Any, leaf: Any) -> Array:
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return gradient
+
+
+def _by_backward(value: Any, leaf: Any) -> Array:
+    value.backward()
+    return leaf.grad
+
+
+def _value_and_grad(loss: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+    both: Any = torch.func.grad_and_value(loss)
 
     def value_and_grad(theta: Array, *data: Array) -> tuple[Array, Array]:
-        gradient, value = both(theta, *data)
+        gradient, value = both(theta.detach(), *data)
         return value, gradient
 
     return value_and_grad
+
+
+def _gradient(loss: Callable[..., Array]) -> Callable[..., Array]:
+    differentiate: Any = torch.func.grad(loss)
+
+    def gradient(theta: Array, *data: Array) -> Array:
+        return differentiate(theta.detach(), *data)
+
+    return gradient
+
+
+def _value(loss: Callable[..., Array]) -> Callable[..., Array]:
+    def value(theta: Array, *data: Array) -> Array:
+        return loss(theta.detach(), *data)
+
+    return value
+
+
+def _hvp(loss: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+    """Return the gradient of the gradient along v: of all operations, some have no forward mode."""
+
+    def hvp(theta: Array, v: Array, *data: Array) -> tuple[Array, Array]:
+        def along(at: Array) -> Any:
+            gradient, value = cast(Any, torch.func.grad_and_value(loss))(at, *data)
+            return (gradient * v).sum(), value
+
+        product, (_, value) = cast(Any, torch.func.grad_and_value(along, has_aux=True))(theta.detach())
+        return value, product
+
+    return hvp
+
+
+@lru_cache(maxsize=64)
+def _compiled(transform: Callable[..., Any], objective: Objective) -> Callable[..., Any]:
+    from gdbackends.backends.torch_compiled import compiled_function  # takes seconds to import
+
+    return _in_modes(compiled_function(transform(objective.loss)))
+
+
+@cache
+def _load_forward_mode() -> None:
+    """Load PyTorch's forward mode, which warns of its own use of a deprecated function."""
+    with catch_warnings():
+        simplefilter("ignore")
+        cast(Any, torch.func.jvp)(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
+
+
+def _in_modes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that runs with autograd and in full precision, whatever the modes of the caller."""
+
+    def call(*arrays: Any) -> Any:
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and _float32_precision() == "highest"):
+            return function(*arrays)
+        with _autograd_in_full_precision():
+            return function(*(a.clone() if a.is_inference() else a for a in arrays))  # else autograd refuses them
+
+    return call
 
 
 @contextmanager
