@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.backends import DTYPES, TUNINGS, names
+from gdbackends.backends import DTYPES, TUNINGS, names, tunings
 from gdbackends.comparison.function_problem import is_function
 from gdbackends.datasets import Dataset
 from gdbackends.errors import InputError
@@ -100,7 +100,7 @@ class BackendConfig:
         backend: a name for `get_backend`, or "module:name" of a function that returns a Backend.
         device: the framework's name of the device.
         threads: the number of cores and threads to use; 0 means all available.
-        tuning: "best", "idiomatic" or, for PyTorch, "compiled".
+        tuning: one of TUNINGS.
     """
 
     backend: str
@@ -176,7 +176,7 @@ class Grid:
         configs = [
             BackendConfig(backend, device, count, tuning)
             for backend, device, count, tuning in product(self.backends, self.devices, self.threads, self.tunings)
-            if (device == "cpu" or backend != "numpy") and (tuning != "compiled" or backend == "torch")
+            if (device == "cpu" or backend != "numpy") and tuning in tunings(backend)
         ]
         every = [Case(config, spec, work) for spec, work, config in product(specs, self.works, configs)]
         return list(dict.fromkeys(case for case in every if case.spec.bytes <= self.largest))
