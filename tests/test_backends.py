@@ -427,7 +427,7 @@ def test_repeat_is_a_scan_in_every_variant(variant: Backend) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Powers:
-    """The sum of r^2 for residuals r = theta^2 + c, where c depends on data of any number and shape; and its formulas."""
+    """The sum of r^2 for residuals r = theta^2 + c, where c depends on data of any number and shape."""
 
     splits = False
 
