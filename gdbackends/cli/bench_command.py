@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from math import inf
 from statistics import median
@@ -23,7 +24,7 @@ from gdbackends.benchmarking.result_rows import Row, result_rows
 from gdbackends.benchmarking.results import BAD, Results, ResultsFile
 from gdbackends.benchmarking.table_cells import cells, ordered, size, unusual
 from gdbackends.cli.console import console, environment_line, plain_table, print_unwrapped
-from gdbackends.cli.options import split, with_options
+from gdbackends.cli.options import TUNINGS_HELP, split, with_options
 from gdbackends.comparison.function_problem import fixed_size, is_function
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity
@@ -51,9 +52,7 @@ _OPTIONS = with_options(
     click.option("--dtype", metavar="A,B", help="float64, float32.  [default: the suite's]"),
     click.option("--device", metavar="A,B,...", help="cpu; gpu, cuda:0.  [default: cpu]"),
     click.option("--threads", metavar="N,N,...", help="The cores and threads that a process may use.  [default: all]"),
-    click.option(
-        "--tuning", metavar="A,B", help="best, idiomatic (as usually written), compiled (PyTorch).  [default: best]"
-    ),
+    click.option("--tuning", metavar="A,B", help=f"{TUNINGS_HELP}.  [default: best]"),
     click.option("--variants", is_flag=True, help="Time every variant (tuning) of each framework."),
     click.option("--launches", type=int, default=5, show_default=True, help="The minimum number of launches per case."),
     click.option("--most", type=int, help="The maximum number of launches per case.  [default: 10]"),
@@ -82,7 +81,9 @@ def command(ctx: click.Context, **options: Any) -> None:
     Exit code: 0 success; 1 a backend disagrees, returns before its result is ready, or crashed; 2 invalid usage or
     input.
     """
-    cases, plan = _cases(options), _plan(options)
+    with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
+        cases = _cases(options)
+    plan = _plan(options)
     if options["dry_run"]:
         _show_cases(cases, plan)
         return

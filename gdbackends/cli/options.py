@@ -20,6 +20,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _MOST_NOTE = 300
 _CSV_DEFAULTS = {"delimiter": None, "decimal": ".", "header": None, "thousands": None, "encoding": "utf-8"}
 _STEPS_DEFAULTS = {"encode": False, "missing": None, "dates": False}
+TUNINGS_HELP = "best; idiomatic, as usually written; JAX: eager; PyTorch: functional, compiled"
 TABLE_DEFAULTS = {"target": None, "features": None, "drop": None, **_CSV_DEFAULTS, **_STEPS_DEFAULTS}
 """The options of a table by their defaults."""
 
@@ -69,7 +70,7 @@ fit_options = with_options(
         "--tuning",
         default="best",
         show_default=True,
-        help="best, idiomatic (as usually written) or compiled (PyTorch).",
+        help=f"{TUNINGS_HELP}.",
     ),
     click.option("--steps", type=int, default=1000, show_default=True, help="The maximum number of steps."),
     click.option("--learning-rate", default="auto", show_default=True, help="A number, or auto."),
