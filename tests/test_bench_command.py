@@ -90,7 +90,7 @@ def test_a_backend_that_computes_something_else_gets_no_time_and_exit_code_1(tmp
         (["--rows", "1.5"], "--rows must be whole numbers"),
         (["--rows", "-3"], "--rows must be whole numbers"),
         (["--rows", "1e400"], "--rows must be whole numbers"),
-        (["--work", "dance"], "work must be one of loss, gradient, step, fit"),
+        (["--work", "dance"], "work must be one of loss, gradient, value_and_gradient, hvp"),
         (["--dtype", "int8"], "dtype must be one of"),
         (["--objective", "cubic"], "the loss must be one of"),
         (["--backends", "julia"], "backend must be one of"),

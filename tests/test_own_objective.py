@@ -336,7 +336,7 @@ class TestCommands:
     """The commands with FILE.py:NAME."""
 
     def test_bench_times_every_work_of_a_file(self, tmp_path) -> None:
-        (tmp_path / "own.py").write_text("print('noise')\n" + LOGCOSH)
+        (tmp_path / "own.py").write_text("print('printed by the file')\n" + LOGCOSH)
         works = "loss,gradient,value_and_gradient,hvp,jacobian_forward,jacobian_reverse,step,batch"
         command = ["bench", "--objective", "own.py:loss", "--size", "300x4", "--work", works, "--launches", "1"]
         done = run(*command, "--most", "1", "--out", "r.jsonl", folder=tmp_path)
@@ -347,7 +347,7 @@ class TestCommands:
         for work in works.split(","):
             assert ended["jax", work] == ended["torch", work] == "ok"
             assert ended["numpy", work] == ("ok" if work in by_hand else "unsupported")
-        assert "noise" not in done.stdout
+        assert "printed by the file" not in done.stdout
         for form in ("csv", "md", "json", "published"):
             exported = run("export", "r.jsonl", "--to", form, folder=tmp_path)
             assert exported.returncode == 0, exported.stderr
@@ -403,7 +403,7 @@ class TestCommands:
         assert len(done.stderr.splitlines()) == 1
 
     def test_compare_and_fit_take_the_data_of_the_file_or_a_table(self, tmp_path) -> None:
-        (tmp_path / "own.py").write_text("print('noise')\n" + LOGCOSH)
+        (tmp_path / "own.py").write_text("print('printed by the file')\n" + LOGCOSH)
         (tmp_path / "t.csv").write_text("a,b,y\n1,2,5.5\n2,1,4\n3,5,13\n4,4,12.5\n0,1,2\n5,2,9.5\n")
         found = run("compare", "t.csv", "--objective", "own.py:loss", "--json", folder=tmp_path)
         assert found.returncode == 0, found.stderr

@@ -55,7 +55,11 @@ _OPTIONS = with_options(
     click.option("--tuning", metavar="A,B", help=f"{TUNINGS_HELP}.  [default: best]"),
     click.option("--variants", is_flag=True, help="Time every variant (tuning) of each framework."),
     click.option("--launches", type=int, default=5, show_default=True, help="The minimum number of launches per case."),
-    click.option("--most", type=int, help="The maximum number of launches per case.  [default: 10]"),
+    click.option(
+        "--most",
+        type=int,
+        help="The maximum number of launches per case.  [default: 10, or for a loss in a file those of --launches]",
+    ),
     click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a case in seconds."),
     click.option("--time-budget", type=float, help="Time limit in seconds.  [default: quick 150, full none]"),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the data and of the order."),
@@ -83,7 +87,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     """
     with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
         cases = _cases(options)
-    plan = _plan(options)
+    plan = _plan(options, any(case.spec.is_function for case in cases))
     if options["dry_run"]:
         _show_cases(cases, plan)
         return
@@ -171,10 +175,11 @@ def _pair(text: str) -> tuple[int, int]:
     return _count("--size", rows), _count("--size", features if cross else "1")
 
 
-def _plan(options: Mapping[str, Any]) -> Plan:
-    """Return how long to time, and when to stop."""
+def _plan(options: Mapping[str, Any], functions: bool) -> Plan:
+    """Return how long to time, and when to stop; with functions among the cases, after the least number of launches."""
     budget = _BUDGETS[options["suite"]] if options["time_budget"] is None else options["time_budget"]
-    launches, most = options["launches"], max(10, options["launches"]) if options["most"] is None else options["most"]
+    launches, most = options["launches"], options["most"]
+    most = (launches if functions else max(10, launches)) if most is None else most
     plan = Plan(launches, most, timeout_s=options["timeout"], budget_s=budget, seed=options["seed"])
     for name, value, least in (("--launches", launches, 1), ("--most", most, launches), ("--seed", options["seed"], 0)):
         if value < least:
