@@ -42,7 +42,8 @@ def run_file(path: str) -> ModuleType:
         source = file.read_bytes()
     except OSError as error:
         raise file_error(path, "read", error) from None
-    module = sys.modules[_MODULE] = ModuleType(_MODULE)  # dataclasses look up their module
+    name = f"{_MODULE}_{sha256(str(file).encode()).hexdigest()[:8]}"
+    module = sys.modules[name] = ModuleType(name)  # dataclasses and compilers look up their module
     module.__file__ = str(file)
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
@@ -62,7 +63,7 @@ def lookup(path: str, module: ModuleType, name: str) -> Any:
         InputError: the file does not define it.
     """
     if not hasattr(module, name):
-        defined = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == _MODULE]
+        defined = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         names = ", ".join(defined[:10]) or "no function and no class"
         raise InputError(f"{path}: no name {name!r}; it defines {names}")
     return getattr(module, name)

@@ -112,6 +112,21 @@ def test_every_backend_computes_what_is_expected(name: str, dtype: str) -> None:
         assert max(ratios.values()) <= 1, (framework, ratios)
 
 
+def test_losses_of_several_files_are_compiled_by_pytorch(tmp_path) -> None:
+    """A compiler looks up the names of a function in its module, so every file must be a module of its own."""
+    (tmp_path / "a.py").write_text(LOGCOSH)
+    (tmp_path / "b.py").write_text(
+        "import numpy as np\ndef inner(r): return np.log(1 + r * r)\ntheta = {'w': np.ones(2), 'b': np.array(0.5)}\n"
+        "def loss(theta, X, y): return np.mean(inner(X @ theta['w'] + theta['b'] - y))\n"
+        "data = (np.arange(12.0).reshape(6, 2), np.arange(6.0))\n"
+    )
+    problems = [problem_from_file(f"{tmp_path / name}.py:loss", 20, 2, 0) for name in ("a", "b")]
+    expected = [expect(problem, "float64", ("torch",)) for problem in problems]
+    for problem, known in zip(problems, expected, strict=True):
+        placed = on_backend(problem, get_backend("torch", tuning="compiled")).problem
+        assert max(judge_function(placed, known, lambda: None).values()) <= 1
+
+
 def test_a_hand_gradient_that_errs_by_a_part_in_a_million_disagrees() -> None:
     problem = function_problem("cauchy", cauchy, nearly, np.array([0.5, 1.0, 2.0]), table())
     expected = expect(problem, "float64", ("jax", "torch"))

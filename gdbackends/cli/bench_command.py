@@ -58,7 +58,7 @@ _OPTIONS = with_options(
     click.option(
         "--most",
         type=int,
-        help="The maximum number of launches per case.  [default: 10, or for a loss in a file those of --launches]",
+        help="The maximum of launches per case.  [default: 10; losses in files: --launches]",
     ),
     click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a case in seconds."),
     click.option("--time-budget", type=float, help="Time limit in seconds.  [default: quick 150, full none]"),

@@ -7,6 +7,7 @@ seed) that returns one, and `theta`, the start, in the same way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -324,7 +325,8 @@ def with_library(function: Any, library: Any) -> Any:
         return partial(with_library(whole.func, library), *whole.args, **whole.keywords)
     if not isinstance(function, FunctionType):
         return function
-    names: dict[str, Any] = {}
+    name = f"{function.__module__}_with_{library.__name__}"
+    names = vars(sys.modules.setdefault(name, ModuleType(name)))  # compilers look up the module of a function
 
     def changed(value: Any) -> Any:
         if value is np:
@@ -335,5 +337,5 @@ def with_library(function: Any, library: Any) -> Any:
             return copy
         return value
 
-    names.update({name: changed(value) for name, value in function.__globals__.items()})
+    names.update({key: changed(value) for key, value in function.__globals__.items()} | {"__name__": name})
     return changed(function)

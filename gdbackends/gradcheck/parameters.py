@@ -175,14 +175,15 @@ def _walk(
         key: _walk(value, (*path, key), _child_name(name, key, root), leaves, root) for key, value in children.items()
     }
 
+    whole: Any = node
+    kind: Any = type(whole)  # a closure over the node itself would have torch.compile guard the arrays in it
+    mapping, named = isinstance(whole, Mapping), is_dataclass(whole) or hasattr(whole, "_fields")
+
     def rebuild(arrays: Any) -> Any:
         values = {key: make(arrays) for key, make in makers.items()}
-        if isinstance(node, Mapping):
-            kind = type(cast("Mapping[Any, Any]", node))
-            return values if kind is dict else cast(Any, kind)(values)
-        if is_dataclass(node) or hasattr(node, "_fields"):
-            return type(node)(**values)
-        return type(node)(values.values())
+        if mapping:
+            return values if kind is dict else kind(values)
+        return kind(**values) if named else kind(values.values())
 
     return rebuild
 
