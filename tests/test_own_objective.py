@@ -376,8 +376,7 @@ class TestCommands:
         edited = (tmp_path / "r.jsonl").read_text().replace('"files": {"own.py:loss": "', '"files": {"own.py:loss": "0')
         (tmp_path / "e.jsonl").write_text(edited)
         changed = run("diff", "p.json", "e.jsonl", folder=tmp_path)
-        assert changed.returncode == 0, changed.stderr
-        assert "own.py:loss was edited" in changed.stdout
+        assert "own.py:loss was edited" in changed.stdout, changed.stderr
         assert run("page", "r.jsonl", folder=tmp_path).returncode == 0
 
     def test_a_wrong_gradient_fails_and_the_others_are_timed(self, tmp_path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from array_api_compat import array_namespace
 
-from gdbackends.backends import Backend
+from gdbackends.backends import Backend, capabilities
 from gdbackends.descent import Problem, ProblemOptions, prepare_function
 from gdbackends.errors import InputError, in_one_line
 from gdbackends.gradcheck.adapted import Mapped
@@ -154,9 +154,13 @@ def _placed(whole: FunctionProblem, objective: FunctionObjective, backend: Backe
 
 def _failure(problem: Problem) -> str | None:
     """Return why a problem cannot be evaluated at its start; None if it can."""
+    backend = problem.backend
+    theta, loss = backend.asarray(problem.theta0), problem.objective.loss
     try:
-        for array in problem.value_and_grad(problem.backend.asarray(problem.theta0), *problem.data):
-            problem.backend.to_numpy(array)
+        if capabilities(backend).program_size(loss, theta, *problem.data):
+            return None  # traced, which is faster than compiling it
+        for array in problem.value_and_grad(theta, *problem.data):
+            backend.to_numpy(array)
     except MemoryError:
         raise
     except Exception as error:  # any error of a framework on code written for another

@@ -175,8 +175,8 @@ def _walk(
         key: _walk(value, (*path, key), _child_name(name, key, root), leaves, root) for key, value in children.items()
     }
 
-    whole: Any = node
-    kind: Any = type(whole)  # a closure over the node itself would have torch.compile guard the arrays in it
+    whole = cast(Any, node)
+    kind = cast(Any, type(whole))  # a closure over the node itself would have torch.compile guard the arrays in it
     mapping, named = isinstance(whole, Mapping), is_dataclass(whole) or hasattr(whole, "_fields")
 
     def rebuild(arrays: Any) -> Any:
