@@ -278,7 +278,7 @@ def test_what_compare_cannot_take_is_one_line(require) -> None:
     for wrong in ([], {}, "a.csv", (np.zeros((3, 1)), np.zeros(3))):
         with pytest.raises(InputTypeError, match="compare takes a Dataset"):
             compare(wrong)
-    with pytest.raises(InputTypeError, match="compare supports only LinearModel with a bundled loss"):
+    with pytest.raises(InputTypeError, match="compare supports LinearModel with a bundled loss, and loss functions"):
         compare(objective=object())
     with pytest.raises(InputError, match="cannot send a schedule to another process"):
         compare(isolate=True, learning_rate=lambda k: 0.1)

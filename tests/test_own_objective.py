@@ -266,6 +266,13 @@ class TestCompare:
         assert document["settings"]["objective"] == {"function": "cauchy"}
         assert set(document["backends"][0]["coefficients"]) == {"theta[0]", "theta[1]", "theta[2]"}
 
+    def test_an_object_with_a_loss_and_a_gradient_is_one_too(self) -> None:
+        class Cauchy:
+            loss, gradient = staticmethod(cauchy), staticmethod(cauchy_gradient)
+
+        found = compare(table(), objective=Cauchy(), theta0=np.ones(3), steps=10)
+        assert [row.status for row in found.rows] == ["ok"] * 3
+
     def test_without_a_gradient_numpy_is_a_row_and_the_others_are_compared(self) -> None:
         found = compare(table(), objective=cauchy, theta0=np.ones(3), steps=20, batch_size=16)
         assert found.verdict == "agree"

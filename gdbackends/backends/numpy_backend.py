@@ -59,7 +59,7 @@ class NumpyBackend(Capabilities):
 
         whole: Callable[..., tuple[Array, Array]] = getattr(objective, "value_and_grad", separately)
 
-        return self._over_rows(objective, whole)  # pyright: ignore[reportReturnType]
+        return _over_rows(self.tuning, objective, whole)  # pyright: ignore[reportReturnType]
 
     def gradient(self, objective: Objective) -> Callable[..., Array]:
         """Return the objective's gradient, in blocks as in `value_and_grad`."""
@@ -69,7 +69,7 @@ class NumpyBackend(Capabilities):
         def whole(theta: Array, *data: Array) -> Parts:
             return (objective.gradient(theta, *data),)
 
-        run = self._over_rows(objective, whole)
+        run = _over_rows(self.tuning, objective, whole)
 
         def gradient(theta: Array, *data: Array) -> Array:
             return run(theta, *data)[0]
@@ -89,22 +89,6 @@ class NumpyBackend(Capabilities):
             carry, output = step(carry, x, *data)
             outputs.append(output)
         return carry, tuple(np.array(column) for column in zip(*outputs, strict=True))
-
-    def _over_rows(self, objective: Objective, whole: Callable[..., Parts]) -> Callable[..., Parts]:
-        """Return `whole`, or for "best" and an objective that splits, a function that cuts a large X into blocks."""
-
-        def by_blocks(theta: Array, *data: Array) -> Parts:
-            if not is_table(data) or data[0].nbytes < _LARGE:
-                return whole(theta, *data)
-            X, y = data
-
-            def part(start: int, size: int) -> Parts:
-                rows = slice(start, start + size)
-                return whole(theta, X[rows], y[rows])
-
-            return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), add_up)
-
-        return by_blocks if self.tuning == "best" and splits(objective) else whole
 
     def layout_options(self) -> dict[str, bool]:
         """Return the arguments of `LinearModel.prepare` that are fastest."""
@@ -135,3 +119,20 @@ class NumpyBackend(Capabilities):
             return SystemInfo(library=library)
         pools = [p for p in import_module("threadpoolctl").threadpool_info() if p["user_api"] == "blas"]
         return SystemInfo(threads=pools[0]["num_threads"] if pools else None, library=library)
+
+
+def _over_rows(tuning: str, objective: Objective, whole: Callable[..., Parts]) -> Callable[..., Parts]:
+    """Return `whole`, or for "best" and an objective that splits, a function that cuts a large X into blocks."""
+
+    def by_blocks(theta: Array, *data: Array) -> Parts:
+        if not is_table(data) or data[0].nbytes < _LARGE:
+            return whole(theta, *data)
+        X, y = data
+
+        def part(start: int, size: int) -> Parts:
+            rows = slice(start, start + size)
+            return whole(theta, X[rows], y[rows])
+
+        return over_blocks(part, X.shape[0], block_rows(X.shape[1], X.itemsize), add_up)
+
+    return by_blocks if tuning == "best" and splits(objective) else whole

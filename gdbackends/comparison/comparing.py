@@ -26,7 +26,7 @@ from gdbackends.datasets import Dataset, women
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
-from gdbackends.objectives import FunctionObjective, as_objective
+from gdbackends.objectives import FunctionObjective, LinearModel, Objective, as_objective
 from gdbackends.rounding import has_bound
 
 
@@ -153,7 +153,10 @@ def _settings(settings: dict[str, Any]) -> Settings:
         if name not in known:
             raise InputTypeError(f"compare has no setting {name!r}; it takes {', '.join(known)}")
     chosen = Settings(**settings)
-    return replace(chosen, objective=as_objective(chosen.objective))
+    objective = as_objective(chosen.objective)
+    if isinstance(objective, Objective) and not isinstance(objective, (LinearModel, FunctionObjective)):
+        objective = FunctionObjective(objective.loss, objective.gradient)
+    return replace(chosen, objective=objective)
 
 
 def _wanted(backends: Sequence[str | Backend] | None) -> dict[str, str | Backend]:
