@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
@@ -83,6 +84,45 @@ def instance(path: str, module: ModuleType, name: str) -> Any:
     except Exception as error:  # any error of its __init__
         advice = "define an object of the class in the file and give its name"
         raise InputError(f"{path}: {name}() fails: {in_one_line(error)}; {advice}") from error
+
+
+def loss_and_gradient(
+    path: str, module: ModuleType, names: str, suffixes: tuple[str, ...] = ("gradient", "grad")
+) -> tuple[Any, Any]:
+    """Return the loss and its derivative for the names "LOSS,GRADIENT" or "NAME".
+
+    The derivative is None if there is none, and True if the loss returns both, as returns_gradient = True says.
+
+    Raises:
+        InputError: the file does not define the name, or it is not a loss.
+    """
+    name, comma, of = names.partition(",")
+    if comma:
+        return lookup(path, module, name), lookup(path, module, of)
+    value = instance(path, module, name)
+    if callable(getattr(value, "loss", None)):
+        gradient = getattr(value, "gradient", None)
+        return value.loss, gradient if callable(gradient) else None
+    if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
+        raise InputError(f"{path}: {name} is neither a function nor an object with a loss")
+    gradient = companion(module, name, suffixes)
+    both = gradient is None and suffixes[0] == "gradient" and getattr(module, "returns_gradient", False)
+    return cast(Any, value), True if both else gradient
+
+
+def made(path: str, module: ModuleType, name: str, size: Mapping[str, int]) -> Any:
+    """Return a value of the file, or what a function of that name returns for the rows, features and seed; or None.
+
+    Raises:
+        InputError: the function fails.
+    """
+    value = getattr(module, name, None)
+    if not callable(value):
+        return value
+    try:
+        return value(**size)
+    except Exception as error:  # any error of the file
+        raise InputError(f"{path}: {name}(rows, features, seed) fails: {in_one_line(error)[:200]}") from error
 
 
 def companion(module: ModuleType, name: str, suffixes: tuple[str, ...]) -> Any:

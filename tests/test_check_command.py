@@ -160,7 +160,7 @@ BAD = [
     (["ridge.py:f"], "ridge.py: no name 'f'; it defines loss, loss_gradient, penalises_intercept"),
     (["ridge.py:loss,f"], "ridge.py: no name 'f'; it defines loss"),
     (["factor.py"], "factor.py: no name 'loss'; it defines no function and no class"),
-    (["ridge.py:number"], "ridge.py: number is neither a function nor an object with a loss and a gradient"),
+    (["ridge.py:number"], "ridge.py: number is neither a function nor an object with a loss"),
     (["ridge.py:NeedsWidth"], "ridge.py: NeedsWidth() fails: TypeError: NeedsWidth.__init__() missing 1 required"),
     (["only.py"], "no gradient of loss: none of loss_gradient, loss_grad, gradient, grad; give only.py:loss,GRADIENT"),
     (["broken.py"], "broken.py: cannot be run: ModuleNotFoundError: No module named 'nothing_of_this_name', line 2"),

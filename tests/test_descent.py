@@ -291,6 +291,23 @@ def test_an_objective_of_the_users_own_gets_a_rate_from_the_curvature_at_the_sta
     assert fit(X, y, backend=backend64, objective=Quartic(), learning_rate=10.0).stop is Stop.DIVERGED
 
 
+def test_an_objective_that_is_no_linear_model_may_have_any_number_of_parameters(backend64: Backend, table) -> None:
+    class Scaled:
+        def loss(self, theta, X, y):
+            return ((theta[0] * X[:, 0] + theta[1] * X[:, 1] + theta[2] * X[:, 0] * X[:, 1] - y) ** 2).mean()
+
+        def gradient(self, theta, X, y):
+            design = np.c_[X[:, :2], X[:, 0] * X[:, 1]]
+            return 2 * design.T @ (design @ theta - y) / len(y)
+
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    y = 2 * X[:, 0] - X[:, 1] + 3 * X[:, 0] * X[:, 1]
+    fitted = fit(X, y, backend=backend64, objective=Scaled(), theta0=np.zeros(3), standardize=False, steps=300)
+    np.testing.assert_allclose(fitted.theta, [2, -1, 3], atol=1e-6)
+    with pytest.raises(InputError, match="theta0 must be 6 numbers"):
+        fit(X, y, backend=backend64, objective=Scaled(), theta0=np.zeros(3))
+
+
 def test_many_rows_in_float32_are_fitted_all_the_same() -> None:
     """The worst case of rounding exceeded the gradient from the start, and the fit stopped before its first step."""
     generator = np.random.default_rng(0)

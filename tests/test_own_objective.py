@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gdbackends import compare, get_backend
-from gdbackends.backends import Backend
+from gdbackends.backends import Backend, capabilities
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Case, Grid, ProblemSpec
 from gdbackends.benchmarking.result_rows import result_rows
@@ -206,6 +206,47 @@ class TestFile:
         other = problem_from_file(f"{tmp_path / 'own.py'}:loss", 30, 4, 6)
         assert not np.array_equal(problem.checked.data[0], other.checked.data[0])
 
+    def test_without_data_they_are_random(self, tmp_path) -> None:
+        path = self.write(tmp_path, "def loss(theta, X, y): return ((X @ theta - y) ** 2).mean()\n")
+        problem = problem_from_file(f"{path}loss", 20, 3, 0)
+        assert [a.shape for a in problem.checked.data] == [(20, 3), (20,)]
+
+    def test_residuals_take_theta_as_the_loss_does(self, tmp_path) -> None:
+        """Also a structure, and in NumPy code that PyTorch runs with its own functions."""
+        path = self.write(
+            tmp_path,
+            "import numpy as np\ntheta = {'w': np.ones((2, 1)), 'b': np.array(0.5)}\n"
+            "data = (np.arange(6.0).reshape(3, 2),)\n"
+            "def residuals(t, X): return np.exp(np.sum(X @ t['w'], axis=1) / 9 + t['b'])\n"
+            "def loss(t, X): return np.mean(residuals(t, X) ** 2)\n",
+        )
+        problem = problem_from_file(f"{path}loss", 0, 0, 0)
+        X, value = problem.checked.data[0], problem.residuals()(problem.start, *problem.checked.data)
+        right = value[:, None] * np.c_[X / 9, np.ones(3)]
+        for name in ("jax", "torch"):
+            backend = get_backend(name)
+            placed = on_backend(problem, backend)
+            jacobian = capabilities(backend).jacobian(placed.residuals, "reverse")
+            found = backend.to_numpy(jacobian(backend.asarray(problem.start), *placed.problem.data))
+            np.testing.assert_allclose(found, right, rtol=1e-12)
+
+    def test_a_loss_that_returns_its_gradient_runs_once_on_numpy(self) -> None:
+        calls = []
+
+        def both(theta, X, y):
+            calls.append(1)
+            return cauchy(theta, X, y), cauchy_gradient(theta, X, y)
+
+        placed = on_backend(function_problem("f", both, True, np.ones(3), table()), get_backend("numpy")).problem
+        calls.clear()
+        loss, gradient = placed.value_and_grad(np.ones(3), *placed.data)
+        assert (loss, len(calls)) == (cauchy(np.ones(3), *table()), 1)
+        np.testing.assert_array_equal(gradient, cauchy_gradient(np.ones(3), *table()))
+        assert (
+            compare(table(), objective=FunctionObjective(both, both=True), theta0=np.ones(3), steps=5).verdict
+            == "agree"
+        )
+
     def test_an_object_a_class_a_tuple_and_both_at_once(self, tmp_path) -> None:
         path = self.write(
             tmp_path,
@@ -227,7 +268,6 @@ class TestFile:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("def loss(t, X, y): return 1\n", "defines no data; define data"),
             ("data = [1]\ndef loss(t): return 1\n", "data must be a tuple of arguments"),
             ("def data(rows): return ()\ndef loss(t): return 1\n", r"data\(rows, features, seed\) fails: TypeError"),
             ("data = ()\ndef loss(t): return 1\n", "so theta is unknown; define theta there"),
@@ -392,6 +432,10 @@ class TestCommands:
         assert done.returncode == 1
         assert "NumPy, value_and_gradient, 1,000 x 10, own.py:loss: disagrees: its gradient" in done.stdout
         assert "gdbackends check own.py:loss may name the mistake" in done.stdout
+        named = run("check", "own.py:loss", folder=tmp_path)
+        assert named.returncode == 1, named.stderr
+        assert "factor" in named.stdout
+        assert "own.py:loss: agrees with autodiff in float64, by estimated rounding bounds" in done.stdout
 
     @pytest.mark.parametrize(
         ("arguments", "text"),
@@ -406,6 +450,7 @@ class TestCommands:
             (["bench", "--objective", "own.py:loss", "--size", "10x2", "--rows", "3"], "leave out --rows"),
             (["bench", "--objective", "own.py:loss", "--variants", "--tuning", "best"], "leave out --tuning"),
             (["compare", "--objective", "own.py:loss", "--l2", "1"], "add a penalty to the loss"),
+            (["compare", "--objective", "own.py:loss", "--steps", "0"], "steps must be at least 1, got 0"),
             (["fit", "--objective", "own.py:loss", "--holdout", "0.2"], "--holdout needs a bundled loss"),
             (["fit", "--objective", "own.py:loss", "--batch-size", "0"], "batch_size must be from 1 to"),
             (["compare", "--objective", "own.py:loss", "--synthetic", "5"], "--synthetic must be rows x features"),

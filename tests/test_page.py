@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from random import Random
 
@@ -18,6 +18,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from gdbackends import check_gradient
+from gdbackends.benchmarking.case import WORKS as EVERY_WORK
 from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import series
 from gdbackends.benchmarking.machines import MISSING, file_labels, machine_table, machines, result_files
@@ -33,7 +34,7 @@ from gdbackends.pictures.page.gradient_page import gradient_page
 from gdbackends.pictures.results import charts as result_charts
 from gdbackends.pictures.results.encodings import log_encoding, look, variant
 from gdbackends.pictures.results.gradient import components, votes
-from gdbackends.pictures.results.table_rows import features
+from gdbackends.pictures.results.table_rows import features, groups
 
 QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
 EVIL = "</script><script>alert(1)</script>"
@@ -167,6 +168,30 @@ def test_machines_have_their_columns_and_are_no_change_of_version(tmp_path: Path
     text = page([old, other, new])
     assert "From old.jsonl to new.jsonl" in text and "From old.jsonl to other.jsonl" not in text
     assert "other.jsonl was measured on another machine than old.jsonl (cpu AMD EPYC -&gt; Another)" in text
+
+
+def test_cases_of_any_objective_and_work_are_drawn_and_exported(tmp_path: Path) -> None:
+    objectives = ("my_loss.py:logcosh", "gmm:25")
+    found = [each for each in vary(("step",), limit=6) if "case" not in each]
+    for record in (each for each in vary(("step",), limit=6) if "case" in each):
+        for work, objective in product(EVERY_WORK, objectives):
+            found.append(record | {"case": record["case"] | {"work": work, "objective": objective}})
+    read = written(tmp_path / "r.jsonl", found)
+    exported = {
+        form: run("export", "r.jsonl", "--to", form, cwd=tmp_path) for form in ("csv", "md", "json", "published")
+    }
+    assert {form: done.stderr for form, done in exported.items()} == dict.fromkeys(exported, "")
+    (tmp_path / "r.json").write_text(exported["published"].stdout, "utf8")
+    assert result_rows(read) == result_rows(read_results(str(tmp_path / "r.json")))
+    lines = [line.split(" | ")[0].strip("| ") for line in exported["md"].stdout.splitlines() if line.startswith("| ")]
+    assert list(dict.fromkeys(lines[1:])) == list(EVERY_WORK)
+    compared = run("diff", "r.jsonl", "r.json", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert list(dict.fromkeys(each.spec.objective for each in series(result_rows(read)))) == sorted(objectives)
+    works = list(dict.fromkeys(group.work for group in groups(result_rows(read))))
+    assert (works[:3], sorted(works)) == (["step", "fit", "loss"], sorted(EVERY_WORK))
+    text = page([read, read_results(str(tmp_path / "r.json"))])
+    assert all(f"{work}, {objective}, float64" in text for work in EVERY_WORK for objective in objectives)
 
 
 def test_500_rows_are_a_page_in_time_and_size(tmp_path: Path) -> None:

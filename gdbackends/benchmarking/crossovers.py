@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp, inf, log, sqrt
 
-from gdbackends.benchmarking.case import BackendConfig, ProblemSpec
+from gdbackends.benchmarking.case import WORKS, BackendConfig, ProblemSpec
 from gdbackends.benchmarking.result_rows import Row, ratio
 from gdbackends.measurement.statistics import Estimate
 
@@ -82,8 +82,12 @@ def series(table: Sequence[Row]) -> list[Series]:
     timed = sorted((row for row in table if row.timing is not None), key=lambda row: row.case.spec.rows)
     groups: dict[tuple[str, str, ProblemSpec], list[Row]] = {}
     for row in timed:
-        groups.setdefault((row.case.work, row.case.config.tuning, replace(row.case.spec, rows=1)), []).append(row)
-    order = sorted(groups, key=lambda key: (key[0], key[1], key[2].objective, key[2].dtype, key[2].features))
+        alike = replace(row.case.spec, rows=2)  # of any size, but a logistic loss needs two rows
+        groups.setdefault((row.case.work, row.case.config.tuning, alike), []).append(row)
+    works = list(WORKS)
+    order = sorted(
+        groups, key=lambda key: (works.index(key[0]), key[1], key[2].objective, key[2].dtype, key[2].features)
+    )
     return [_series(*key[:2], groups[key]) for key in order]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gdbackends.benchmarking.advice import findings
-from gdbackends.benchmarking.case import Case
+from gdbackends.benchmarking.case import WORKS, Case, ProblemSpec
 from gdbackends.benchmarking.machines import ResultFile, machine_table
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio
 from gdbackends.benchmarking.table_cells import shown_ratio
@@ -22,7 +22,7 @@ def markdown(table: Sequence[Row]) -> str:
     lines.append("|---|--:|---|" + "--:|" * len(configs))
     others = by_case(table)
     problems = dict.fromkeys((row.case.work, row.case.spec) for row in table)
-    for work, spec in sorted(problems, key=lambda key: (key[0], key[1].dtype, key[1].features, key[1].rows)):
+    for work, spec in sorted(problems, key=_order):
         here = {row.case.config: row for row in table if (row.case.work, row.case.spec) == (work, spec)}
         cells = [_cell(here[config], others) if config in here else "" for config in configs]
         kind = spec.dtype if spec.objective == "squared" else f"{spec.objective} {spec.dtype}"
@@ -44,6 +44,12 @@ def markdown_by_machine(files: Sequence[ResultFile]) -> str:
         lines.append(f"| {' | '.join(map(_text, [*texts, *times]))} |")
     common = [f"Time of a call, {', '.join(table.common)}:", ""] if table.common else []
     return "\n".join([*common, *lines, "", *(f"- {_environment(file)}" for file in files), ""])
+
+
+def _order(problem: tuple[str, ProblemSpec]) -> tuple[int, str, str, int, int]:
+    """Return the sort key of a work and a problem."""
+    work, spec = problem
+    return list(WORKS).index(work), spec.objective, spec.dtype, spec.features, spec.rows
 
 
 def _environment(file: ResultFile) -> str:

@@ -199,7 +199,6 @@ def expected_of(spec: ProblemSpec, works: Sequence[str]) -> Expected:
     return expect(
         whole,
         spec.dtype,
-        ("jax", "torch"),
         batch_size=min(BATCH, whole.rows) if "batch" in works else None,
         hessian="hvp" in works,
         jacobian=bool({"jacobian_forward", "jacobian_reverse"} & set(works)),

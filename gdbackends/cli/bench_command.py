@@ -243,6 +243,10 @@ def _show(rows: Sequence[Row], results: Results) -> None:
         terminal.print(Text(f"{mark}{name}{more}: {status}: {reason}", style="yellow"), soft_wrap=True)
     for line in findings(rows):
         terminal.print(Text(line), soft_wrap=True)
+    functions = dict.fromkeys(row.case.spec.objective for row in rows if row.case.spec.is_function and row.timing)
+    if functions:
+        text = f"{', '.join(functions)}: agrees with autodiff in float64, by estimated rounding bounds"
+        terminal.print(Text(text, style="dim"), soft_wrap=True)
     run = list(results.runs.values())[-1]
     fastest = {threads: speed for speed, threads in sorted((s, t) for (_, _, t), s in results.bandwidths.items())}
     for threads, speed in sorted(fastest.items()):

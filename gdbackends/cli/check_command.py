@@ -28,9 +28,11 @@ from gdbackends.gradcheck import GradientReport, PortReport, check_gradient, che
 from gdbackends.gradcheck.ports import framework_of
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import Array, LinearModel, RowLoss, parse_loss
-from gdbackends.python_files import companion, instance, lookup, run_file, split_target
+from gdbackends.python_files import lookup, loss_and_gradient, made, run_file, split_target
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
+_ROWS, _FEATURES = 60, 4
+"""The size of data that a file makes."""
 _MAX_WIDTH = 2000
 """The width at which a line from a file or a report is truncated."""
 
@@ -54,9 +56,10 @@ def command(ctx: click.Context, **options: Any) -> None:
 
     TARGET is FILE.py:NAME, where NAME is an objective, its class, or a loss whose gradient is called NAME_gradient,
     NAME_grad, gradient or grad; FILE.py:LOSS,GRADIENT; FILE.py for the functions loss and gradient; or a bundled loss,
-    such as huber:1.5. The file is run with your permissions, so check only files that you trust. It may define theta,
-    data (a tuple of arguments) and params. By default theta is random, with a number for each feature and the
-    intercept. A loss may be plain NumPy code, and may return (loss, gradient).
+    such as huber:1.5. The file is run with your permissions, so check only files that you trust. It may define theta
+    and data (a tuple of arguments), or functions (rows, features, seed) that return them, and params. By default theta
+    is random, with a number for each feature and the intercept. A loss may be plain NumPy code, and may return (loss,
+    gradient).
 
     With --port no gradient is needed: the values and gradients of the target and of the same function in another
     framework are compared.
@@ -305,11 +308,12 @@ def _find_target(text: str, options: Mapping[str, Any]) -> _Target:
     else:
         suffixes = ("jacobian", "jac") if options["jacobian"] else ("gradient", "grad")
         loss, gradient = _loss_and_gradient(path, module, names, suffixes)
-    data, params = getattr(module, "data", None), getattr(module, "params", {})
+    size = {"rows": _ROWS, "features": _FEATURES, "seed": options["seed"]}
+    data, params = made(path, module, "data", size), getattr(module, "params", {})
     if not isinstance(data, (tuple, NoneType)) or not isinstance(params, dict):
         raise InputError(f"{path}: data must be a tuple of arguments, and params a dictionary by name")
     params = cast("dict[str, Any]", params) if not hasattr(loss, "__self__") else {}  # an object has its own parameters
-    theta = getattr(module, "theta", None)
+    theta = made(path, module, "theta", size)
     return _Target(loss, gradient, None, theta, cast("tuple[Any, ...] | None", data), params, module)
 
 
@@ -320,22 +324,12 @@ def _no_gradient(*_: Any, **__: Any) -> Any:
 def _loss_and_gradient(
     path: str, module: ModuleType, names: str, suffixes: tuple[str, ...]
 ) -> tuple[Any, Callable[..., Any] | bool]:
-    """Return the loss and the derivative for the names "LOSS,GRADIENT" or "NAME"; True if NAME returns both."""
-    name, comma, gradient_name = names.partition(",")
-    if comma:
-        return lookup(path, module, name), lookup(path, module, gradient_name)
-    value: Any = instance(path, module, name)
-    if callable(getattr(value, "loss", None)) and callable(getattr(value, "gradient", None)):
-        return value.loss, value.gradient
-    if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
-        raise InputError(f"{path}: {name} is neither a function nor an object with a loss and a gradient")
-    gradient = companion(module, name, suffixes)
-    if gradient is None and suffixes[0] == "gradient" and getattr(module, "returns_gradient", False):
-        return cast(Any, value), True
+    """Return the loss and its derivative, which must be there; True if the loss returns both."""
+    loss, gradient = loss_and_gradient(path, module, names, suffixes)
     if gradient is None:
-        what, advice = suffixes[0], f"give {path}:{name},{suffixes[0].upper()}"
+        what, advice = suffixes[0], f"give {path}:{names},{suffixes[0].upper()}"
         if what == "gradient":
             advice += ", or set returns_gradient = True if it returns (loss, gradient)"
-        candidates = ", ".join((*(f"{name}_{suffix}" for suffix in suffixes), *suffixes))
-        raise InputError(f"{path}: no {what} of {name}: none of {candidates}; {advice}")
-    return cast(Any, value), gradient
+        candidates = ", ".join((*(f"{names}_{suffix}" for suffix in suffixes), *suffixes))
+        raise InputError(f"{path}: no {what} of {names}: none of {candidates}; {advice}")
+    return loss, gradient

@@ -60,9 +60,9 @@ def compare(
     data = women() if data is None else data
     if isinstance(chosen.objective, FunctionObjective) or callable(data):
         make = data if callable(data) else _problem_of(chosen.objective, data, chosen)
-        return compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout)
-    _check(data, chosen)
-    assert isinstance(data, Dataset)
+        notes = _notes(chosen, wanted, isolate, insisted=backends is not None)
+        return compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout, notes=notes)
+    data = _checked(data, chosen)
     with np.errstate(all="ignore"):
         base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
@@ -89,7 +89,8 @@ def compare(
         notes=(
             *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
             *filter(None, [exact_uncertainty(base)]),
-            *_notes(base, chosen, wanted, isolate, insisted=backends is not None),
+            *_on_the_answer(base),
+            *_notes(chosen, wanted, isolate, insisted=backends is not None),
         ),
     )
 
@@ -105,8 +106,8 @@ def _problem_of(objective: Any, data: Dataset | Sequence[Any], settings: Setting
     return partial(function_problem, name, objective.function, gradient, start, arguments)
 
 
-def _check(data: Any, settings: Settings) -> None:
-    """Refuse what no backend can compare."""
+def _checked(data: Any, settings: Settings) -> Dataset:
+    """Return the data, or refuse what no backend can compare."""
     if not isinstance(data, Dataset):
         raise InputTypeError(f"compare takes a Dataset, got {type(data).__name__}; try Dataset(X, y) or read(path)")
     if not has_bound(settings.objective):
@@ -115,6 +116,7 @@ def _check(data: Any, settings: Settings) -> None:
         )
     if settings.theta0 is not None:
         raise InputError("compare takes theta0 for a loss function only; leave it out")
+    return data
 
 
 def _check_isolation(settings: Settings, isolate: bool, timeout: float | None) -> None:
@@ -175,7 +177,18 @@ def _wanted(backends: Sequence[str | Backend] | None) -> dict[str, str | Backend
     return wanted
 
 
-def _notes(base: Baseline, settings: Settings, wanted: Collection[str], isolate: bool, insisted: bool) -> list[str]:
+def _on_the_answer(base: Baseline) -> list[str]:
+    """Return a note if there is more than one answer."""
+    if base.unique:
+        return []
+    return [
+        "The solution is not unique (collinear or constant features, or more features than rows)"
+        + ("." if base.exact is None else "; the exact one shown is the nearest to the start.")
+    ]
+
+
+def _notes(settings: Settings, wanted: Collection[str], isolate: bool, insisted: bool) -> list[str]:
+    """Return notes on which backends ran, and where."""
     notes: list[str] = []
     for name in () if insisted else names():
         try:
@@ -184,11 +197,6 @@ def _notes(base: Baseline, settings: Settings, wanted: Collection[str], isolate:
             notes.append(f"{name} is left out: {error}.")
     if settings.device not in (None, "cpu") and "numpy" in wanted:
         notes.append("numpy stays on the CPU.")
-    if not base.unique:
-        notes.append(
-            "The solution is not unique (collinear or constant features, or more features than rows)"
-            + ("." if base.exact is None else "; the exact one shown is the nearest to the start.")
-        )
     if not isolate and len(wanted) > 1:
         notes.append("All backends ran in one process, where they slow each other down.")
     return notes

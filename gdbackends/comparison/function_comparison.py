@@ -17,8 +17,9 @@ from gdbackends.comparison.expected import STEPS, Expected, expect, judge_functi
 from gdbackends.comparison.function_problem import CannotRunError, FunctionProblem, on_backend
 from gdbackends.comparison.outcome import BackendResult, Comparison, Settings, Verdict
 from gdbackends.descent import Fit, ProblemOptions, Stop, descend, fit_prepared
-from gdbackends.errors import InputError, in_one_line
+from gdbackends.errors import BackendError, InputError, in_one_line
 from gdbackends.measurement.environment import environment
+from gdbackends.measurement.formatting import joined
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.measurement.timing import marginal_step, seconds
 from gdbackends.python_files import split_target
@@ -26,7 +27,6 @@ from gdbackends.rounding.limit import VISIBLE
 
 Make = Callable[[], FunctionProblem]
 """Returns the problem in any process."""
-_FRAMEWORKS = ("jax", "torch")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,8 @@ def compare_function(
         except CannotRunError as error:
             runs[label] = error
         except InputError as error:
+            if not isinstance(error, BackendError):
+                raise
             runs[label] = str(error)
         except Exception as error:  # any error of a framework, and the end of its process
             runs[label] = str(error) if isinstance(error, Crashed) else in_one_line(error)
@@ -118,7 +120,7 @@ def _check_picklable(make: Make) -> None:
 def find_reference(make: Make, dtype: str, seed: int) -> Described:
     """Return what every backend must compute; it imports every framework."""
     problem = make()
-    return Described(problem.name, problem.rows, tuple(problem.names), expect(problem, dtype, _FRAMEWORKS, seed))
+    return Described(problem.name, problem.rows, tuple(problem.names), expect(problem, dtype, seed=seed))
 
 
 def _with_rate(settings: Settings, expected: Expected) -> Settings:
@@ -180,7 +182,7 @@ def _comparison(
     found: Described, rows: tuple[BackendResult, ...], settings: Settings, isolate: bool, notes: Sequence[str]
 ) -> Comparison:
     expected = found.expected
-    verdict, sentence = _conclusion(found, rows, settings)
+    verdict, sentence = _conclusion(found, rows)
     nonzero = np.abs(expected.descent.path[-1][expected.descent.path[-1] != 0])
     reach = float(expected.descent.path_allowed[-1] / nonzero.min(initial=np.inf))
     unsupported = [f"{row.backend} is left out: {row.reason}." for row in rows if row.status == "unsupported"]
@@ -206,17 +208,16 @@ def _comparison(
     )
 
 
-def _conclusion(found: Described, rows: tuple[BackendResult, ...], settings: Settings) -> tuple[Verdict, str]:
+def _conclusion(found: Described, rows: tuple[BackendResult, ...]) -> tuple[Verdict, str]:
     """Return the verdict and its sentence; the worst that can be said comes first."""
     expected = found.expected
     judged = [row for row in rows if row.gradient_ratio is not None]
-    by = " and ".join(expected.by)
+    by = joined(expected.by)
     wrong = [row for row in judged if row.status == "disagrees"]
     if wrong:
         worst = max(max(row.gradient_ratio or 0.0, row.trajectory_ratio or 0.0) for row in wrong)
-        text = (
-            f"{_list(wrong)} {'disagrees' if len(wrong) == 1 else 'disagree'}: {worst:.3g} times what rounding allows"
-        )
+        verb = "disagrees" if len(wrong) == 1 else "disagree"
+        text = f"{_list(wrong)} {verb}: {worst:.3g} times what rounding allows"
         hand = any(row.backend == "numpy" for row in wrong)
         check = f"gdbackends check {found.name}" if split_target(found.name) else "check_gradient"
         return "disagree", f"{text}{f'; {check} may name the mistake' if hand else ''}."
@@ -243,5 +244,4 @@ def _conclusion(found: Described, rows: tuple[BackendResult, ...], settings: Set
 
 
 def _list(rows: Sequence[BackendResult]) -> str:
-    names = [row.backend for row in rows]
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return joined([row.backend for row in rows])

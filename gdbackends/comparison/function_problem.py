@@ -18,14 +18,15 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gdbackends.backends import Backend, capabilities
+from gdbackends.datasets import synthetic
 from gdbackends.descent import Problem, ProblemOptions, prepare_function
 from gdbackends.errors import InputError, in_one_line
-from gdbackends.gradcheck.adapted import Mapped
-from gdbackends.gradcheck.arguments import prepare_arguments
+from gdbackends.gradcheck.adapted import Adapted, GradientOf, Mapped
+from gdbackends.gradcheck.arguments import adapted_like, prepare_arguments
 from gdbackends.gradcheck.checked_function import CheckedFunction
 from gdbackends.objectives import Array, FunctionObjective, NoGradientError
 from gdbackends.problems import PROBLEMS, load_problem, parse_problem
-from gdbackends.python_files import companion, instance, run_file, split_target
+from gdbackends.python_files import loss_and_gradient, made, run_file, split_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +54,15 @@ class FunctionProblem:
         """The length of the first array of the data; 1 if there is none."""
         return self.checked.data[0].shape[0] if self.checked.data and self.checked.data[0].ndim else 1
 
-    def residuals(self) -> Callable[..., Any]:
-        """Return the residuals as a function of a flat theta and the data, whose Jacobian may be timed.
+    def residuals(self, library: Any = None) -> Callable[..., Any] | None:
+        """Return the residuals as a function of a flat theta and the data; None if there are none.
 
-        Raises:
-            InputError: there is none.
+        With a library, its functions are in the place of NumPy's.
         """
         if self.outputs is None:
-            raise InputError(f"{self.name} has no residuals(theta, *data), whose Jacobian could be timed; define it")
-        return self._flat(self.outputs)
+            return None
+        outputs = self.outputs if library is None else with_library(self.outputs, library)
+        return self._flat(adapted_like(self.checked, outputs))
 
     def in_dtype(self, dtype: str) -> FunctionProblem:
         """Return the problem with its data and its start rounded to a dtype, and held in float64."""
@@ -81,8 +82,10 @@ class FunctionProblem:
         losses = self.checked.losses
         if framework not in losses and None not in losses:
             raise InputError(f"no loss was given for {framework}")
-        loss = self._flat(losses.get(framework, losses.get(None)))
-        return FunctionObjective(loss, self._by_hand if self.by_hand else None)
+        given: Any = losses.get(framework, losses.get(None))
+        if framework == "numpy" and isinstance(given, Adapted) and given.part is not None:
+            return FunctionObjective(self._both(replace(given, part=None)), both=True)
+        return FunctionObjective(self._flat(given), self._by_hand if self.by_hand else None)
 
     def with_library(self, library: Any) -> FunctionObjective:
         """Return the loss with the functions of another library in the place of NumPy's."""
@@ -97,6 +100,17 @@ class FunctionProblem:
             return function(theta.reshape(shape), *data, **params)
 
         return flat
+
+    def _both(self, function: Adapted) -> Callable[..., Any]:
+        """Return a function that returns (loss, flat gradient) by one call."""
+        assert isinstance(self.checked.hand, GradientOf)
+        flat, hand = self._flat(function), self.checked.hand
+
+        def both(theta: Array, *data: Array) -> tuple[Any, Array]:
+            loss, gradient = flat(theta, *data)
+            return loss, hand.joined(gradient).reshape(-1)
+
+        return both
 
     def _by_hand(self, theta: Array, *data: Array) -> Array:
         shape, params = self.checked.shape, self.checked.params
@@ -133,7 +147,7 @@ def on_backend(whole: FunctionProblem, backend: Backend, options: ProblemOptions
         found = _placed(whole, whole.objective(backend.name), backend, options)
     except InputError as error:
         raise CannotRunError(str(error)) from None
-    residuals = None if whole.outputs is None else whole.residuals()
+    residuals = whole.residuals()
     if backend.name == "numpy":
         return OnBackend(found, "gradient by hand" if whole.by_hand else "as written", residuals)
     failure = _failure(found)
@@ -143,8 +157,8 @@ def on_backend(whole: FunctionProblem, backend: Backend, options: ProblemOptions
         library = array_namespace(backend.asarray(whole.start))
         found = _placed(whole, whole.with_library(library), backend, options)
         if _failure(found) is None:
-            residuals = None if residuals is None else with_library(residuals, library)
-            return OnBackend(found, f"with {library.__name__.removeprefix('array_api_compat.')} for numpy", residuals)
+            plan = f"with {library.__name__.removeprefix('array_api_compat.')} for numpy"
+            return OnBackend(found, plan, whole.residuals(library))
     raise CannotRunError(f"{failure}; use functions of theta's own library, or give a dictionary of losses")
 
 
@@ -205,24 +219,25 @@ def problem_from_file(
         rows: the number of rows that the file's function `data` is asked for.
         features: the number of features.
         seed: the seed of random numbers.
-        table: X and y, in place of the file's data.
+        table: X and y, in place of the file's data. Without either, X and y are random.
 
     Raises:
         InputError: the file cannot be run, or what it defines cannot be used.
     """
     path, name, module, parameters = _module_of(text)
-    loss, gradient = _loss_and_gradient(path, module, name)
+    loss, gradient = loss_and_gradient(path, module, name)
     size = {"rows": rows, "features": features, "seed": seed, **parameters}
-    data = table if table is not None else _made(path, module, "data", size)
+    data = table if table is not None else made(path, module, "data", size)
     if data is None:
-        raise InputError(f"{path}: defines no data; define data(rows, features, seed), or give a table")
+        random = synthetic(rows, features, seed=seed)
+        data = random.X, random.y
     if not isinstance(data, tuple):
         raise InputError(f"{path}: data must be a tuple of arguments, or a function that returns one, got {data!r:.80}")
     params: Mapping[str, Any] = getattr(module, "params", {})
     if not isinstance(params, dict):
         raise InputError(f"{path}: params must be a dictionary by name, got {params!r:.80}")
     params = {} if hasattr(loss, "__self__") else params  # an object has its own parameters
-    arguments, theta = cast("tuple[Any, ...]", data), _made(path, module, "theta", size)
+    arguments, theta = cast("tuple[Any, ...]", data), made(path, module, "theta", size)
     if theta is None:
         theta = random_theta(path, loss, gradient, arguments, params, seed)
     outputs = getattr(getattr(loss, "__self__", module), "residuals", None)
@@ -260,39 +275,12 @@ def fixed_size(text: str) -> tuple[int, int] | None:
         InputError: it cannot be run, or does not define the loss.
     """
     path, name, module, _ = _module_of(text)
-    _loss_and_gradient(path, module, name)
+    loss_and_gradient(path, module, name)
     data: Any = getattr(module, "data", None)
     if data is None or callable(data):
         return None
     shape: tuple[int, ...] = np.shape(cast(Any, data)[0]) if isinstance(data, tuple) and data else ()
     return (max(1, shape[0]) if shape else 1, max(1, shape[1]) if len(shape) > 1 else 1)
-
-
-def _made(path: str, module: ModuleType, name: str, size: Mapping[str, int]) -> Any:
-    """Return a value of the file, or what a function of that name returns for the size."""
-    value = getattr(module, name, None)
-    if not callable(value):
-        return value
-    try:
-        return value(**size)
-    except Exception as error:  # any error of the file
-        raise InputError(f"{path}: {name}(rows, features, seed) fails: {in_one_line(error)[:200]}") from error
-
-
-def _loss_and_gradient(path: str, module: ModuleType, names: str) -> tuple[Any, Any]:
-    """Return the loss and its gradient, True if the loss returns both, or None if there is none."""
-    name, comma, of = names.partition(",")
-    if comma:
-        return instance(path, module, name), instance(path, module, of)
-    value: Any = instance(path, module, name)
-    if callable(getattr(value, "loss", None)):
-        gradient = getattr(value, "gradient", None)
-        return value.loss, gradient if callable(gradient) else None
-    if not callable(value) and not isinstance(value, dict):  # a dictionary has a loss for each framework
-        raise InputError(f"{path}: {name} is neither a function nor an object with a loss")
-    if getattr(module, "returns_gradient", False):
-        return cast(Any, value), True
-    return cast(Any, value), companion(module, name, ("gradient", "grad"))
 
 
 def random_theta(

@@ -17,6 +17,7 @@ from gdbackends.datasets import Dataset
 from gdbackends.descent import Fit, Stop, TableProblem, descend, learning_rates, prepare
 from gdbackends.descent.rates import Rates
 from gdbackends.descent.stopping import checked_tolerance
+from gdbackends.measurement.formatting import joined
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import VISIBLE, Limit, evaluate
 from gdbackends.scaling import standardization
@@ -204,13 +205,13 @@ def _exact_ratio(base: Baseline, run: BackendRun) -> float | None:
 
 def conclusion(base: Baseline, rows: tuple[BackendResult, ...]) -> tuple[Verdict, str]:
     """Return the verdict and its sentence; the worst that can be said comes first."""
-    names, dtype = _list([row.backend for row in rows]), base.problem.backend.dtype
+    names, dtype = joined([row.backend for row in rows]), base.problem.backend.dtype
     sensitivity = base.sensitivity_text(len(rows))
     ratios = {r.backend: max(r.gradient_ratio, r.trajectory_ratio or 0.0) for r in rows if r.gradient_ratio is not None}
     if any(not ratio <= 1 for ratio in ratios.values()):
         wrong = [row.backend for row in rows if row.status == "disagrees"] or [n for n in ratios if not ratios[n] <= 1]
         verb = "disagrees" if len(wrong) == 1 else "disagree"
-        return "disagree", f"{_list(wrong)} {verb}: {max(ratios[n] for n in wrong):.3g} times what rounding allows."
+        return "disagree", f"{joined(wrong)} {verb}: {max(ratios[n] for n in wrong):.3g} times what rounding allows."
     failed = [row for row in rows if row.status == "failed"]
     if failed:
         reasons = " ".join(f"{row.backend} gave no answer: {row.reason}." for row in failed)
@@ -225,7 +226,7 @@ def conclusion(base: Baseline, rows: tuple[BackendResult, ...]) -> tuple[Verdict
     diverged = [row for row in rows if row.status == "diverged"]
     if diverged:
         message = diverged[0].fit.message if diverged[0].fit else ""
-        return "diverged", f"{_list([row.backend for row in diverged])} diverged. {message}"
+        return "diverged", f"{joined([row.backend for row in diverged])} diverged. {message}"
     if base.bound.blind or not base.bound_in_float64.sensitivity(2) <= VISIBLE:
         size = base.problem.y.size
         return (
@@ -307,7 +308,3 @@ def _way_to_exact(base: Baseline, fit: Fit) -> str:
     if needed > _MOST_STEPS:
         return f"{text}, so about {needed:.0e} steps would be needed: solve it directly, or use fewer features."
     return f"{text}, so about {needed:,.0f} steps are needed."
-
-
-def _list(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

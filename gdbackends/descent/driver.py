@@ -39,10 +39,12 @@ def fit(
         X: (n, d), features.
         y: (n,), target.
         backend: a Backend, or the name of one (on the CPU, in float64).
-        objective: what to minimise, a function of theta (d + 1,).
+        objective: what to minimise, a function of theta (d + 1,): an Objective, or a loss(theta, X, y) alone, which
+            NumPy cannot differentiate.
         learning_rate: a number; a schedule, which is any function of the step (see gdbackends.schedules); or "auto".
             For all rows, "auto" is the constant that leaves the least cost after `steps` steps; for batches, a rate
-            that is stable for every batch and decays as inverse time.
+            that is stable for every batch and decays as inverse time. For an objective that is no linear model it is
+            1 / (2 L), where L is the curvature at the start, estimated.
         steps: maximum number of steps.
         batch_size: rows per step; None means all, 1 is stochastic. Every epoch visits all rows once, in an order drawn
             from `seed` that is the same on every backend; the last batch of an epoch may be short.
@@ -53,7 +55,8 @@ def fit(
             has fallen to this fraction of its first value; None means 1e-12 (1e-5 in float32), and 0 makes all steps.
             It is checked after 1, 2, 4, 8, ... steps (epochs for batches), at the same steps on every backend.
         seed: seed of the order of rows.
-        theta0: (d + 1,), the start, in the data's own units. None means 0 in the scaled coordinates and, for losses
+        theta0: (d + 1,), the start, in the data's own units; of any length (p,) for an objective that is no linear
+            model, with standardize=False. None means 0 in the scaled coordinates and, for losses
             other than squared errors, the best constant prediction as the intercept, or nearly.
         record_path: whether to keep theta at every step.
         on_check: called with a Check at every check, including the one before the first step.

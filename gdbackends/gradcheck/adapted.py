@@ -82,8 +82,12 @@ class GradientOf:
     adapted: Adapted
 
     def __call__(self, theta: Any, *arrays: Any, **params: Any) -> Any:
-        """Return the gradient as one array: the blocks of a structure in their order."""
-        layout, result = self.adapted.layout, self.adapted(theta, *arrays, **params)
+        """Return the gradient as one array."""
+        return self.joined(self.adapted(theta, *arrays, **params))
+
+    def joined(self, result: Any) -> Any:
+        """Return what the function returned as one array: the blocks of a structure in their order."""
+        layout = self.adapted.layout
         parts = layout.parts(result)
         if parts is None:
             return dense(result)

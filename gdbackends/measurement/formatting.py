@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, cast
 
@@ -31,3 +32,8 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, np.generic):
         return jsonable(value.item())
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return names as in "numpy, jax and torch"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

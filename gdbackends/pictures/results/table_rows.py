@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
-from gdbackends.benchmarking.case import BackendConfig, Case
+from gdbackends.benchmarking.case import WORKS, BackendConfig, Case
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, result_rows, spread
 from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.table_cells import shown_ratio
@@ -17,7 +17,8 @@ from gdbackends.pictures.results.encodings import rounded, variant
 
 Table: TypeAlias = Results | Sequence[Row]
 """The data of a chart of results."""
-_ORDER = ("step", "fit", "gradient", "loss")
+_ORDER = tuple(sorted(WORKS, key=("step", "fit").__contains__, reverse=True))
+"""Descents first, since they are what most people ask about."""
 
 
 class Group(NamedTuple):
@@ -67,7 +68,7 @@ def groups(table: Sequence[Row]) -> dict[Group, list[Row]]:
 
     def key(group: Group) -> tuple[Any, ...]:
         other = group.objective != "squared", group.dtype != "float64"
-        return (*other, _ORDER.index(group.work) if group.work in _ORDER else len(_ORDER), group)
+        return (*other, _ORDER.index(group.work), group)
 
     return {each: by_group[each] for each in sorted(by_group, key=key) if any(row.timing for row in by_group[each])}
 
