@@ -63,8 +63,7 @@ def compare(
         notes = _notes(chosen, wanted, isolate, insisted=backends is not None)
         return compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout, notes=notes)
     data = _checked(data, chosen)
-    with np.errstate(all="ignore"):
-        base = baseline(data, chosen)
+    base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
     with np.errstate(all="ignore"):
         rows = judge_backends(base, runs)

@@ -77,6 +77,7 @@ class Baseline:
         return f"A relative error of {smallest:.0e} in any component of a gradient would have been detected{more}."
 
 
+@np.errstate(all="ignore")
 def baseline(data: Dataset, settings: Settings) -> Baseline:
     """Return what to judge by; refuse what a backend would refuse, before one is started."""
     objective = settings.objective
