@@ -140,7 +140,7 @@ def expect(
     bounds = reference.bounds
     if dtype != "float64":
         bounds, _ = rounding_bounds(checked, runners, reference.by_framework, points, dtype, seed)
-    allowed, judge = _sum(bounds, reference.bounds), _Judge(problem, reference, dtype, seed)
+    allowed, more = _sum(bounds, reference.bounds), _Computation(problem, reference, dtype, seed)
     return Expected(
         by=tuple(reference.by_framework),
         bound=reference.bound,
@@ -149,11 +149,11 @@ def expect(
         allowed=allowed,
         allowed_by_hand=_by_hand(problem, replace(reference, bounds=bounds, dtype=dtype), allowed),
         allowed_in_float64=_sum(reference.bounds, reference.bounds),
-        curvature=judge.curvature,
-        descent=judge.descent(allowed),
-        batches=None if batch_size is None else judge.descent(allowed, batch_size),
-        hessian=judge.hessian(runners) if hessian else None,
-        jacobian=judge.jacobian() if jacobian else None,
+        curvature=more.curvature,
+        descent=more.descent(allowed),
+        batches=None if batch_size is None else more.descent(allowed, batch_size),
+        hessian=more.hessian(runners) if hessian else None,
+        jacobian=more.jacobian() if jacobian else None,
     )
 
 
@@ -174,8 +174,8 @@ def _by_hand(problem: FunctionProblem, reference: Reference, allowed: Values) ->
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
-    """Finds what is expected beyond losses and gradients."""
+class _Computation:
+    """Computes what is expected beyond losses and gradients."""
 
     problem: FunctionProblem
     reference: Reference
