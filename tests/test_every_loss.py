@@ -118,7 +118,7 @@ def test_every_bundled_loss_is_timed(tmp_path, require) -> None:
     ]
     plan = Plan(launches=1, most=1, slice_s=0.005)
     with ResultsFile(str(tmp_path / "results.jsonl")) as file:
-        bench(cases, file, plan, begin(file, plan))
+        bench(cases, file, plan, begin(file, plan, cases))
         rows = result_rows(file.results)
     assert [(row.status, row.reason) for row in rows if row.status != "ok"] == []
     assert {row.case for row in rows} == set(cases)

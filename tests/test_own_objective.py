@@ -370,7 +370,7 @@ def endings(tmp_path_factory: pytest.TempPathFactory) -> list:
         patch.syspath_prepend(str(Path(__file__).parent))
         plan, path = Plan(launches=1, most=1, slice_s=0.02, timeout_s=120), str(folder / "r.jsonl")
         with ResultsFile(path) as file:
-            bench(cases, file, plan, begin(file, plan))
+            bench(cases, file, plan, begin(file, plan, cases))
         return result_rows(read_results(path))
 
 

@@ -94,7 +94,7 @@ def test_a_backend_is_not_called_different_from_itself(name: str, require, tmp_p
     cases = Grid([name, twin], rows=[100, 1000, 3000, 10_000], features=[1, 10], threads=[1]).cases()
     plan = Plan(launches=5, most=5, slice_s=0.05)
     with ResultsFile(str(tmp_path / "r.jsonl")) as file:
-        bench(cases, file, plan, begin(file, plan))
+        bench(cases, file, plan, begin(file, plan, cases))
         table = result_rows(file.results)
     found = [ratio(beside(row, by_case(table), backend=twin), row) for row in table if row.case.config.backend == name]
     assert len(found) == 8

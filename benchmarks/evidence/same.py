@@ -48,7 +48,7 @@ def main() -> None:
     gradients = Grid(backends, ROWS, (1, 5, 20, 50), works=("gradient",), threads=[1]).cases()
     cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,), threads=[1]).cases()]
     with ResultsFile(str(path), resume=path.exists()) as file:
-        bench(cases, file, PLAN, begin(file, PLAN), lambda done, total, text: print(done, total, text, end="\r"))
+        bench(cases, file, PLAN, begin(file, PLAN, cases), lambda done, total, text: print(done, total, text, end="\r"))
         text = table(result_rows(file.results))
     path.with_suffix(".md").write_text(text, encoding="utf8")
     print(f"\n{text}")

@@ -55,13 +55,13 @@ class Plan:
     seed: int = 0
 
 
-def begin(file: ResultsFile, plan: Plan, objectives: Sequence[str] = ()) -> str:
-    """Write the record of a run, with its versions and machine, and return the name of the run.
+def begin(file: ResultsFile, plan: Plan, cases: Sequence[Case]) -> str:
+    """Write the record of a run, with its versions and machine, and of its cases; return the name of the run.
 
     Args:
         file: the file of results.
         plan: how long to time.
-        objectives: the objectives that will be timed; the contents of their files are recorded as digests.
+        cases: the cases that will be timed; the contents of the files of their objectives are recorded as digests.
 
     Raises:
         InputError: the file has results of other versions, of another machine, or of a file that has been edited since.
@@ -71,6 +71,7 @@ def begin(file: ResultsFile, plan: Plan, objectives: Sequence[str] = ()) -> str:
     made_with = {**versions, "environment": environment(), "machine": machine()}
     for run in file.results.runs.values():
         check_same(f"{file.results.path} was measured", run, made_with, "give another --out")
+    objectives = dict.fromkeys(case.spec.objective for case in cases)
     files = {text: digest for text in objectives if (digest := file_digest(text))}
     for text, digest in (item for run in file.results.runs.values() for item in run.get("files", {}).items()):
         if files.get(text, digest) != digest:
@@ -78,6 +79,9 @@ def begin(file: ResultsFile, plan: Plan, objectives: Sequence[str] = ()) -> str:
     record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
     record |= {"files": files} if files else {}
     file.write(record)
+    for case in cases:
+        if case not in file.results.cases:
+            file.write({"record": "planned", "run": name, "case": case.to_dict()})
     return name
 
 

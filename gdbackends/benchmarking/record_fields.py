@@ -80,6 +80,7 @@ FIELDS: dict[str, dict[str, Check]] = {
         "environment": _dict_of(_SCALAR, {"python": _text, "cores": _whole(1), "cpu": _text}),
         "machine": _dict_of(_SCALAR, {"variables": _dict_of(_text)}),
     },
+    "planned": _COMMON | {"case": _CASE},
     "bandwidth": _COMMON | {"launch": _whole(0), "threads": _whole(0), "bytes_per_s": _number(1.0)},
     "launch": _COMMON
     | {"case": _CASE, "launch": _whole(0), "affinity": _list_of(_whole(0)), "threads_seen": _optional(_whole(0))}
@@ -94,6 +95,7 @@ FIELDS: dict[str, dict[str, Check]] = {
 _PLAN = _dict_of(_SCALAR, {"launches": _whole(1), "most": _whole(1), "precision": _number(0.0)})
 _OTHERS: dict[str, dict[str, Check]] = {
     "run": {"commit": _optional(_text), "plan": _PLAN, "files": _dict_of(_text)},
+    "planned": {},
     "bandwidth": {},
     "launch": {"plan": _optional(_text), "worst": _optional(_text)},
     "case": {"stopped": _one_of(None, *Stopped.__members__)},

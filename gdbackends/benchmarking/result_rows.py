@@ -20,7 +20,7 @@ class Row:
 
     Attributes:
         case: the case.
-        status: "ok", "unfinished", or one of FAILURES in `results`.
+        status: "ok", "unfinished", "not reached" (no launch yet), or one of FAILURES in `results`.
         reason: the reason for a failure, otherwise "".
         timing: the time in the steady state, or None.
         by_launch: the logarithm of each launch's median by run and launch, for ratios within a round.
@@ -73,7 +73,7 @@ def _row(results: Results, case: Case) -> Row:
         return Row(case, end["status"], end["reason"], agreement=agreement)
     records = list(launches.values())
     if not records:
-        return Row(case, "unfinished", "no launch yet")
+        return Row(case, "not reached", "the time ended before its first launch; --resume continues")
     fresh = [r for r in records if r["agreement"] is None] or records
     timing = Timing(
         tuple(tuple(r["batches_s"]) for r in records),

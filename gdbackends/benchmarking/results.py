@@ -23,9 +23,9 @@ from gdbackends.errors import InputError, file_error
 
 SCHEMA = 1
 _FIRST = b'{"record": "run"'
-FAILURES = ("disagrees", "unsynchronised", "unsupported", "out of memory", "timed out", "crashed")
+FAILURES = ("disagrees", "unsynchronised", "implausible", "unsupported", "out of memory", "timed out", "crashed")
 """The outcomes that end a case without a time."""
-BAD = ("disagrees", "unsynchronised", "crashed")
+BAD = ("disagrees", "unsynchronised", "implausible", "timed out", "crashed")
 """The outcomes that make the command fail."""
 
 
@@ -47,6 +47,7 @@ class Results:
     Attributes:
         path: the path of the file.
         runs: the records of runs by name.
+        planned: the cases that a run was to time, in order.
         launches: the records of launches by case and number.
         ends: the final record of each finished case, with the reason for stopping or for the failure.
         bandwidths: the memory bandwidth in bytes per second by run, launch and threads.
@@ -54,6 +55,7 @@ class Results:
 
     path: str
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    planned: dict[Case, dict[str, Any]] = field(default_factory=dict)
     launches: dict[Case, dict[int, dict[str, Any]]] = field(default_factory=dict)
     ends: dict[Case, dict[str, Any]] = field(default_factory=dict)
     bandwidths: dict[tuple[str, int, int], float] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Results:
     @property
     def cases(self) -> list[Case]:
         """All cases in the file, in its order."""
-        return list(dict.fromkeys([*self.launches, *self.ends]))
+        return list(dict.fromkeys([*self.planned, *self.launches, *self.ends]))
 
     def add(self, record: dict[str, Any]) -> None:
         """Add a record of valid fields; the first of several duplicates is kept."""
@@ -70,14 +72,17 @@ class Results:
             self.runs.setdefault(record["run"], record)
         elif kind == "bandwidth":
             self.bandwidths.setdefault((record["run"], record["launch"], record["threads"]), record["bytes_per_s"])
+        elif kind == "planned":
+            self.planned.setdefault(Case.from_dict(record["case"]), record)
         elif kind == "launch":
             self.launches.setdefault(Case.from_dict(record["case"]), {}).setdefault(record["launch"], record)
         elif kind == "case":
             self.ends.setdefault(Case.from_dict(record["case"]), record)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield all records: runs, bandwidths, launches, and the ends of cases."""
+        """Yield all records: runs, planned cases, bandwidths, launches, and the ends of cases."""
         yield from self.runs.values()
+        yield from self.planned.values()
         for (run, launch, threads), speed in self.bandwidths.items():
             record = {"record": "bandwidth", "run": run, "launch": launch, "threads": threads}
             yield {**record, "bytes_per_s": speed}

@@ -92,7 +92,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         _show_cases(cases, plan)
         return
     with ResultsFile(options["out"], resume=options["resume"]) as file:
-        run = begin(file, plan, list(dict.fromkeys(case.spec.objective for case in cases)))
+        run = begin(file, plan, cases)
         with _progress() as report:
             bench(cases, file, plan, run, report)
         rows = [row for row in result_rows(file.results) if row.case in set(cases)]
@@ -227,8 +227,6 @@ def _show_cases(cases: Sequence[Case], plan: Plan) -> None:
 def _show(rows: Sequence[Row], results: Results) -> None:
     """Print the table of results, the failures, the findings, and the conditions of the measurement."""
     terminal = console()
-    if not rows:
-        terminal.print("nothing was timed: the time budget was too short; continue with --resume")
     rows = ordered(rows)
     columns = cells(rows)
     table = plain_table(*columns, right=columns.keys() - {"work", "", "backend", "plan"}, gap=2)
