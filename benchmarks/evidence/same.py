@@ -20,7 +20,7 @@ TWINS = {
     for name, kind in (("numpy", "NumpyBackend"), ("jax", "JaxBackend"), ("torch", "TorchBackend"))
 }
 ROWS = (100, 200, 400, 1000, 2000, 4000, 10_000, 20_000, 40_000)
-PLAN = Plan(launches=5, most=5, slice_s=0.06)
+PLAN = Plan(launches=5, most=5, slice_s=0.015)
 
 
 def table(found: list[Row]) -> str:
@@ -48,7 +48,7 @@ def main() -> None:
     gradients = Grid(backends, ROWS, (1, 5, 20, 50), works=("gradient",), threads=[1]).cases()
     cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,), threads=[1]).cases()]
     with ResultsFile(str(path), resume=path.exists()) as file:
-        bench(cases, file, PLAN, begin(file, PLAN, cases), lambda done, total, text: print(done, total, text, end="\r"))
+        bench(cases, file, PLAN, begin(file, PLAN, cases), lambda done, text: print(f"{done:.1%} {text}", end="\r"))
         text = table(result_rows(file.results))
     path.with_suffix(".md").write_text(text, encoding="utf8")
     print(f"\n{text}")

@@ -101,14 +101,14 @@ def command(ctx: click.Context, **options: Any) -> None:
 
 
 @contextmanager
-def _progress() -> Generator[Callable[[int, int, str], None]]:
+def _progress() -> Generator[Callable[[float, str], None]]:
     """Yield a callback that updates a progress bar on stderr, which is hidden unless stderr is a terminal."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     terminal = Console(stderr=True)
     bar = Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal, auto_refresh=False)
     with bar:  # refreshed only by the callback: a refreshing thread would take time from a core
-        task = bar.add_task("", total=None)
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text, refresh=True)
+        task = bar.add_task("", total=1.0)
+        yield lambda done, text: bar.update(task, completed=done, description=text, refresh=True)
 
 
 def _cases(options: Mapping[str, Any]) -> list[Case]:
