@@ -20,12 +20,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.results import read_results
-from gdbackends.cli import diff_command, export_command
+from gdbackends.cli import bench_command, diff_command, export_command, show_command
+from gdbackends.cli.result_table import fitted
 from gdbackends.errors import InputError
 
 COMMAND = [sys.executable, "-m", "gdbackends"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+ENVIRONMENT.pop("COLUMNS", None)  # the table has all columns unless stdout is a terminal or this is set
+QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
 LIGHT = ["--backends", "fakes:Light", "--rows", "10,20", "--features", "1,2", "--launches", "2", "--most", "2"]
 
 
@@ -154,7 +158,8 @@ def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) ->
 
 def test_control_c_ends_the_children_and_leaves_the_file_whole(tmp_path: Path) -> None:
     command = [*COMMAND, "bench", "--backends", "fakes:Hanging", "--rows", "10", "--out", "r.jsonl"]
-    process = subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, start_new_session=True, **pipes)
     deadline = time.monotonic() + 30
     while not children(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -162,8 +167,10 @@ def test_control_c_ends_the_children_and_leaves_the_file_whole(tmp_path: Path) -
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(20) == 130
-    assert process.stderr.read() == b"\n"
-    process.stderr.close()
+    assert process.stderr.read() == b"gdbackends: interrupted; the same command with --resume continues r.jsonl\n"
+    assert b"3 of 3 cases were not reached" in process.stdout.read()
+    for pipe in (process.stdout, process.stderr):
+        pipe.close()
     assert children(tmp_path) == []
     assert len(read_results(str(tmp_path / "r.jsonl")).runs) == 1
 
@@ -181,9 +188,140 @@ def test_a_full_disk_is_one_line_and_what_is_there_can_be_resumed(tmp_path: Path
 
 def test_a_budget_that_is_spent_is_said(tmp_path: Path) -> None:
     shown = run("bench", *LIGHT, "--time-budget", "1e-6", "--out", "r.jsonl", cwd=tmp_path)
-    assert shown.returncode == 0
-    assert shown.stdout.count("not reached") >= 2
+    assert shown.returncode == 3
+    assert shown.stdout.count("not reached") == 5  # a row for each case, and one line
+    assert "4 of 4 cases were not reached: the same bench command with --resume continues" in shown.stdout
     assert run("bench", *LIGHT, "--out", "r.jsonl", "--resume", cwd=tmp_path).returncode == 0
+
+
+def record(status: str, case: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a launch, or of the end of a case that failed."""
+    named = {"run": "r", "case": case}
+    if status != "launch":
+        return {"record": "case", **named, "status": status, "reason": "as planned", "agreement": None}
+    figures = dict.fromkeys(("import_s", "hidden_s", "transfer_s", "first_call_s", "load", "passes", "agreement"), 0.5)
+    counts = {"launch": 0, "calls": 1, "threads_seen": 1, "peak_bytes": 1, "device_peak_bytes": None, "cache_bytes": 1}
+    others = {"device_name": "cpu", "affinity": [0], "batches_s": [1e-5]}
+    return {"record": "launch", **named, **figures, **counts, **others}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [(["launch", "launch"], 0), (["launch"], 3), ([], 3), (["crashed"], 1), (["out of memory"], 3)],
+)
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_exit_code_and_the_table_of_what_there_is(
+    tmp_path: Path, monkeypatch, statuses: list[str], code: int, interrupted: bool
+) -> None:
+    def bench(cases, file, *_) -> None:
+        for case, status in zip(cases, statuses, strict=False):
+            file.write(record(status, case.to_dict()))
+        if interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_command, "bench", bench)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    asked = ["--backends", "numpy", "--rows", "10,20", "--features", "1", "--out", str(tmp_path / "r.jsonl")]
+    done = CliRunner().invoke(bench_command.command, asked)
+    assert done.exit_code == (130 if interrupted else code)
+    assert len([line for line in done.stdout.splitlines() if line.startswith("step  ")]) == 2
+    assert ("of 2 cases was not reached" in done.stdout) == (len(statuses) == 1)
+    told = f"gdbackends: interrupted; the same command with --resume continues {tmp_path / 'r.jsonl'}\n"
+    assert done.stderr == (told if interrupted else "")
+
+
+def test_the_last_result_is_shown_with_the_progress() -> None:
+    results, seen = read_results(str(QUICK)), {}
+    for case in results.cases[:2]:
+        newest = bench_command._newest(results, seen)
+        assert newest.startswith(f"; last: {case.config.label} {case.spec.rows:,} x {case.spec.features}")
+        assert newest.endswith("s")
+    assert bench_command._newest(results, dict.fromkeys(results.cases, 10)) == ""
+
+
+def shown_at(columns: str, *arguments: str) -> str:
+    """Return what `show` prints in a terminal of this width."""
+    done = CliRunner(env={"COLUMNS": columns}).invoke(show_command.command, [str(QUICK), *arguments])
+    assert done.exit_code == 0
+    return done.stdout
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120, 200])
+def test_the_table_fits_the_terminal(columns: int) -> None:
+    lines = shown_at(f"{columns}").splitlines()
+    assert max(map(len, lines)) <= columns
+    titles = re.split(r" {2,}", lines[0].strip())
+    assert titles[:4] == ["work", "rows", "features", "backend"]
+    assert {"a call", "x NumPy"} <= set(titles)
+    assert len([line for line in lines if line.startswith("step  ")]) == 36
+    rest = set(re.split(r" {2,}", shown_at("", "--wide").splitlines()[0].strip())) - set(titles)
+    hidden = [line for line in lines if line.startswith("--wide also shows ")]
+    assert (hidden == []) == (not rest)
+    assert all(title in hidden[0] for title in rest)
+    assert ("plan" in titles, "first call" in titles) == (False, columns > 80)
+
+
+def test_all_columns_are_shown_where_stdout_is_no_terminal_or_it_is_asked_for() -> None:
+    assert shown_at("80", "--wide").splitlines()[:37] == shown_at("").splitlines()[:37]
+    assert "transfer  first call" in shown_at("")
+
+
+def test_long_names_are_no_reason_to_wrap() -> None:
+    columns = {
+        "work": ["value_and_gradient"] * 2,
+        "rows": ["1,000,000", "1,000"],
+        "features": ["1,000", "10"],
+        "": ["docs/a_long_name/own_loss.py:logcosh float32"] * 2,
+        "backend": ["PyTorch on cuda:0 with 12 threads, idiomatic", "NumPy"],
+        "a call": ["12.3 ms x/÷ 1.61 *", "not reached"],
+        "x NumPy": ["0.81 (0.55 to 1.2)", "-"],
+    }
+    common, shown = fitted(columns, 80)
+    assert list(common.values()) == ["value_and_gradient", "docs/a_long_name/own_loss.py:logcosh float32"]
+    assert list(shown) == ["rows", "features", "backend", "a call"]
+    assert sum(max(map(len, [title, *texts])) + 2 for title, texts in shown.items()) - 2 <= 80
+    assert shown["a call"] == columns["a call"]
+    columns |= {"work": ["value_and_gradient", "step"], "": [*columns[""][:1], "squared"]}
+    common, shown = fitted(columns, 80)
+    assert common == {}
+    assert shown[""][0].startswith("…") and shown[""][0].endswith(" float32"[-5:])
+    assert sum(max(map(len, [title, *texts])) + 2 for title, texts in shown.items()) - 2 <= 80
+    assert fitted(columns, 400) == ({}, columns)
+
+
+def test_show_prints_files_and_published_documents_or_says_what_is_wrong(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    document = tmp_path / "r.json"
+    document.write_text(publish(read_results(str(QUICK)).records()), encoding="utf8")
+    own, public = (CliRunner().invoke(show_command.command, [str(path)]).stdout for path in (QUICK, document))
+    assert own.replace(str(QUICK), str(document)) == public
+    for text in ("JAX, 2.3 to 11 times faster than the next", "its first call pays off after", "import: ", "GB/s"):
+        assert text in own
+    both = CliRunner().invoke(show_command.command, [str(QUICK), str(document)]).stdout
+    assert both == f"{own}\n{public}"
+    for path, text in ((tmp_path / "none", "does not exist"), ("/dev/null", "/dev/null contains no cases")):
+        refused = run("show", str(path))
+        assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+        assert text in refused.stderr
+
+
+def test_cases_not_reached_are_rows_of_every_export(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in QUICK.read_text(encoding="utf8").splitlines()]
+    cases = [dict(case) for case in dict.fromkeys(tuple(r["case"].items()) for r in lines if "case" in r)]
+    planned = [{"record": "planned", "run": lines[0]["run"], "case": case} for case in cases]
+    kept = [r for r in lines[1:] if r.get("case", {}).get("rows") != 1000]
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in [lines[0], *planned, *kept]), encoding="utf8")
+    line = "9 of 36 cases were not reached"
+    for form in ("csv", "json", "md"):
+        done = CliRunner().invoke(export_command.command, [str(path), "--to", form])
+        assert line in (done.stdout if form == "md" else done.stderr)
+        assert (done.stdout.count("not reached,") if form == "csv" else done.stdout.count("not reached")) >= 9
+        if form == "json":
+            assert [row["status"] for row in json.loads(done.stdout)].count("not reached") == 9
+    shown = CliRunner().invoke(show_command.command, [str(path)]).stdout
+    assert shown.count("not reached") == 10
+    assert shown.count(line) == 1
 
 
 def test_diff_says_what_noise_may_hide_and_pools_the_cases(results: Path, tmp_path: Path) -> None:

@@ -12,20 +12,23 @@ from scipy.optimize import brentq
 
 from gdbackends.backends import get_backend
 from gdbackends.benchmarking import bench as bench_module
-from gdbackends.benchmarking.advice import findings, series_advice
+from gdbackends.benchmarking.advice import findings, not_reached, series_advice
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import SUITES, BackendConfig, Case, Grid, ProblemSpec
 from gdbackends.benchmarking.crossovers import series, winner
+from gdbackends.benchmarking.markdown import markdown
 from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.regressions import changes, version_changes
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio, records, result_rows, spread
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
+from gdbackends.benchmarking.table_cells import cells, shown_ratio
 from gdbackends.benchmarking.worker_tasks import _hidden
 from gdbackends.benchmarking.workers import outcome
 from gdbackends.benchmarking.workloads import Unsupported, work
 from gdbackends.comparison.referee import judge_backend
 from gdbackends.descent import ProblemOptions, prepare
 from gdbackends.errors import InputError
+from gdbackends.measurement.statistics import Estimate
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut
 
 QUICK = Plan(launches=2, most=2, slice_s=0.01, timeout_s=30)
@@ -42,12 +45,14 @@ def study(path: Path, cases: list[Case], plan: Plan = QUICK, *, resume: bool = F
     return read_results(str(path))
 
 
-def made(times: dict[tuple[str, int], list[float]], *, features: int = 10, first: float = 0.0, **launch) -> Results:
+def made(
+    times: dict[tuple[str, int], list[float]], *, features: int = 10, first: float = 0.0, work: str = "step", **launch
+) -> Results:
     """Return results with one batch a launch, by backend and rows."""
     results = Results("made")
     results.add({"record": "run", "run": "r", "schema": 1, "environment": {}, "machine": {"cpu": "c"}})
     for (backend, n), seconds in times.items():
-        case = Case(BackendConfig(backend), ProblemSpec(rows=n, features=features))
+        case = Case(BackendConfig(backend), ProblemSpec(rows=n, features=features), work)
         for k, t in enumerate(seconds):
             record = {"import_s": 1.0, "transfer_s": 0.0, "first_call_s": t + first * (backend != "numpy")}
             record |= {"agreement": 0.1, "batches_s": [t], "calls": 1, "passes": 1, "cache_bytes": 1 << 25}
@@ -360,7 +365,109 @@ def test_the_advice_drops_no_winner_and_does_not_contradict_itself() -> None:
     assert tie.endswith("; at 10,000 rows no difference between JAX and NumPy was found")
     assert "from there to 1,000 rows JAX" in tie
     lost = told({100: {"numpy": 1.0, "jax": 3.0, "torch": 9.0}, 1000: {"numpy": 1.0, "torch": 3.0}})
-    assert "JAX never (it has no time at 1,000 rows)" in lost
+    assert "at 1,000 rows no winner is named: JAX has no time there" in lost
+    assert lost.endswith("; JAX never at the other sizes; PyTorch never at the other sizes")
+
+
+def without(results: Results, backend: str, *sizes: int, status: str = "", planned: bool = False) -> list[Row]:
+    """Return the rows of results in which a backend failed, or was not reached or never planned, at some sizes."""
+    left = Results("left", runs=results.runs)
+    for record in results.records():
+        case = record.get("case", {})
+        if case.get("backend") == backend and case["rows"] in sizes:
+            end = {"record": "case", "run": "r", "case": case, "status": status, "reason": "x", "agreement": None}
+            left.add(end if status else {"record": "planned" if planned else "", "run": "r", "case": case})
+        else:
+            left.add(record)
+    return result_rows(left)
+
+
+THREE = {
+    (backend, n): [t * n * (1 + 1e-3 * k) for k in range(5)]
+    for n in (100, 1000)
+    for backend, t in (("numpy", 1e-7), ("jax", 2e-8), ("torch", 3e-7))
+}
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_no_winner_is_named_where_a_rival_has_no_time(planned: bool) -> None:
+    table = without(made(THREE), "jax", 1000, planned=planned)
+    (found,) = series(table)
+    assert series_advice(found) == (
+        "at 100 rows JAX, 5 times faster than the next (at least 5); at 1,000 rows no winner is named: JAX has no time "
+        "there; NumPy never at the other sizes; PyTorch never at the other sizes"
+    )
+    assert found.winners[1].first == ()
+    assert [row.status for row in table if row.timing is None] == ["not reached"] * planned
+    nowhere = without(made(THREE), "jax", 100, 1000, planned=True)
+    assert "JAX has no time there" in series_advice(series(nowhere)[0])
+    assert "NumPy, 3 times faster" in series_advice(
+        series(without(made(THREE), "jax", 100, 1000))[0]
+    )  # never asked for
+
+
+def test_a_rival_that_failed_is_given_beside_the_winner() -> None:
+    (found,) = series(without(made(THREE), "jax", 1000, status="out of memory"))
+    assert "at 1,000 rows NumPy, 3 times faster than the next (at least 3; JAX: out of memory)" in series_advice(found)
+    pair = {key: times for key, times in THREE.items() if key[0] != "torch"}
+    (found,) = series(without(made(pair), "jax", 100, 1000, status="crashed"))
+    assert series_advice(found) == "from 100 to 1,000 rows only NumPy has a time (JAX: crashed)"
+    assert found.crossovers == ()
+
+
+def test_nothing_is_concluded_from_fewer_than_four_launches() -> None:
+    """Two and three launches may agree by chance; what they say is that they are few."""
+    for launches in (1, 2, 3):
+        results = made({key: times[:launches] for key, times in THREE.items()}, first=1.0)
+        table = result_rows(results)
+        (found,) = series(table)
+        assert series_advice(found) == (
+            "from 100 to 1,000 rows no winner is named: JAX, NumPy and PyTorch have fewer than 4 launches in common"
+        )
+        assert found.crossovers == ()
+        columns = cells(table)
+        assert set(columns["x NumPy"]) == {"-", "?"}
+        assert all(text.endswith(" us ?") for text in columns["a call"])
+        assert columns["a call"][0] == "10 us ?"
+        assert {record["ratio_to_numpy"] for record in records(results)} == {None}
+        assert "x ?" in markdown(table)
+        assert "?: unknown, from fewer than 4 launches" in markdown(table)
+    table = result_rows(made({key: times[:4] for key, times in THREE.items()}))
+    assert "JAX, 5 times faster" in series_advice(series(table)[0])
+    assert "?" not in markdown(table)
+    crossing = {("numpy", 100): 1.0, ("numpy", 1000): 9.0, ("jax", 100): 3.0, ("jax", 1000): 3.0}
+    counts = [len(series(result_rows(made({k: [t] * n for k, t in crossing.items()})))[0].crossovers) for n in (3, 4)]
+    assert counts == [0, 1]
+
+
+def test_an_absurdly_wide_interval_is_unknown() -> None:
+    wild = [1e-6, 1e-3, 1e-6, 1e-3, 1e-6]
+    table = result_rows(made({("numpy", 100): noisy(1, 1e-5), ("jax", 100): wild}))
+    assert cells(table)["x NumPy"] == ["-", "?"]
+    assert cells(table)["a call"][1] == "15.8 us ?"
+    assert "cannot be distinguished because of noise" in series_advice(series(table)[0])
+    assert shown_ratio(Estimate(0.66, 4.3e-18, 1e17)) == "?"
+
+
+def test_the_advice_says_how_a_work_is_called() -> None:
+    lines = [
+        line for work in ("gradient", "step") for line in findings(result_rows(made(THREE, features=1, work=work)))
+    ]
+    told = [line.partition(": ")[0] for line in lines if "rows JAX" in line]
+    assert told == [
+        "gradient (called from Python), 1 feature",
+        "step (of a descent, inside a compiled loop where the backend has one), 1 feature",
+    ]
+
+
+def test_cases_not_reached_have_one_line_and_a_row_each() -> None:
+    table = without(made(THREE), "jax", 100, 1000, planned=True)
+    (line,) = not_reached(table)
+    assert line.startswith("2 of 6 cases were not reached: ") and "--resume" in line and "--time-budget" in line
+    text = markdown(table)
+    assert text.count("not reached |") == 2
+    assert text.count("were not reached") == 1
+    assert not_reached(result_rows(made(THREE))) == []
 
 
 def test_a_curved_cost_crosses_within_the_interval() -> None:
@@ -373,7 +480,7 @@ def test_a_curved_cost_crosses_within_the_interval() -> None:
 
 
 def test_what_noise_hides_is_not_called_equal() -> None:
-    table = result_rows(made({("numpy", 100): [1e-5, 3e-5], ("jax", 100): [2e-6, 2e-5]}))
+    table = result_rows(made({("numpy", 100): [1e-5, 3e-5] * 2, ("jax", 100): [2e-6, 2e-5] * 2}))
     assert not winner(100, table).resolved
     assert "cannot be distinguished because of noise" in series_advice(series(table)[0])
     one = result_rows(made({("numpy", 100): [1e-5], ("jax", 100): [2e-6]}))
@@ -450,7 +557,10 @@ def test_a_failure_on_another_machine_is_no_regression() -> None:
 
 
 def test_a_compile_is_paid_for_after_some_steps() -> None:
-    table = result_rows(made({("numpy", 100): [1e-5] * 3, ("jax", 100): [1e-6] * 3}, first=0.09))
+    table = result_rows(made({("numpy", 100): [1e-5] * 4, ("jax", 100): [1e-6] * 4}, first=0.09))
+    assert "JAX: its first call pays off after 10,000 steps (100 x 10)" in findings(table)[1]
+    fewer = made({("numpy", 100): [1e-5] * 3, ("jax", 100): [1e-6] * 3}, first=0.09)
+    assert not any("pays off" in line for line in findings(result_rows(fewer)))
     numpy, jax = table
     assert paid_after(jax, numpy) == pytest.approx((0.09 - 9e-6) / 9e-6)
     assert paid_after(numpy, jax) is None

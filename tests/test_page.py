@@ -170,6 +170,62 @@ def test_machines_have_their_columns_and_are_no_change_of_version(tmp_path: Path
     assert "other.jsonl was measured on another machine than old.jsonl (cpu AMD EPYC -&gt; Another)" in text
 
 
+def cut(found: list[dict], backend: str, rows: int, status: str = "", planned: bool = False) -> list[dict]:
+    """Return records of which a backend failed at a size, or was planned and not reached, or was never planned."""
+    kept: dict[str, dict] = {}
+    for number, record in enumerate(found):
+        case = record.get("case", {})
+        if (case.get("backend"), case.get("rows")) != (backend, rows):
+            kept[f"{number}"] = record
+        elif status:
+            kept[f"{case}"] = failed(status=status, reason="as planned", **case)
+        elif planned:
+            kept[f"{case}"] = {"record": "planned", "run": record["run"], "case": case}
+    return list(kept.values())
+
+
+def test_no_winner_is_named_where_a_rival_has_no_time(tmp_path: Path) -> None:
+    for planned in (False, True):
+        read = written(tmp_path / "r.jsonl", cut(vary(), "jax", 1000, planned=planned))
+        text = page([read])
+        assert "no winner named at 3." in text
+        assert text.count("none named <span") == 3 and "no time: JAX" in text
+        assert "at 1,000 rows no winner is named: JAX has no time there" in text
+        assert ("3 of 36 cases were not reached: " in text) == planned
+        assert 'id="failures"' not in text
+        table = machine_table(result_files([read, read]))
+        at_size = [cells for texts, cells in table.lines if texts[1] == "1,000"]
+        assert len(at_size) == 6 + 3 * planned
+        assert {cell.note for cells in at_size for cell in cells} == {""}
+        assert ("not reached" in {cell.text for cells in at_size for cell in cells}) == planned
+        assert any(cell.note == "fastest" for _, cells in table.lines for cell in cells)
+
+
+def test_a_rival_that_failed_is_given_beside_the_winner(tmp_path: Path) -> None:
+    text = page([written(tmp_path / "r.jsonl", cut(vary(), "jax", 1000, "out of memory"))])
+    assert "Failed and not compared: JAX (out of memory) at 3." in text
+    assert text.count("; JAX: out of memory</span>") == 3
+    assert "no winner named" not in text and "none named" not in text
+
+
+def test_fewer_than_four_launches_are_drawn_without_a_conclusion(tmp_path: Path) -> None:
+    few = [record for record in vary() if record.get("launch", 0) < 3]
+    read = written(tmp_path / "r.jsonl", few)
+    text = page([read, read])
+    assert "no winner named at 12." in text
+    assert "?: unknown, from fewer than 4 launches" in text
+    assert "fewer than 4 launches</span>" in text
+    for heading in ("When the first call pays off</h3>", "Crossovers</h3>"):
+        assert heading not in text
+    panel = result_charts.times(read).to_dict()["concat"][0]
+    assert not [p for p in panel["data"]["values"] if "low" in p]
+    result_charts.agreement_and_speed(read).save(tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+    for name in ("crossovers", "paid_for"):
+        with pytest.raises(InputError):
+            getattr(result_charts, name)(read)
+
+
 def test_cases_of_any_objective_and_work_are_drawn_and_exported(tmp_path: Path) -> None:
     objectives = ("my_loss.py:logcosh", "gmm:25")
     found = [each for each in vary(("step",), limit=6) if "case" not in each]

@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from gdbackends.benchmarking.case import BackendConfig
 from gdbackends.benchmarking.crossovers import Crossover, Series, Winner, series
-from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, known_ratio, paid_after
 from gdbackends.benchmarking.table_cells import USUAL, size
-from gdbackends.measurement.formatting import duration
-from gdbackends.measurement.statistics import Estimate
+from gdbackends.measurement.formatting import duration, joined
+from gdbackends.measurement.statistics import MIN_LAUNCHES, Estimate
+
+_HOW = {
+    "step": "of a descent, inside a compiled loop where the backend has one",
+    "batch": "one step over a batch, inside a compiled loop where the backend has one",
+    "fit": "a whole descent, in a compiled loop where the backend has one",
+}
+"""How a work is called, where it is not a call from Python."""
 
 
 def findings(table: Sequence[Row]) -> list[str]:
     """Return the summary as lines: the fastest backends, when compilation pays off, and the times of imports."""
     return [*advices(series(table)), *payments(table), *imports(table)]
+
+
+def not_reached(table: Sequence[Row]) -> list[str]:
+    """Return a line on how many planned cases were not reached and how to continue, or no line if all were."""
+    count = sum(row.status == "not reached" for row in table)
+    were = "case was" if len(table) == 1 else "cases was" if count == 1 else "cases were"
+    how = "the same bench command with --resume continues, and a larger --time-budget reaches more"
+    return [f"{count:,} of {len(table):,} {were} not reached: {how}"] if count else []
 
 
 def advices(every: Sequence[Series]) -> list[str]:
@@ -25,7 +39,8 @@ def advices(every: Sequence[Series]) -> list[str]:
         if len(group.configs) == 1:
             continue
         spec = group.spec
-        what = f"{group.work}, {spec.features} feature{'s' if spec.features > 1 else ''}"
+        how = _HOW.get(group.work, "called from Python")
+        what = f"{group.work} ({how}), {spec.features:,} feature{'s' if spec.features > 1 else ''}"
         usual = [text for text in (spec.objective, spec.dtype, group.tuning) if text not in USUAL]
         lines.append(f"{', '.join([what, *usual])}: {series_advice(group)}.")
     return lines
@@ -54,16 +69,19 @@ def paid(table: Sequence[Row]) -> dict[str, list[tuple[float, Row]]]:
     for row in table:
         base = beside(row, others, backend="numpy", device="cpu")
         steps = paid_after(row, base) if base and row.case.work == "step" else None
-        if steps and base and (against := ratio(row, base)) and against.differs():
+        if steps and base and (against := known_ratio(row, base)) and against.differs():
             by_label.setdefault(row.case.config.label, []).append((steps, row))
     return by_label
 
 
 def series_advice(group: Series) -> str:
-    """Return the advice in a sentence: which backend is fastest up to which size, by how much, and which never is."""
+    """Return the advice in a sentence: which backend is fastest up to which size, by how much, and which never is.
+
+    Where a backend failed its status is given beside the winner; where one has no time no winner is named.
+    """
     spans: list[list[Winner]] = []
     for at in group.winners:
-        if spans and set(spans[-1][-1].first) == set(at.first) and spans[-1][-1].resolved == at.resolved:
+        if spans and _alike(spans[-1][-1]) == _alike(at):
             spans[-1].append(at)
         else:
             spans.append([at])
@@ -75,20 +93,21 @@ def series_advice(group: Series) -> str:
     ends = zip([None, *crossings], [*crossings, None], strict=True)
     parts = [f"{_where(span, *at)} {_who(span)}" for span, at in zip(spans, ends, strict=True)]
     best = {config for at in group.winners for config in at.first}
-    losers = [_loser(group, config) for config in group.configs if config not in best]
-    return "; ".join([*parts, *losers])
+    where = "never" if all(at.first for at in group.winners) else "never at the other sizes"
+    losers = [f"{config.label} {where}" for config, timed in group.configs.items() if timed and config not in best]
+    return "; ".join([*parts, *(losers if best else [])])
 
 
-def _loser(group: Series, config: BackendConfig) -> str:
-    missing = [f"{at.rows:,}" for at in group.winners if at.rows not in group.configs[config]]
-    return f"{config.label} never" + (f" (it has no time at {', '.join(missing)} rows)" if missing else "")
+def _alike(at: Winner) -> tuple[object, ...]:
+    """Return what the sizes of a span have in common."""
+    return frozenset(at.first), at.resolved, frozenset(at.failed), frozenset(at.missing), frozenset(at.few)
 
 
 def _crossing(group: Series, before: Sequence[Winner], after: Sequence[Winner]) -> Crossover | None:
     """Return the crossover from the single winner of a span to that of a later span, if there is one."""
-    (small, *equal), (large, *others) = before[-1].first, after[0].first
-    if equal or others:
+    if not len(before[-1].first) == len(after[0].first) == 1:
         return None
+    (small,), (large,) = before[-1].first, after[0].first
     fits = [c for c in group.crossovers if (c.small, c.large) == (small, large)]
     return next((c for c in fits if before[-1].rows <= c.rows <= after[0].rows), None)
 
@@ -105,19 +124,35 @@ def _where(span: Sequence[Winner], before: Crossover | None, after: Crossover | 
 
 
 def _who(span: Sequence[Winner]) -> str:
-    names = [config.label for config in span[0].first]
+    at, names = span[0], sorted(config.label for config in span[0].first)
+    failed = [f"{config.label}: {status}" for config, status in at.failed]
+    if at.missing or at.few:
+        return f"no winner is named: {_why_unnamed(at)}{_bracketed(failed)}"
+    if not names:
+        return f"no backend has a time{_bracketed(failed)}"
     if len(names) > 1:
-        *most, last = sorted(names)
-        both = f"{', '.join(most)} and {last}"
-        return (
-            f"no difference between {both} was found"
-            if span[0].resolved
-            else f"{both} cannot be distinguished because of noise"
-        )
+        both = joined(names)
+        found = f"no difference between {both} was found"
+        return (found if at.resolved else f"{both} cannot be distinguished because of noise") + _bracketed(failed)
     factors = sorted((at.lead for at in span if at.lead), key=_factor)
+    if not factors:
+        return f"only {names[0]} has a time{_bracketed(failed)}"
     ends = list(dict.fromkeys(f"{factor.value:.2g}" for factor in (factors[:1] + factors[-1:])))
-    least = f" (at least {min(factor.low for factor in factors):.2g})" if factors else ""
-    return names[0] + (f", {' to '.join(ends)} times faster than the next{least}" if ends else "")
+    least = f"at least {min(factor.low for factor in factors):.2g}"
+    return f"{names[0]}, {' to '.join(ends)} times faster than the next{_bracketed([least, *failed])}"
+
+
+def _why_unnamed(at: Winner) -> str:
+    """Return why no winner is named at a size, such as "NumPy has no time there"."""
+    parts: list[str] = []
+    for configs, lack in ((at.missing, "no time there"), (at.few, f"fewer than {MIN_LAUNCHES} launches in common")):
+        names = sorted(config.label for config in configs)
+        parts += [f"{joined(names)} {'have' if len(names) > 1 else 'has'} {lack}"] if names else []
+    return ", ".join(parts)
+
+
+def _bracketed(texts: Sequence[str]) -> str:
+    return f" ({'; '.join(texts)})" if texts else ""
 
 
 def _about(rows: float) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gdbackends.benchmarking.case import Case, ProblemSpec
-from gdbackends.benchmarking.crossovers import winner
+from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
+from gdbackends.benchmarking.crossovers import of_any_size, winner
 from gdbackends.benchmarking.published import redacted
 from gdbackends.benchmarking.regressions import MACHINE, machine_setting
 from gdbackends.benchmarking.result_rows import Row, result_rows
@@ -61,7 +61,8 @@ class MachineCell:
     Attributes:
         text: the time, or the status if there is no time.
         seconds: the time, or None.
-        note: "fastest", "among the fastest" or "", compared with the other backends in the file.
+        note: "fastest", "among the fastest" or "", compared with the other backends in the file; always "" where one
+            of them has neither a time nor a reason why it failed.
     """
 
     text: str
@@ -174,12 +175,14 @@ def _texts(case: Case) -> dict[str, str]:
 def _cells(rows: Sequence[Row]) -> dict[Case, MachineCell]:
     """Return the cells of a file by case."""
     by_problem: dict[tuple[str, ProblemSpec], list[Row]] = {}
+    asked: dict[tuple[str, ProblemSpec], list[BackendConfig]] = {}
     for row in rows:
         by_problem.setdefault((row.case.work, row.case.spec), []).append(row)
+        asked.setdefault((row.case.work, of_any_size(row.case.spec)), []).append(row.case.config)
     notes: dict[Case, str] = {}
     for (work, spec), some in by_problem.items():
-        known = [row for row in some if row.timing is not None]
-        first = winner(spec.rows, known).first if len(known) > 1 else ()
+        several = sum(row.timing is not None for row in some) > 1
+        first = winner(spec.rows, some, asked[work, of_any_size(spec)]).first if several else ()
         word = "fastest" if len(first) == 1 else "among the fastest"
         notes |= {Case(config, spec, work): word for config in first}
     return {

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, log
+from math import inf, log
 from statistics import median
 from typing import Any
 
 from gdbackends.benchmarking.case import EVALUATED, Case
 from gdbackends.benchmarking.results import Results
-from gdbackends.measurement.statistics import Estimate, estimate
+from gdbackends.measurement.statistics import MIN_LAUNCHES, Estimate, estimate
 from gdbackends.measurement.timing import Stopped, Timing
+
+WIDEST = 100.0
+"""The largest ratio of the ends of an interval; an estimate with a wider one counts as unknown."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,31 @@ def _difference(logs: Sequence[float], base: Sequence[float]) -> float:
     return median(a - b for a, b in zip(logs, base, strict=True))
 
 
+def common_launches(row: Row, base: Row) -> int:
+    """Return the number of launches from which `ratio` of the two rows is computed."""
+    return len((row.by_launch or {}).keys() & (base.by_launch or {}).keys())
+
+
+def known_ratio(row: Row, base: Row) -> Estimate | None:
+    """Return the ratio of the times of two rows, or None if it is unknown.
+
+    It is unknown without both times, with fewer than MIN_LAUNCHES launches in common, and if its interval is wider
+    than WIDEST.
+    """
+    return known(ratio(row, base), common_launches(row, base))
+
+
+def known_time(row: Row) -> Estimate | None:
+    """Return the seconds of a call with the interval over launches, or None if the interval is unknown."""
+    return known(row.timing.estimate, len(row.timing.launches)) if row.timing else None
+
+
+def known(found: Estimate | None, launches: int = MIN_LAUNCHES) -> Estimate | None:
+    """Return an estimate, or None if it has too few launches or too wide an interval for anything to be concluded."""
+    few = launches < MIN_LAUNCHES
+    return None if found is None or few or not found.high <= WIDEST * found.low else found
+
+
 def beside(row: Row, others: Mapping[Case, Row], **changed: Any) -> Row | None:
     """Return the row whose case differs only in the given fields, or None."""
     return others.get(Case.from_dict(row.case.to_dict() | changed))
@@ -173,30 +201,32 @@ def paid_after(row: Row, base: Row) -> float | None:
 
 
 def records(results: Results) -> list[dict[str, Any]]:
-    """Return a flat record of each row for export, with its ratio to NumPy and its environment."""
+    """Return a flat record of each row for export, with its ratio to NumPy and its environment.
+
+    Times are in seconds. Intervals, and the ratio, are None where they are unknown: see `known_ratio`.
+    """
     table = result_rows(results)
     others = by_case(table)
     return [_record(row, beside(row, others, backend="numpy", device="cpu"), results) for row in table]
 
 
 def _record(row: Row, base: Row | None, results: Results) -> dict[str, Any]:
-    timing, against = row.timing, ratio(row, base) if base else None
+    timing, against, time = row.timing, known_ratio(row, base) if base else None, known_time(row)
     first = next(iter(results.of(row.case).values()), results.ends.get(row.case, {}))
     run = results.runs.get(first.get("run", ""), {})
-    low, high = timing.interval if timing and len(timing.launches) > 1 else (None, None)
     return {
         **row.case.to_dict(),
         "status": row.status,
         "reason": row.reason,
         "median_s": timing.median if timing else None,
-        "low_s": _finite(low),
-        "high_s": _finite(high),
+        "low_s": time.low if time else None,
+        "high_s": time.high if time else None,
         "launches": len(timing.launches) if timing else 0,
         "calls": timing.calls if timing else 0,
         "stopped": timing.stopped.name.lower() if timing else None,
         "ratio_to_numpy": against.value if against else None,
-        "ratio_low": _finite(against.low) if against else None,
-        "ratio_high": _finite(against.high) if against else None,
+        "ratio_low": against.low if against else None,
+        "ratio_high": against.high if against else None,
         **{
             name: getattr(row, name)
             for name in ("agreement", "import_s", "transfer_s", "first_call_s", "peak_bytes", "device_peak_bytes")
@@ -207,7 +237,3 @@ def _record(row: Row, base: Row | None, results: Results) -> dict[str, Any]:
         "at": run.get("at"),
         **{name: run.get("environment", {}).get(name) for name in ("python", "numpy", "jax", "torch", "cpu", "cores")},
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value and isfinite(value) else None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gdbackends.benchmarking.case import WORKS, Case
-from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, spread
+from gdbackends.benchmarking.result_rows import WIDEST, Row, beside, by_case, known, known_ratio, known_time, ratio
 from gdbackends.measurement.formatting import duration
-from gdbackends.measurement.statistics import Estimate
+from gdbackends.measurement.statistics import MIN_LAUNCHES, Estimate
 
 USUAL = ("squared", "float64", "best")
 """Default settings, which tables do not mention."""
+UNKNOWN = "?"
+"""The text of what too few launches or too much noise leave unknown."""
 _ORDER = {name: k for k, name in enumerate(WORKS)}
 
 
@@ -57,36 +58,54 @@ def size(row: Row) -> str:
 
 
 def shown_ratio(estimate: Estimate | None) -> str:
-    """Format a ratio with its interval, which a single launch does not have."""
+    """Format a ratio with its interval; "?" if the interval is too wide, "-" if there is no ratio."""
     if estimate is None:
         return "-"
-    ends = f"{estimate.low:.2g} to {estimate.high:.2g}" if estimate.high < inf else "one launch"
-    return f"{estimate.value:.2g} ({ends})"
+    found = known(estimate)
+    return UNKNOWN if found is None else f"{found.value:.2g} ({shown_ends(found)})"
 
 
-def _over_idiomatic(row: Row, others: Mapping[Case, Row]) -> str:
-    """Format the ratio to the time of the same backend with idiomatic tuning."""
-    base = beside(row, others, tuning="idiomatic")
-    return "-" if base is None or base is row else shown_ratio(ratio(row, base))
+def shown_ends(estimate: Estimate) -> str:
+    """Format the ends of an interval."""
+    return f"{estimate.low:.2g} to {estimate.high:.2g}"
+
+
+def shown_over(row: Row, base: Row | None) -> str:
+    """Format the ratio of the times of two rows; "?" if it is unknown, "-" if it does not exist."""
+    if base is None or base is row or ratio(row, base) is None:
+        return "-"
+    found = known_ratio(row, base)
+    return UNKNOWN if found is None else shown_ratio(found)
 
 
 def timed(row: Row) -> str:
     """Format the time of a call with the half width of its interval, or the status if there is no time."""
     if row.timing is None:
         return row.status
-    half, mark = spread(row), "" if row.status == "ok" else " *"
-    reach = f"± {half:.0%}" if half < 1 else f"x/÷ {1 + half:.2g}" if half < 99 else "± ?"
+    found, mark = known_time(row), "" if row.status == "ok" else " *"
+    half = None if found is None else found.spread
+    reach = UNKNOWN if half is None else f"± {half:.0%}" if half < 1 else f"x/÷ {1 + half:.2g}"
     return f"{duration(row.timing.median)} {reach}{mark}"
 
 
+def unknown_note(texts: Iterable[str]) -> list[str]:
+    """Return the sentence that explains "?", as a list, or an empty list if no cell has one."""
+    few = f"fewer than {MIN_LAUNCHES} launches (for a ratio, of both)"
+    note = f"{UNKNOWN}: unknown, from {few} or with an interval wider than a factor of {WIDEST:g}"
+    return [note] if any(UNKNOWN in text.split() for text in texts) else []
+
+
+def _over_idiomatic(row: Row, others: Mapping[Case, Row]) -> str:
+    """Format the ratio to the time of the same backend with idiomatic tuning."""
+    return shown_over(row, beside(row, others, tuning="idiomatic"))
+
+
 def _over_numpy(row: Row, others: Mapping[Case, Row]) -> str:
-    base = beside(row, others, backend="numpy", device="cpu")
-    return "-" if base is None or base is row else shown_ratio(ratio(row, base))
+    return shown_over(row, beside(row, others, backend="numpy", device="cpu"))
 
 
 def _over_loss(row: Row, others: Mapping[Case, Row]) -> str:
-    base = beside(row, others, work="loss")
-    return "-" if base is None or row.case.work != "gradient" else shown_ratio(ratio(row, base))
+    return shown_over(row, beside(row, others, work="loss") if row.case.work == "gradient" else None)
 
 
 def _megabytes(count: int | None) -> str:

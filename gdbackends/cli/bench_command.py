@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from math import inf
-from statistics import median
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from gdbackends.backends import TUNINGS, check_installed, installed
-from gdbackends.benchmarking.advice import findings
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import SUITES, WORKS, Case
-from gdbackends.benchmarking.result_rows import Row, result_rows
-from gdbackends.benchmarking.results import BAD, Results, ResultsFile
-from gdbackends.benchmarking.table_cells import cells, ordered, size, unusual
-from gdbackends.cli.console import console, environment_line, plain_table, print_unwrapped
+from gdbackends.benchmarking.result_rows import result_rows
+from gdbackends.benchmarking.results import BAD, ResultsFile
+from gdbackends.cli.console import console, echo, plain_table, print_unwrapped
 from gdbackends.cli.options import TUNINGS_HELP, split, with_options
+from gdbackends.cli.result_table import WIDE, show_results
 from gdbackends.comparison.function_problem import fixed_size, is_function
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity
@@ -66,6 +62,7 @@ _OPTIONS = with_options(
     click.option("--out", default="bench.jsonl", show_default=True, help="The file to append results to."),
     click.option("--resume", is_flag=True, help="Continue the file without repeating the results in it."),
     click.option("--dry-run", is_flag=True, help="Print the cases without timing them."),
+    WIDE,
 )
 
 
@@ -80,10 +77,11 @@ def command(ctx: click.Context, **options: Any) -> None:
     needs, and residuals(theta, *data), whose Jacobian can be timed. Without data it gets random X and y.
 
     Each backend runs in its own processes, in turn with the others. Results are appended to a file as they are
-    measured; `gdbackends diff` compares two such files, and `gdbackends export` converts one to a table.
+    measured; `gdbackends show` prints the table of a file again, `gdbackends diff` compares two, and `gdbackends
+    export` converts one to a table. On Ctrl-C the table of what has been measured is printed.
 
-    Exit code: 0 success; 1 a backend disagrees, returns before its result is ready, or crashed; 2 invalid usage or
-    input.
+    Exit code: 0 success; 1 a backend disagrees, returns before its result is ready, timed out, or crashed; 2 invalid
+    usage or input; 3 the time budget ended before every case was reached; 130 interrupted.
     """
     with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
         cases = _cases(options)
@@ -92,12 +90,20 @@ def command(ctx: click.Context, **options: Any) -> None:
         _show_cases(cases, plan)
         return
     with ResultsFile(options["out"], resume=options["resume"]) as file:
-        run = begin(file, plan, cases)
-        with _progress() as report:
-            bench(cases, file, plan, run, report)
-        rows = [row for row in result_rows(file.results) if row.case in set(cases)]
-        _show(rows, file.results)
-    ctx.exit(1 if any(row.status in BAD for row in rows) else 0)
+        run, interrupted = begin(file, plan, cases), False
+        try:
+            with _progress(file.results) as report:
+                bench(cases, file, plan, run, report)
+        except KeyboardInterrupt:
+            interrupted = True
+        planned = set(cases)
+        rows = [row for row in result_rows(file.results) if row.case in planned]
+        show_results(rows, file.results, wide=options["wide"])
+    if interrupted:
+        echo(f"gdbackends: interrupted; the same command with --resume continues {options['out']}")
+        ctx.exit(130)
+    statuses = {row.status for row in rows}
+    ctx.exit(1 if statuses & set(BAD) else 3 if "not reached" in statuses else 0)
 
 
 @contextmanager
@@ -222,36 +228,3 @@ def _show_cases(cases: Sequence[Case], plan: Plan) -> None:
     print_unwrapped(terminal, table)
     budget = "no limit" if plan.budget_s is None else f"{plan.budget_s:g} s"
     terminal.print(f"{len(cases)} cases, {plan.launches} to {plan.most} launches each, {budget} in all")
-
-
-def _show(rows: Sequence[Row], results: Results) -> None:
-    """Print the table of results, the failures, the findings, and the conditions of the measurement."""
-    terminal = console()
-    rows = ordered(rows)
-    columns = cells(rows)
-    table = plain_table(*columns, right=columns.keys() - {"work", "", "backend", "plan"}, gap=2)
-    for line in zip(*columns.values(), strict=True):
-        table.add_row(*map(Text, line))
-    print_unwrapped(terminal, table)
-    for (status, reason), count in Counter((row.status, row.reason) for row in rows if row.reason).items():
-        first = next(row for row in rows if (row.status, row.reason) == (status, reason))
-        name = ", ".join([first.case.config.label, first.case.work, size(first), *unusual(first)])
-        more = "" if count == 1 else f" and {count - 1} more"
-        mark = "* " if status == "unfinished" else ""
-        terminal.print(Text(f"{mark}{name}{more}: {status}: {reason}", style="yellow"), soft_wrap=True)
-    for line in findings(rows):
-        terminal.print(Text(line), soft_wrap=True)
-    functions = dict.fromkeys(row.case.spec.objective for row in rows if row.case.spec.is_function and row.timing)
-    if functions:
-        text = f"{', '.join(functions)}: agrees with autodiff in float64, by estimated rounding bounds"
-        terminal.print(Text(text, style="dim"), soft_wrap=True)
-    run = list(results.runs.values())[-1]
-    fastest = {threads: speed for speed, threads in sorted((s, t) for (_, _, t), s in results.bandwidths.items())}
-    for threads, speed in sorted(fastest.items()):
-        condition = f" with {threads} threads" if threads else ""
-        terminal.print(f"read bandwidth{condition}: {speed / 1e9:.3g} GB/s", style="dim")
-    cores, loads = run["environment"]["cores"], [r["load"] for row in rows for r in results.of(row.case).values()]
-    if loads and median(loads) > cores + 1:
-        text = f"the machine was busy: the load was {median(loads):.2g} on {cores} cores, which widens the intervals"
-        terminal.print(Text(text, style="yellow"))
-    terminal.print(environment_line(run["environment"], results.path), style="dim", soft_wrap=True)

@@ -19,6 +19,12 @@ def console() -> Console:
     return Console(markup=False, emoji=False, highlight=False)
 
 
+def width_to_fit(terminal: Console) -> int | None:
+    """Return the columns of the terminal, or of the variable COLUMNS; None if stdout is neither, such as a pipe."""
+    limited = terminal.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return terminal.width or None if limited else None
+
+
 def plain_table(*titles: str, right: Collection[str] = (), gap: int = 3) -> Table:
     """Return a table without borders; `right` contains the titles of the right-aligned columns."""
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=any(titles))

@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gdbackends.benchmarking.regressions import Change, changes, hidden, pooled, version_changes
+from gdbackends.benchmarking.result_rows import known
 from gdbackends.benchmarking.results import read_results
+from gdbackends.benchmarking.table_cells import UNKNOWN, shown_ends
 from gdbackends.cli.console import console, plain_table, print_unwrapped
 from gdbackends.errors import InputError
 
@@ -65,7 +67,8 @@ def _table(changed: list[Change]) -> Table:
     table = plain_table(*titles, right=("rows", "features", "new / old"), gap=2)
     for change in changed:
         case, ratio = change.case, change.ratio
-        interval = "-" if ratio is None else f"{ratio.value:.3g} ({ratio.low:.2g} to {ratio.high:.2g})"
+        sure = known(ratio)
+        interval = "-" if ratio is None else UNKNOWN if sure is None else f"{sure.value:.3g} ({shown_ends(sure)})"
         spec, size = case.spec, (f"{case.spec.rows:,}", f"{case.spec.features:,}")
         cells = (case.work, *size, spec.objective, spec.dtype, case.config.label, interval)
         table.add_row(*map(Text, cells), Text(change.word, style=_STYLES.get(change.word, "")))

@@ -28,6 +28,7 @@ _COMMANDS = {
     "page": ("gdbackends.cli.page_command", "Write benchmark results as an HTML page: advice, charts, a table."),
     "lesson": ("gdbackends.cli.lesson_command", "Explain gradient descent on your data, as an HTML page with sliders."),
     "predict": ("gdbackends.cli.predict_command", "Predict from a saved fit."),
+    "show": ("gdbackends.cli.show_command", "Print benchmark results as a table with advice."),
 }
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
+from gdbackends.benchmarking.advice import not_reached
 from gdbackends.benchmarking.machines import ResultFile, result_files
 from gdbackends.benchmarking.markdown import markdown, markdown_by_machine
 from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.result_rows import records
 from gdbackends.benchmarking.results import read_results
+from gdbackends.cli.console import echo
 from gdbackends.cli.output import check_output, csv_cell, write_atomically
 from gdbackends.errors import InputError
 
@@ -29,10 +31,11 @@ def command(results: tuple[str, ...], form: str, out: str | None) -> None:
     """Convert RESULTS, files of `gdbackends bench`, to a table with one row per case, in seconds and bytes.
 
     The Markdown table of one file is shorter: the backends are side by side, followed by the advice. That of several
-    files has a column for each machine. csv and json take several files too.
+    files has a column for each machine. csv and json take several files too. A case that was planned and not reached is
+    a row without a time.
 
     With --to published, one file becomes a JSON document to publish: all records with the environment and machine, but
-    without absolute paths and the names of user and host. page, diff and export take it like the file itself.
+    without absolute paths and the names of user and host. show, page, diff and export take it like the file itself.
     """
     if form not in _FORMS:
         raise InputError(f"--to must be csv, md, json or published, got {form!r}")
@@ -45,6 +48,8 @@ def command(results: tuple[str, ...], form: str, out: str | None) -> None:
         if not file.rows:
             path = file.results.path
             raise InputError(f"{path} contains no cases; add some with gdbackends bench --out {path}")
+        for line in not_reached(file.rows) if form in ("csv", "json") else ():  # Markdown has a line for it
+            echo(f"{file.results.path}: {line}")
     write_atomically(out or "/dev/stdout", _converted(files, form))
 
 

@@ -16,6 +16,8 @@ from math import atan2, ceil, cos, exp, fsum, inf, log, pi, sin, sqrt
 from statistics import NormalDist, fmean, median, variance
 
 CONFIDENCE = 0.99
+MIN_LAUNCHES = 4
+"""The fewest launches from which anything about a time or a ratio is concluded."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gdbackends.benchmarking.advice import paid
 from gdbackends.benchmarking.crossovers import Crossover, Series
 from gdbackends.benchmarking.machines import ResultFile
 from gdbackends.benchmarking.regressions import Change
-from gdbackends.benchmarking.result_rows import Row
+from gdbackends.benchmarking.result_rows import Row, known
 from gdbackends.benchmarking.table_cells import WRITTEN, ordered
 from gdbackends.pictures.document import Figure, Table
 from gdbackends.pictures.results.charts import bars, in_turn, lanes
@@ -178,7 +178,7 @@ def _over_idiomatic(shown: Shown) -> Figure | None:
 
 def _changes(shown: Shown) -> Figure | None:
     by_file = {
-        name: [ratio_point(change.case, change.ratio) for change in found if change.ratio is not None]
+        name: [ratio_point(change.case, sure) for change in found if (sure := known(change.ratio))]
         for name, found in shown.changed.items()
     }
     first = shown.since

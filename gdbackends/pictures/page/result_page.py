@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdbackends.benchmarking.advice import advices, imports, payments
+from gdbackends.benchmarking.advice import advices, imports, not_reached, payments
 from gdbackends.benchmarking.crossovers import series
 from gdbackends.benchmarking.machines import (
     MISSING,
@@ -20,6 +20,7 @@ from gdbackends.benchmarking.machines import (
 from gdbackends.benchmarking.regressions import Change, changes
 from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import Results
+from gdbackends.benchmarking.table_cells import unknown_note
 from gdbackends.errors import InputError
 from gdbackends.pictures.document import Figure, document, embedded
 from gdbackends.pictures.page.figures import HEADINGS, HEADINGS_OF_ALL, Shown, figures, overall
@@ -117,13 +118,20 @@ def page(results: Sequence[Results], title: str = "Which backend is fastest here
         others=[(each.files[0].name, machine_differences(files[0], each.files[0])) for each in found[1:]],
         machines=machine_table(files) if len(files) > 1 else None,
         missing=MISSING,
+        unreached=[_named(file, line, files) for file in files for line in not_reached(file.rows)],
+        unknown=unknown_note(cell for line in table.lines for cell in line),
         failures=[line if len(files) > 1 else line[1:] for line in failures(files)],
-        imports=[f"{file.name}, {line}" if len(files) > 1 else line for file in files for line in imports(file.rows)],
+        imports=[_named(file, line, files) for file in files for line in imports(file.rows)],
         environment=[(name, *texts) for name, texts in environment_lines(files)],
         file_names=tuple(labels),
         table=table,
         data=embedded(table.data),
     )
+
+
+def _named(file: ResultFile, line: str, files: Sequence[ResultFile]) -> str:
+    """Return a line about a file, which is named if there are several."""
+    return f"{file.name}: {line}" if len(files) > 1 else line
 
 
 def _machine_of(file: ResultFile, found: Sequence[Machine]) -> str:

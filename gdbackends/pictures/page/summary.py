@@ -15,6 +15,7 @@ from gdbackends.benchmarking.regressions import Change, version_changes
 from gdbackends.benchmarking.result_rows import Row
 from gdbackends.benchmarking.results import BAD, FAILURES
 from gdbackends.benchmarking.table_cells import shown_ratio, size
+from gdbackends.measurement.statistics import MIN_LAUNCHES
 from gdbackends.pictures.results.encodings import Look
 from gdbackends.pictures.results.table_rows import features
 
@@ -41,25 +42,34 @@ def _cases(count: int) -> str:
 
 
 def fastest(every: Sequence[Series]) -> str:
-    """Return a sentence on how often each backend is the single fastest, or "" if there is only one backend.
+    """Return how often each backend is the single fastest, in sentences, or "" if there is only one backend.
 
-    The best tuning is used if there is one.
+    The best tuning is used if there is one. A size where a backend has neither a time nor a failure has no winner, and
+    failures are given.
     """
     best = [each for each in every if each.tuning == "best"] or every
     sizes = [at for each in best if len(each.configs) > 1 for at in each.winners]
     alone = Counter(at.first[0].label for at in sizes if len(at.first) == 1)
     parts = [f"{label} at {count}" for label, count in alone.most_common()]
-    parts += [f"no single backend at {len(sizes) - sum(alone.values())}"] if len(sizes) > sum(alone.values()) else []
-    return f"Fastest of {len(sizes)} sizes: {', '.join(parts)}." if parts else ""
+    counts = {
+        "no single backend": sum(len(at.first) > 1 for at in sizes),
+        "no winner named": sum(bool(at.missing or at.few) for at in sizes),
+        "no backend with a time": sum(not (at.first or at.missing or at.few) for at in sizes),
+    }
+    parts += [f"{what} at {count}" for what, count in counts.items() if count]
+    failed = Counter(f"{config.label} ({status})" for at in sizes for config, status in at.failed)
+    beside = ", ".join(f"{name} at {count}" for name, count in failed.most_common())
+    without = f" Failed and not compared: {beside}." if failed else ""
+    return f"Fastest of {len(sizes)} sizes: {', '.join(parts)}.{without}" if parts else ""
 
 
 def failures(files: Sequence[ResultFile]) -> list[tuple[str, ...]]:
-    """Return the rows without a time: file, backend, case, status, reason."""
+    """Return the rows without a time, except those not reached: file, backend, case, status, reason."""
     return [
         (file.name, row.case.config.label, case(row), row.status, row.reason)
         for file in files
         for row in file.rows
-        if row.timing is None
+        if row.timing is None and row.status != "not reached"
     ]
 
 
@@ -157,10 +167,16 @@ def winners(group: Sequence[Series]) -> Winners:
 
 
 def _cell(at: Winner) -> Cell:
+    failed = [f"{_name(config)}: {status}" for config, status in at.failed]
+    if not at.first:
+        why = [f"no time: {', '.join(map(_name, at.missing))}"] if at.missing else []
+        why += [f"fewer than {MIN_LAUNCHES} launches"] if at.few else []
+        return Cell("none named" if why else "none", "; ".join([*why, *failed]), ())
     names, backends = " or ".join(_name(config) for config in at.first), tuple(config.backend for config in at.first)
+    note = f"{at.lead.value:.2g} x" if at.lead else "the only one with a time"
     if len(at.first) > 1:
-        return Cell(names, "no difference" if at.resolved else "hidden by noise", backends)
-    return Cell(names, f"{at.lead.value:.2g} x" if at.lead else "", backends)
+        note = "no difference" if at.resolved else "hidden by noise"
+    return Cell(names, "; ".join([note, *failed]), backends)
 
 
 def _name(config: BackendConfig) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.crossovers import Crossover, Series
-from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, known_ratio
 from gdbackends.benchmarking.table_cells import size, timed, unusual
 from gdbackends.pictures.palette import shade
 from gdbackends.pictures.results.encodings import Look, about_rows, log_encoding, rounded, same, seconds_title
@@ -85,7 +85,7 @@ def _ends(points: Points) -> list[float]:
 def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -> Spec:
     """Return the agreement (the largest error over what rounding allows) against the speed relative to NumPy.
 
-    Cases without a time are at the bottom.
+    Cases without a time are at the bottom; those whose speed is unknown are left out.
     """
     others = by_case(table)
     points = [p for row in table if (p := _judged(row, others))]
@@ -115,7 +115,7 @@ def agreement_panel(table: Sequence[Row], shown: Look, *, legend: bool = True) -
 def _judged(row: Row, others: Mapping[Case, Row]) -> dict[str, Any] | None:
     """Return the agreement and the speed of a row, or its failure; None if neither is known."""
     base = beside(row, others, backend="numpy", device="cpu")
-    against = ratio(row, base) if base else None
+    against = known_ratio(row, base) if base else None
     if not row.agreement or (against is None and row.timing is not None):
         return None
     speed = 1 / against.value if against else None

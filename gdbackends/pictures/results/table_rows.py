@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
 from gdbackends.benchmarking.case import WORKS, BackendConfig, Case
-from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, result_rows, spread
+from gdbackends.benchmarking.result_rows import Row, beside, by_case, known, known_ratio, known_time, result_rows
 from gdbackends.benchmarking.results import Results
 from gdbackends.benchmarking.table_cells import shown_ratio
 from gdbackends.errors import InputError
@@ -105,25 +104,24 @@ def inline(points: Sequence[dict[str, Any]], *unused: str) -> dict[str, Any]:
 
 
 def time_point(row: Row, words: str) -> dict[str, Any]:
-    """Return the time of a row, with its interval if there is more than one launch."""
-    timing = row.timing
-    if timing is None:
+    """Return the time of a row, with its interval if that is known."""
+    if row.timing is None:
         return point(row.case, None, words)
-    return point(row.case, timing.median, words, timing.interval if spread(row) < inf else None)
+    return point(row.case, row.timing.median, words, row.timing.interval if known_time(row) else None)
 
 
 def ratio_points(some: Sequence[Row], table: Sequence[Row], **other: str) -> list[dict[str, Any]]:
-    """Return the ratio of each row's time to that of the row whose case has the other values given."""
+    """Return the ratio of each row's time to that of the row whose case has the other values given, where known."""
     points: list[dict[str, Any]] = []
     others = by_case(table)
     for row in some:
         base = beside(row, others, **other)
-        if base is not None and base is not row and (against := ratio(row, base)) is not None:
+        if base is not None and base is not row and (against := known_ratio(row, base)) is not None:
             points.append(ratio_point(row.case, against))
     return points
 
 
 def ratio_point(case: Case, against: Estimate) -> dict[str, Any]:
-    """Return a ratio with its interval, if there is one."""
-    ends = (against.low, against.high) if against.spread < inf else None
+    """Return a ratio with its interval, if that is known."""
+    ends = (against.low, against.high) if known(against) else None
     return point(case, against.value, shown_ratio(against), ends)
