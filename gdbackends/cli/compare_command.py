@@ -167,4 +167,7 @@ def _step(row: BackendResult) -> str:
 
 
 def _speed(row: BackendResult, numpy_step: float | None) -> str:
-    return f"{numpy_step / row.step_s:.2g} x NumPy" if row.step_s and numpy_step else "-"
+    if not (row.step_s and numpy_step):
+        return "-"
+    ratio = numpy_step / row.step_s
+    return f"{ratio:.2g} x NumPy" if ratio < 99 else f"{float(f'{ratio:.2g}'):,.0f} x NumPy"
