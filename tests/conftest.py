@@ -10,7 +10,7 @@ import pytest
 from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
 from gdbackends.comparison import backend_run
 from gdbackends.errors import MissingBackendError
-from gdbackends.measurement.timing import marginal_step
+from gdbackends.measurement.timing import marginal_steps
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,7 +80,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(autouse=True)
 def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time a step of `compare` in milliseconds rather than a second: tests of its times run the command."""
-    monkeypatch.setattr(backend_run, "marginal_step", partial(marginal_step, least=0.002, rounds=3))
+    monkeypatch.setattr(backend_run, "marginal_steps", partial(marginal_steps, least=0.002, rounds=3))
 
 
 @pytest.fixture

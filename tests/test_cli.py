@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sklearn.linear_model import LinearRegression as SkLinearRegression
 
 from gdbackends import __version__
+from gdbackends.cli import compare_command
 from gdbackends.cli.console import format_number, printable
+from gdbackends.comparison import BackendResult, comparing
+from gdbackends.measurement.environment import affinity
 from gdbackends.measurement.formatting import duration
 
 COMMAND = [sys.executable, "-m", "gdbackends"]
@@ -67,6 +73,31 @@ def test_compare_shows_the_three_side_by_side(require) -> None:
     documented = [line.split() for line in readme.splitlines()]
     for label in ("device", "height", "intercept", "loss", "steps", "stopped"):
         assert next(line for line in lines if line[:1] == [label]) in documented
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (3.6e-6, 4.225e-6, "3.9 us ± 8%"),
+        (3.89e-6, 3.91e-6, "3.9 us ± 0.3%"),
+        (0.0, inf, "3.9 us ± ?"),
+        (1e-6, 9e-6, "3.9 us ± ?"),
+        (None, None, "3.9 us ± ?"),
+    ],
+)
+def test_a_step_is_shown_with_its_interval(low: float | None, high: float | None, shown: str) -> None:
+    row = BackendResult("numpy", "cpu", "ok", step_s=3.9e-6, step_low_s=low, step_high_s=high)
+    assert compare_command._step(row) == shown
+    assert compare_command._step(BackendResult("numpy", "cpu", "failed")) == "-"
+
+
+def test_compare_says_that_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = len(affinity())
+    for load, said in ((cores + 5.9, True), (cores + 1.0, False)):
+        monkeypatch.setattr(comparing, "load", lambda load=load: load)
+        shown = CliRunner().invoke(compare_command.command, ["--backends", "numpy", "--steps", "5"])
+        assert re.search(r"^a step +[\d.]+ [mun]?s ± ([\d.]+%|\?)", shown.stdout, re.MULTILINE), shown.stdout
+        assert (f"the machine is busy: the load is {load:.1f} on " in shown.stdout) == said
 
 
 def test_json_is_one_document_and_nothing_else(table_csv: Path) -> None:

@@ -36,6 +36,8 @@ def test_the_three_agree(dtype: str, require) -> None:
         assert row.gradient_ratio <= 1
         assert row.trajectory_ratio <= 1
         assert row.first_call_s > row.step_s > 0
+        assert row.step_low_s <= row.step_s <= row.step_high_s
+        assert row.step_spread == pytest.approx((row.step_high_s / row.step_low_s) ** 0.5 - 1)
         assert row.fit.theta.dtype == dtype
     assert result.sensitivity < 1e-12
 
@@ -50,7 +52,9 @@ def test_the_contract_of_the_document() -> None:
     assert set(document["exact"]) == {"coefficients", "intercept", "loss"}
     (row,) = document["backends"]
     wanted = "backend device dtype status coefficients intercept loss steps stop gradient_ratio trajectory_ratio"
-    assert set(row) >= {*wanted.split(), "first_call_s", "step_s"}
+    assert set(row) >= {*wanted.split(), "first_call_s", "step_s", "step_low_s", "step_high_s"}
+    assert 0 < row["step_low_s"] <= row["step_s"] <= row["step_high_s"]
+    assert document["load"] >= 0
     assert row["coefficients"] == pytest.approx({"height": 3.45})
     assert (row["steps"], row["stop"]) == (1, "CONVERGED")
 
@@ -61,6 +65,14 @@ def test_a_lone_backend_is_held_against_exact_arithmetic(monkeypatch: pytest.Mon
     assert result.rows[0].trajectory_ratio is None
     monkeypatch.setattr(judging, "EXACT_LIMIT", 10)
     assert compare(backends=["numpy"]).verdict == "inconclusive"
+
+
+@pytest.mark.usefixtures("untimed")
+def test_an_interval_of_one_round_is_unknown() -> None:
+    result = compare(backends=["numpy"], steps=5)
+    (row,), (shown,) = result.rows, result.to_dict()["backends"]
+    assert (row.step_s, row.step_low_s, row.step_high_s, row.step_spread) == (1e-6, 0.0, np.inf, np.inf)
+    assert (shown["step_s"], shown["step_low_s"], shown["step_high_s"]) == (1e-6, None, None)
 
 
 def tampered(o: BackendRun, how: str) -> BackendRun:
@@ -289,7 +301,7 @@ def test_what_compare_cannot_take_is_one_line(require) -> None:
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No step is timed, which takes most of a comparison of small data."""
-    monkeypatch.setattr(backend_run, "marginal_step", lambda run: 1e-6)
+    monkeypatch.setattr(backend_run, "marginal_steps", lambda run: ([1e-6], 1))
 
 
 LOSSES = ["absolute", "huber:0.5", "quantile:0.9", "logcosh", "logistic", "poisson"]

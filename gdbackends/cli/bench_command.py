@@ -92,7 +92,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     with ResultsFile(options["out"], resume=options["resume"]) as file:
         run, interrupted = begin(file, plan, cases), False
         try:
-            with _progress(file.results) as report:
+            with _progress() as report:
                 bench(cases, file, plan, run, report)
         except KeyboardInterrupt:
             interrupted = True
