@@ -391,15 +391,6 @@ def variant(request: pytest.FixtureRequest, require) -> Backend:
     return get_backend(name, dtype=dtype, tuning=tuning)
 
 
-@pytest.fixture
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile 4 steps of PyTorch into one call rather than 32, which takes tens of seconds."""
-    if "torch" in installed():
-        from gdbackends.backends import torch_compiled
-
-        monkeypatch.setattr(torch_compiled, "STEPS", 4)
-
-
 def test_every_variant_is_right_within_rounding(variant: Backend) -> None:
     theta, X, y = sample(variant.dtype)
     offered, plain = capabilities(variant), LinearRegression(l2=0.25)
