@@ -113,7 +113,6 @@ def test_every_backend_computes_what_is_expected(name: str, dtype: str) -> None:
         assert max(ratios.values()) <= 1, (framework, ratios)
 
 
-@pytest.mark.usefixtures("few_steps")
 def test_losses_of_several_files_are_compiled_by_pytorch(tmp_path) -> None:
     """A compiler looks up the names of a function in its module, so every file must be a module of its own."""
     (tmp_path / "a.py").write_text(LOGCOSH)
