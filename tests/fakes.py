@@ -7,11 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from gdbackends import LinearRegression, get_backend
 from gdbackends.backends.numpy_backend import NumpyBackend
+from gdbackends.benchmarking import slices
 from gdbackends.benchmarking.workloads import work
 from gdbackends.descent import ProblemOptions, prepare
 from gdbackends.measurement.timing import seconds
@@ -100,6 +102,122 @@ class Deferred:
 
     def __init__(self, compute):
         self.result = cache(compute)
+
+
+class Remembering(NumpyBackend):
+    """It keeps every gradient by its theta, and does not compute it again."""
+
+    def gradient(self, objective):
+        kept = {}
+
+        def gradient(theta, *data):
+            key = theta.tobytes()
+            if key not in kept:
+                kept[key] = objective.gradient(theta, *data)
+            return kept[key]
+
+        return gradient
+
+
+class Gram(NumpyBackend):
+    """It reads X once, and then keeps X^T X and X^T y."""
+
+    def gradient(self, objective):
+        kept = {}
+
+        def gradient(theta, X, y):
+            if id(X) not in kept:
+                A = objective.design(X)
+                kept[id(X)] = 2 * A.T @ A / y.size, 2 * A.T @ y / y.size
+            A, b = kept[id(X)]
+            return A @ theta - b
+
+        return gradient
+
+
+class HalfLazy(NumpyBackend):
+    """It computes half of the rows at once, and the others when the result is read."""
+
+    def gradient(self, objective):
+        def gradient(theta, X, y):
+            half = y.size // 2
+            first = half * objective.gradient(theta, X[:half], y[:half])
+            rest = Deferred(lambda: (y.size - half) * objective.gradient(theta, X[half:], y[half:]))
+            return Deferred(lambda: (first + rest.result()) / y.size)
+
+        return gradient
+
+    def to_numpy(self, array):
+        return super().to_numpy(array.result() if isinstance(array, Deferred) else array)
+
+
+def half_of_the_rows(objective):
+    """Return the gradient of every second row."""
+    return lambda theta, X, y: objective.gradient(theta, X[::2], y[::2])
+
+
+class Tired(NumpyBackend):
+    """After 2,000 gradients it uses half of the rows."""
+
+    def gradient(self, objective):
+        calls, cheap = [0], half_of_the_rows(objective)
+
+        def gradient(*arguments):
+            calls[0] += 1
+            return (objective.gradient if calls[0] <= 2000 else cheap)(*arguments)
+
+        return gradient
+
+
+class Skipping(NumpyBackend):
+    """It makes half of the steps of a loop of more than 200."""
+
+    def repeat(self, step, carry, xs, data):
+        if len(xs[0]) <= 200:
+            return super().repeat(step, carry, xs, data)
+        end, outputs = super().repeat(step, carry, [x[::2] for x in xs], data)
+        return end, tuple(np.resize(column, (len(xs[0]), *column.shape[1:])) for column in outputs)
+
+
+class JudgedOnce(NumpyBackend):
+    """It is right in its first process, and uses half of the rows in others of the same parent."""
+
+    def gradient(self, objective):
+        mark = Path(os.environ["FAKE_MARK"])
+        if mark.exists() and mark.read_text(encoding="utf8") != str(os.getpid()):
+            return half_of_the_rows(objective)
+        mark.write_text(str(os.getpid()), encoding="utf8")
+        return objective.gradient
+
+
+class Half(NumpyBackend):
+    """In float32 its data are rounded to float16."""
+
+    def asarray(self, array):
+        if array.ndim == 2 and self.dtype == "float32":
+            array = array.astype(np.float16)
+        return super().asarray(array)
+
+
+class HalfOfMany(NumpyBackend):
+    """In float32 it uses half of the rows where there are many."""
+
+    def gradient(self, objective):
+        cheap = half_of_the_rows(objective)
+
+        def gradient(theta, X, y):
+            return (cheap if y.size > 50_000 and self.dtype == "float32" else objective.gradient)(theta, X, y)
+
+        return gradient
+
+
+class SlowClock(NumpyBackend):
+    """It replaces the clock by one that goes at a tenth of the speed."""
+
+    def gradient(self, objective):
+        true, begun = slices.clock, slices.clock()
+        slices.clock = lambda: begun + (true() - begun) / 10
+        return objective.gradient
 
 
 class Hanging(NumpyBackend):

@@ -147,6 +147,48 @@ def test_an_honest_backend_among_them_is_timed(endings: list[Row]) -> None:
     assert [row.status for row in rows] == ["ok"] * len(LIGHT)
 
 
+LIARS = {
+    "Gram": ("gradient", 50_000, "float64", "implausible", "would read X at"),
+    "HalfLazy": ("gradient", 50_000, "float64", "unsynchronised", "before the result was available"),
+    "Tired": ("gradient", 1000, "float64", "disagrees", "the answer of a timed call differs"),
+    "Skipping": ("step", 1000, "float64", "disagrees", "the answer of a timed call differs"),
+    "JudgedOnce": ("gradient", 1000, "float64", "disagrees", "in launch 2: the answer of a timed call differs"),
+    "Half": ("gradient", 20_000, "float32", "disagrees", "on 32 rows differs"),
+    "HalfOfMany": ("gradient", 60_000, "float32", "disagrees", "the answer of a timed call differs"),
+    "SlowClock": ("gradient", 1000, "float64", "implausible", "its clock was changed"),
+}
+
+
+@pytest.fixture(scope="module")
+def liars(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
+    """The rows of backends that compute less than they are timed for, by name."""
+    cases = [
+        case
+        for name, (kind, rows, dtype, *_) in LIARS.items()
+        for case in Grid([f"fakes:{name}"], rows=[rows], features=[10], dtypes=[dtype], works=[kind]).cases()
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("liars")
+        patch.syspath_prepend(str(Path(__file__).parent))
+        patch.setenv("FAKE_MARK", str(folder / "mark"))
+        table = result_rows(study(folder / "r.jsonl", cases, Plan(launches=3, most=3, timeout_s=120)))
+    return {row.case.config.backend.removeprefix("fakes:"): row for row in table}
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_who_computes_less_gets_no_time(liars: dict[str, Row], name: str) -> None:
+    *_, status, reason = LIARS[name]
+    assert (liars[name].status, liars[name].timing) == (status, None)
+    assert reason in liars[name].reason
+
+
+def test_who_remembers_has_to_compute_all_the_same(tmp_path) -> None:
+    """Every call starts elsewhere, so that it is as slow as one that keeps nothing."""
+    cases = Grid(["fakes:Remembering", "fakes:Light"], rows=[50_000], features=[10], works=["gradient"]).cases()
+    remembering, light = result_rows(study(tmp_path / "r.jsonl", cases))
+    assert ratio(remembering, light).value > 0.5
+
+
 def test_a_backend_that_hangs_is_timed_out(tmp_path) -> None:
     cases = Grid(["fakes:Hanging"], rows=[20], features=[2], works=("gradient", "step")).cases()
     rows = result_rows(study(tmp_path / "r.jsonl", cases, Plan(launches=2, most=2, slice_s=0.02, timeout_s=3)))

@@ -8,11 +8,12 @@ launch of a case the answer of a timed call, drawn at random, is judged.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import inf
 from random import Random
+from typing import Any
 
 from gdbackends.benchmarking.case import WORKS, Case, ProblemSpec
 from gdbackends.benchmarking.judges import Judges
@@ -31,20 +32,30 @@ Progress = Callable[[float, str], None]
 """progress(fraction of the launches or of the budget, the case and its last time)."""
 
 
-def begin(file: ResultsFile, plan: Plan, cases: Sequence[Case]) -> str:
+def begin(
+    file: ResultsFile,
+    plan: Plan,
+    cases: Sequence[Case],
+    *,
+    name: str | None = None,
+    made_with: Mapping[str, Any] | None = None,
+) -> str:
     """Write the record of a run, with its versions and machine, and of its cases; return the name of the run.
 
     Args:
         file: the file of results.
         plan: how long to time.
         cases: the cases that will be timed; the contents of the files of their objectives are recorded as digests.
+        name: the name of a run that another version of the package takes part in, with results in another file.
+        made_with: the versions and machine of that other version; None means this one.
 
     Raises:
         InputError: the file has results of other versions, of another machine, or of a file that has been edited since.
     """
-    name = f"{now()} {os.getpid()}"
-    versions = {"gdbackends": version_of("gdbackends"), "commit": commit()}
-    made_with = {**versions, "environment": environment(), "machine": machine()}
+    paired, name = name is not None, name or f"{now()} {os.getpid()}"
+    if made_with is None:
+        versions = {"gdbackends": version_of("gdbackends"), "commit": commit()}
+        made_with = {**versions, "environment": environment(), "machine": machine()}
     for run in file.results.runs.values():
         check_same(f"{file.results.path} was measured", run, made_with, "give another --out")
     objectives = dict.fromkeys(case.spec.objective for case in cases)
@@ -53,7 +64,7 @@ def begin(file: ResultsFile, plan: Plan, cases: Sequence[Case]) -> str:
         if files.get(text, digest) != digest:
             raise InputError(f"{text} has been edited since {file.results.path} was measured; give another --out")
     record = {"record": "run", "schema": SCHEMA, "run": name, "at": now(), **made_with, "plan": asdict(plan)}
-    record |= {"files": files} if files else {}
+    record |= ({"files": files} if files else {}) | ({"paired": True} if paired else {})
     file.write(record)
     for case in cases:
         if case not in file.results.cases:
@@ -78,16 +89,17 @@ def bench_sides(
     cases: Sequence[Case], sides: Sequence[Side], plan: Plan, run: str, progress: Progress | None = None
 ) -> None:
     """Time the cases on every side in turn, slice by slice; the other arguments are those of `bench`."""
-    judges, deadline, check = Judges(cases, plan.timeout_s), Deadline(plan.budget_s), plan.launches
-    study = _Study(tuple(cases), tuple(sides), plan, run, judges, deadline, progress)
-    for number in range(plan.most):
-        study.round(number)
-        if deadline.passed:
-            break
-        if number + 1 == check:  # check rarely: stopping at the first narrow interval of many would select intervals
-            study.end(precise=True)  # that are narrow by chance
-            check *= 2
-    study.end(precise=False)
+    deadline, check = Deadline(plan.budget_s), plan.launches
+    with Judges(cases, plan.timeout_s) as judges:
+        study = _Study(tuple(cases), tuple(sides), plan, run, judges, deadline, progress)
+        for number in range(plan.most):
+            study.round(number)
+            if deadline.passed:
+                break
+            if number + 1 == check:  # check rarely: stopping at the first narrow interval of many would select
+                study.end(precise=True)  # intervals that are narrow by chance
+                check *= 2
+        study.end(precise=False)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from gdbackends.benchmarking.answers import judge_answers
 from gdbackends.benchmarking.case import Case, ProblemSpec
@@ -26,9 +27,9 @@ _SLOWEST = 10e9
 """Bytes per second that a core reads from its caches at least, if another program disturbs the measurement."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Judges:
-    """What the results of a run are judged by.
+    """What the results of a run are judged by; a context manager that ends its process.
 
     Attributes:
         cases: the cases of the run.
@@ -41,13 +42,15 @@ class Judges:
     timeout_s: float
     expected: dict[ProblemSpec, Expected | Exception] = field(default_factory=dict[ProblemSpec, Any])
     speeds: dict[int, float] = field(default_factory=dict[int, float])
+    _worker: Worker | None = None
 
     def expect(self, spec: ProblemSpec) -> Expected:
         """Return what every backend must compute, found once; an error is found once too."""
         if spec not in self.expected:
             works = [case.work for case in self.cases if case.spec == spec]
             try:
-                self.expected[spec] = self._ask(expected_of, spec, works)
+                with Worker(affinity(), quiet=True) as worker:
+                    self.expected[spec] = worker.ask(expected_of, spec, works, timeout=_TIMES * self.timeout_s)
             except Exception as error:  # any failure of the function, or of the frameworks
                 self.expected[spec] = error
         found = self.expected[spec]
@@ -59,20 +62,40 @@ class Judges:
         self, spec: ProblemSpec, points: Mapping[str, Array], claims: Sequence[tuple[str, Answer]]
     ) -> list[float]:
         """Return the errors of the answers over what rounding allows; the arguments are those of `judge_answers`."""
-        return self._ask(judge_answers, spec, dict(points), list(claims)) if claims else []
+        if not claims:
+            return []
+        if self._worker is None or not self._worker.alive:
+            self._worker = Worker(affinity(), quiet=True)
+        return self._worker.ask(judge_answers, spec, dict(points), list(claims), timeout=_TIMES * self.timeout_s)
 
-    def limit(self, case: Case) -> float:
-        """Return the bytes per second at which no computation can read the data of a case, or infinity if unknown."""
+    def limit(self, case: Case, speed: float) -> float:
+        """Return the bytes per second at which no computation can read the data of a case.
+
+        Args:
+            case: the case; for others than linear models on the CPU the limit is infinite.
+            speed: that of the case; the bandwidth is measured only if no core is known to reach it.
+        """
         if case.config.device != "cpu" or case.spec.is_function or case.work == "batch":
             return inf
         size, cores = max(_CACHED, case.spec.bytes), case.config.threads or len(affinity())
+        if speed <= _FASTER * cores * _SLOWEST:
+            return _FASTER * cores * _SLOWEST
         if size not in self.speeds:
             try:
-                self.speeds[size] = self._ask(read_bandwidth, 0.03, min(size, 4 * last_cache()), cores=1)
+                with Worker(affinity()[:1], quiet=True) as worker:
+                    speed = worker.ask(read_bandwidth, 0.03, min(size, 4 * last_cache()), timeout=self.timeout_s)
+                    self.speeds[size] = speed
             except Exception:  # for example for want of memory
                 self.speeds[size] = inf
         return _FASTER * cores * max(_SLOWEST, self.speeds[size])
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any, cores: int | None = None) -> Any:
-        with Worker(affinity()[:cores], quiet=True) as worker:
-            return worker.ask(function, *arguments, timeout=_TIMES * self.timeout_s)
+    def __enter__(self) -> Self:
+        """Return the judges."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process of the judge."""
+        if self._worker is not None:
+            self._worker.close()

@@ -26,6 +26,8 @@ from gdbackends.objectives import Array
 
 _LONG_TURNS = 3
 """The turns of workloads of which a call takes longer than a launch of others."""
+_WAITS = 0.25
+"""The share of launches after the first in which calls are tested for waiting for their results, which takes time."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Plan:
     launches: int = 5
     most: int = 10
     precision: float = 0.03
-    slice_s: float = 0.02
+    slice_s: float = 0.012
     turns: int = 5
     timeout_s: float = 60.0
     budget_s: float | None = None
@@ -150,8 +152,9 @@ class Launch:
             seed = random.getrandbits(32)
             for runner in [runner for runner in ready if (runner, work) in self.timed]:
                 self._attempt(runner, work, partial(self._slice, runner, work, seed, turn, chosen))
+        waits = self.number == 0 or random.random() < _WAITS
         for runner in [runner for runner in ready if (runner, work) in self.timed]:
-            self._attempt(runner, work, partial(self._end, runner, work))
+            self._attempt(runner, work, partial(self._end, runner, work, waits))
 
     def _attempt(self, runner: Runner, work: str, action: Callable[[], None]) -> bool:
         try:
@@ -202,11 +205,11 @@ class Launch:
         if turn == timed.turn and chosen is None and work in ("step", "batch", "fit"):
             timed.agreement = pool.judge_descent(runner[1], work)
 
-    def _end(self, runner: Runner, work: str) -> None:
+    def _end(self, runner: Runner, work: str, waits: bool) -> None:
         timed = self.timed[runner, work]
-        timed.end = self._pool(runner).end(runner[1])
+        timed.end = self._pool(runner).end(runner[1], waits)
         speed = timed.end.passes * self.spec.bytes / median(each.seconds for each in timed.slices)
-        limit = self.judges.limit(self._case(runner, work))
+        limit = self.judges.limit(self._case(runner, work), speed)
         if not speed <= limit:
             raise Implausible(
                 f"it would read X at {speed / 1e9:.3g} GB/s, but no more than {limit / 1e9:.3g} GB/s are possible here"

@@ -111,6 +111,7 @@ def _some(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def _public_run(run: Mapping[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {"run": run["run"], "at": run["at"]}
     known |= {"plan": _numbers(run["plan"])} if "plan" in run else {}
+    known |= {"paired": True} if run.get("paired") else {}
     files = {_without_folder(name): digest for name, digest in run.get("files", {}).items()}
     return known | ({"files": files} if files else {})
 

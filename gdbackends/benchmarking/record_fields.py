@@ -98,7 +98,7 @@ FIELDS: dict[str, dict[str, Check]] = {
 """The checks of the fields that each kind of record must have; records may have others."""
 _PLAN = _dict_of(_SCALAR, {"launches": _whole(1), "most": _whole(1), "precision": _number(0.0)})
 _OTHERS: dict[str, dict[str, Check]] = {
-    "run": {"commit": _optional(_text), "plan": _PLAN, "files": _dict_of(_text)},
+    "run": {"commit": _optional(_text), "plan": _PLAN, "files": _dict_of(_text), "paired": _flag},
     "planned": {},
     "bandwidth": {},
     "launch": {"plan": _optional(_text), "worst": _optional(_text)}

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
+from statistics import median
 from typing import Any
 
 from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.published import redacted
-from gdbackends.benchmarking.result_rows import Row, result_rows
+from gdbackends.benchmarking.result_rows import Row, ratio, result_rows
 from gdbackends.benchmarking.results import FAILURES, Results
 from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change, estimate
 
@@ -64,6 +65,13 @@ def changes(old: Results, new: Results, fail_above: float = 0.1) -> list[Change]
     return [_judged(c, corrected[c.case], fail_above) if c.ratio else c for c in every]
 
 
+def regressed(changed: Sequence[Change], fail_above: float) -> bool:
+    """Return whether a case is a regression, or all cases together are slower by more than the threshold."""
+    together = pooled(changed)
+    slower = together is not None and together.low > 1 and together.value > 1 + fail_above
+    return slower or any(change.regression for change in changed)
+
+
 def pooled(changed: Sequence[Change]) -> Estimate | None:
     """Return the geometric mean of new / old over the compared cases, with its 99 % interval; None of fewer than two.
 
@@ -99,7 +107,14 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
         return Change(case, "incomparable", "one of the files has no time")
     if min(len(row.by_launch or ()) for row in (before, after)) < 2:
         return Change(case, "incomparable", "a single launch has no interval; give --launches 5")
-    return Change(case, "no difference", ratio=change(before.timing.logs, after.timing.logs))
+    paired = ratio(after, before) if _paired(old, new, case) else None
+    return Change(case, "no difference", ratio=paired or change(before.timing.logs, after.timing.logs))
+
+
+def _paired(old: Results, new: Results, case: Case) -> bool:
+    """Return whether the two versions took turns in all runs of a case."""
+    runs = [results.runs.get(record["run"], {}) for results in (old, new) for record in results.of(case).values()]
+    return all(run.get("paired") for run in runs)
 
 
 def _judged(uncorrected: Change, p: float, fail_above: float) -> Change:
@@ -149,6 +164,19 @@ def version_changes(old: Results, new: Results) -> list[str]:
     changed = [f"{key} {_list(was[key])} -> {_list(now[key])}" for key in was if was[key] != now[key]]
     before, after = ({k: v for run in r.runs.values() for k, v in run.get("files", {}).items()} for r in (old, new))
     return changed + [f"{name} was edited" for name in before if after.get(name, before[name]) != before[name]]
+
+
+def load_changes(old: Results, new: Results) -> list[str]:
+    """Return a line if one of the two was measured while the machine was much busier than for the other, else []."""
+
+    def load(results: Results) -> float | None:
+        loads = [record["load"] for launches in results.launches.values() for record in launches.values()]
+        return median(loads) if loads else None
+
+    was, now = load(old), load(new)
+    if was is None or now is None or abs(now - was) <= 1:
+        return []
+    return [f"load average {was:.1f} -> {now:.1f}: the busier machine is slower; measure in turn with bench --against"]
 
 
 def _list(values: set[str]) -> str:

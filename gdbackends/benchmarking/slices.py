@@ -25,6 +25,8 @@ _MOST_STEPS = 4096
 """Most steps of the shorter of two descents: the answers of longer ones would take the judge too long."""
 _TRIES = 5
 """How many pairs of descents calibrate, and how many times more are timed where noise hides the difference."""
+_READS = 5
+"""How many results are read to see whether calls wait for them."""
 _LONG = 0.2
 """Seconds from which a call needs no warm-up after the other backends had their turns."""
 
@@ -93,8 +95,11 @@ class _CallTimer:
     def __init__(self, workload: Workload, slice_s: float) -> None:
         self._workload, generator, size = workload, np.random.default_rng(0), 1
         while True:
-            batches = [workload.points(generator, size) for _ in range(_TRIES)]
-            self.call_s = min(seconds(lambda points=points: _each(workload.call, points)) for points in batches) / size
+            times: list[float] = []
+            while len(times) < _TRIES and sum(times) < slice_s:
+                points = workload.points(generator, size)
+                times.append(seconds(lambda points=points: _each(workload.call, points)))
+            self.call_s = min(times) / size
             if size * self.call_s >= min(1e-3, slice_s / 10) or size >= _BATCH:
                 break
             size *= 2
@@ -137,7 +142,9 @@ class _StepTimer:
         self._workload, generator, k = workload, np.random.default_rng(0), 1
         while True:
             self._short, self._long = (k, 3 * k) if k < 16 else (k + 1, 2 * k)
-            pairs = [self._pair(workload.points(generator, 2), self._long) for _ in range(_TRIES)]
+            pairs: list[_Pair] = []
+            while len(pairs) < _TRIES and sum(pair.long.wall for pair in pairs) < slice_s:
+                pairs.append(self._pair(workload.points(generator, 2), self._long))
             short, long = min(pair.short.wall for pair in pairs), min(pair.long.wall for pair in pairs)
             if long >= slice_s / 4 or k >= most:
                 break
@@ -220,7 +227,7 @@ def hidden_seconds(workload: Workload, plain: Callable[[Array], Any]) -> float:
     read, generator = workload.read, np.random.default_rng(1)
     assert read is not None
     waits, at_once, rested, ordinary = list[float](), list[float](), list[float](), list[float]()
-    for _ in range(9):
+    for _ in range(_READS):
         one, other = workload.points(generator, 2)
         answers: list[Any] = []
         waits.append(seconds(lambda one=one, answers=answers: answers.append(workload.call(one))))

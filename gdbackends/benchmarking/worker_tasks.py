@@ -293,8 +293,8 @@ def time_slice(seed: int, chosen: Array | None) -> Slice:
         return task.timed[2].slice(np.random.default_rng(seed), chosen)
 
 
-def end_work() -> WorkEnd:
-    """Return what is known after the slices of a workload."""
+def end_work(waits: bool) -> WorkEnd:
+    """Return what is known after the slices of a workload; `waits` asks whether its calls wait for their results."""
     (task,) = _prepared
     assert task.timed is not None
     name, workload, _ = task.timed
@@ -302,7 +302,7 @@ def end_work() -> WorkEnd:
     device_peak = capabilities(backend).peak_bytes()
     passes, hidden = 1, 0.0
     with capabilities(backend).default_dtype():
-        if workload.read is not None:
+        if workload.read is not None and waits:
             hidden = hidden_seconds(workload, lambda array: backend.asarray(array.ravel()))
         elif name == "fit":
             passes = workload.run().steps

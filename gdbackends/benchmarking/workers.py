@@ -157,13 +157,13 @@ class WorkerPool:
             )
         return timed
 
-    def end(self, config: BackendConfig) -> WorkEnd:
-        """Return what is known of the workload after its slices.
+    def end(self, config: BackendConfig, waits: bool) -> WorkEnd:
+        """Return what is known of the workload after its slices; `waits` is that of `end_work`.
 
         Raises:
             Unsynchronised: a call did not wait for its result.
         """
-        known: WorkEnd = self._ask(config, end_work)
+        known: WorkEnd = self._ask(config, end_work, waits)
         if known.hidden_s:
             raise Unsynchronised(f"its synchronize returned {known.hidden_s:.3g} s before the result was available")
         return known

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,24 +16,31 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gdbackends.backends import TUNINGS, check_installed, installed
-from gdbackends.benchmarking.bench import Plan, begin, bench
+from gdbackends.benchmarking.bench import Plan, Side, begin, bench_sides
 from gdbackends.benchmarking.case import SUITES, WORKS, Case
+from gdbackends.benchmarking.checkouts import checkout, described
 from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import BAD, ResultsFile
 from gdbackends.cli.console import console, echo, plain_table, print_unwrapped
-from gdbackends.cli.options import TUNINGS_HELP, split, with_options
+from gdbackends.cli.diff_command import show_changes
+from gdbackends.cli.options import TUNINGS_HELP, fraction, split, with_options
 from gdbackends.cli.result_table import WIDE, show_results
 from gdbackends.comparison.function_problem import fixed_size, is_function
 from gdbackends.errors import InputError
-from gdbackends.measurement.environment import affinity
+from gdbackends.measurement.environment import affinity, load
+from gdbackends.measurement.timing import now
 from gdbackends.problems import PROBLEMS, parse_problem
 
 _MAX_SECONDS = 1e6
-_BUDGETS = {"quick": 150.0, "full": None}
+_MOST = 100
+_CASE_S = 2.5
+_GIGABYTE_S = 60.0
+_LEAST_BUDGET = 30.0
+"""Seconds of the default budget: for each case, for each gigabyte of data that a case reads, and at least."""
 _SIZE = 1000, 10
 _WORK = "value_and_gradient"
 _OPTIONS = with_options(
-    click.option("--suite", default="quick", show_default=True, help="quick (12 cases per backend) or full (152)."),
+    click.option("--suite", default="quick", show_default=True, help="quick (16 cases per backend) or full (152)."),
     click.option("--backends", metavar="A,B,...", help="numpy, jax, torch, module:name.  [default: all installed]"),
     click.option("--rows", metavar="N,N,...", help="The numbers of rows, such as 1e2,1e4.  [default: the suite's]"),
     click.option("--features", metavar="D,D,...", help="The numbers of features.  [default: the suite's]"),
@@ -54,13 +63,31 @@ _OPTIONS = with_options(
     click.option(
         "--most",
         type=int,
-        help="The maximum of launches per case.  [default: 10; losses in files: --launches]",
+        help="The maximum of launches per case.  [default: as the budget allows; losses in files: --launches]",
     ),
     click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a case in seconds."),
-    click.option("--time-budget", type=float, help="Time limit in seconds.  [default: quick 150, full none]"),
+    click.option(
+        "--budget",
+        "--time-budget",
+        type=float,
+        help="Time limit in seconds.  [default: by the cases; 180 for the quick suite of three backends]",
+    ),
+    click.option(
+        "--precision",
+        default="3%",
+        show_default=True,
+        help="Stop timing when the 99 % interval of each ratio to the fastest backend is as narrow as this.",
+    ),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the data and of the order."),
     click.option("--out", default="bench.jsonl", show_default=True, help="The file to append results to."),
     click.option("--resume", is_flag=True, help="Continue the file without repeating the results in it."),
+    click.option(
+        "--against", metavar="PATH|REV", help="Time another checkout, or a revision of this one, in turn; then diff."
+    ),
+    click.option(
+        "--fail-above", default="10%", show_default=True, help="With --against: the slowdown that is a regression."
+    ),
+    click.option("--strict", is_flag=True, help="With --against: exit with 3 if the noise may hide a regression."),
     click.option("--dry-run", is_flag=True, help="Print the cases without timing them."),
     WIDE,
 )
@@ -80,30 +107,61 @@ def command(ctx: click.Context, **options: Any) -> None:
     measured; `gdbackends show` prints the table of a file again, `gdbackends diff` compares two, and `gdbackends
     export` converts one to a table. On Ctrl-C the table of what has been measured is printed.
 
-    Exit code: 0 success; 1 a backend disagrees, returns before its result is ready, timed out, or crashed; 2 invalid
-    usage or input; 3 the time budget ended before every case was reached; 130 interrupted.
+    With --against, another version is timed in turn with this one, slice by slice, and its results are written beside
+    those of this one, to OUT with ".against" before its suffix. Then the changes are printed as `gdbackends diff` does.
+
+    Exit code: 0 success; 1 a backend disagrees, returns before its result is ready, timed out, or crashed, or with
+    --against a regression; 2 invalid usage or input; 3 the budget ended before every case was reached, or --strict;
+    130 interrupted.
     """
     with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
         cases = _cases(options)
-    plan = _plan(options, any(case.spec.is_function for case in cases))
+    plan = _plan(options, cases)
     if options["dry_run"]:
         _show_cases(cases, plan)
         return
-    with ResultsFile(options["out"], resume=options["resume"]) as file:
-        run, interrupted = begin(file, plan, cases), False
+    threshold = fraction("--fail-above", options["fail_above"])
+    with ExitStack() as stack:
+        sides, run = _sides(options, plan, cases, stack)
+        new, interrupted = sides[0].file.results, False
         try:
             with _progress() as report:
-                bench(cases, file, plan, run, report)
+                bench_sides(cases, sides, plan, run, report)
         except KeyboardInterrupt:
             interrupted = True
         planned = set(cases)
-        rows = [row for row in result_rows(file.results) if row.case in planned]
-        show_results(rows, file.results, wide=options["wide"])
+        rows = [row for row in result_rows(new) if row.case in planned]
+        show_results(rows, new, wide=options["wide"])
+        changed = 0
+        if len(sides) > 1:
+            changed = show_changes(sides[1].file.results, new, threshold, strict=options["strict"])
     if interrupted:
         echo(f"gdbackends: interrupted; the same command with --resume continues {options['out']}")
         ctx.exit(130)
     statuses = {row.status for row in rows}
-    ctx.exit(1 if statuses & set(BAD) else 3 if "not reached" in statuses else 0)
+    ctx.exit(1 if statuses & set(BAD) or changed == 1 else 3 if changed == 3 or "not reached" in statuses else 0)
+
+
+def _sides(options: Mapping[str, Any], plan: Plan, cases: Sequence[Case], stack: ExitStack) -> tuple[list[Side], str]:
+    """Open the files of results, and return the versions that take part, this one first, and the name of the run."""
+    out, resume, against = options["out"], options["resume"], options["against"]
+    busy = load()
+    if busy > len(affinity()) + 1:
+        echo(f"gdbackends: the machine is busy (load {busy:.1f} on {len(affinity())} cores): intervals will be wide")
+    if against is None:
+        file = stack.enter_context(ResultsFile(out, resume=resume))
+        return [Side(file)], begin(file, plan, cases)
+    other = stack.enter_context(checkout(against))
+    made_with = described(other, against)
+    file = stack.enter_context(ResultsFile(out, resume=resume))
+    second = stack.enter_context(ResultsFile(str(_beside(Path(out))), resume=resume))
+    run = begin(file, plan, cases, name=f"{now()} {os.getpid()}")
+    begin(second, plan, cases, name=run, made_with=made_with)
+    return [Side(file), Side(second, other)], run
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.against{path.suffix}")
 
 
 @contextmanager
@@ -131,6 +189,8 @@ def _cases(options: Mapping[str, Any]) -> list[Case]:
         if options[name] is not None:
             fields[name] = tuple(_count(f"--{name}", text) for text in split(f"--{name}", options[name]))
     fields |= _sizes(options, fields)
+    if {"rows", "features"} & fields.keys():
+        fields["sizes"] = ()  # in the place of those of the suite
     cores = len(affinity())
     if max(fields.get("threads", (1,))) > cores:
         raise InputError(f"--threads must be at most {cores}, the number of available cores, got {options['threads']}")
@@ -181,19 +241,27 @@ def _pair(text: str) -> tuple[int, int]:
     return _count("--size", rows), _count("--size", features if cross else "1")
 
 
-def _plan(options: Mapping[str, Any], functions: bool) -> Plan:
+def _plan(options: Mapping[str, Any], cases: Sequence[Case]) -> Plan:
     """Return how long to time, and when to stop; with functions among the cases, after the least number of launches."""
-    budget = _BUDGETS[options["suite"]] if options["time_budget"] is None else options["time_budget"]
-    launches, most = options["launches"], options["most"]
-    most = (launches if functions else max(10, launches)) if most is None else most
-    plan = Plan(launches, most, timeout_s=options["timeout"], budget_s=budget, seed=options["seed"])
+    functions = any(case.spec.is_function for case in cases)
+    launches, most, budget = options["launches"], options["most"], options["budget"]
+    most = (launches if functions else max(_MOST, launches)) if most is None else most
+    budget = _budget(cases) * (1 if options["against"] is None else 2) if budget is None else budget
+    precision = fraction("--precision", options["precision"])
+    plan = Plan(launches, most, precision, timeout_s=options["timeout"], budget_s=budget, seed=options["seed"])
     for name, value, least in (("--launches", launches, 1), ("--most", most, launches), ("--seed", options["seed"], 0)):
         if value < least:
             raise InputError(f"{name} must be at least {least}, got {value}")
-    for name, value in (("--timeout", plan.timeout_s), ("--time-budget", plan.budget_s)):
-        if value is not None and not 0 < value <= _MAX_SECONDS:
+    for name, value in (("--timeout", plan.timeout_s), ("--budget", budget)):
+        if not 0 < value <= _MAX_SECONDS:
             raise InputError(f"{name} must be a positive number of seconds up to {_MAX_SECONDS:g}, got {value}")
     return plan
+
+
+def _budget(cases: Sequence[Case]) -> float:
+    """Return the default budget in seconds: for about ten launches of small problems, and five of large ones."""
+    large = sum(case.spec.bytes * (20 if case.work == "fit" else 1) for case in cases) / 1e9
+    return float(round(max(_LEAST_BUDGET, _CASE_S * len(cases) + _GIGABYTE_S * large)))
 
 
 def _backends(text: str | None) -> tuple[str, ...]:
@@ -226,5 +294,4 @@ def _show_cases(cases: Sequence[Case], plan: Plan) -> None:
         spec = case.spec
         table.add_row(case.work, f"{spec.rows:,}", f"{spec.features:,}", spec.dtype, spec.objective, case.config.label)
     print_unwrapped(terminal, table)
-    budget = "no limit" if plan.budget_s is None else f"{plan.budget_s:g} s"
-    terminal.print(f"{len(cases)} cases, {plan.launches} to {plan.most} launches each, {budget} in all")
+    terminal.print(f"{len(cases)} cases, {plan.launches} to {plan.most} launches each, {plan.budget_s:g} s in all")

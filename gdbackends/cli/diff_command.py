@@ -8,11 +8,20 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gdbackends.benchmarking.regressions import Change, changes, hidden, pooled, version_changes
+from gdbackends.benchmarking.regressions import (
+    Change,
+    changes,
+    hidden,
+    load_changes,
+    pooled,
+    regressed,
+    version_changes,
+)
 from gdbackends.benchmarking.result_rows import known
-from gdbackends.benchmarking.results import read_results
+from gdbackends.benchmarking.results import Results, read_results
 from gdbackends.benchmarking.table_cells import UNKNOWN, shown_ends
 from gdbackends.cli.console import console, plain_table, print_unwrapped
+from gdbackends.cli.options import fraction
 from gdbackends.errors import InputError
 
 _STYLES = {"slower": "red", "faster": "green", "fails now": "bold red", "incomparable": "yellow"}
@@ -33,13 +42,25 @@ def command(ctx: click.Context, old: str, new: str, fail_above: str, strict: boo
     Exit code: 0 no regression; 1 a regression, or nothing could be compared; 2 invalid usage or input; 3 with --strict,
     no regression was found, but one may be hidden by noise.
     """
-    threshold = _fraction(fail_above)
+    threshold = fraction("--fail-above", fail_above)
     before, after = read_results(old), read_results(new)
+    ctx.exit(show_changes(before, after, threshold, strict=strict))
+
+
+def show_changes(before: Results, after: Results, threshold: float, *, strict: bool) -> int:
+    """Print the changes of all cases, and return the exit code.
+
+    Args:
+        before: the results of the old version.
+        after: those of the new one.
+        threshold: the relative slowdown above which a case, or all cases together, are a regression.
+        strict: whether noise that may hide a regression counts.
+    """
     changed = changes(before, after, threshold)
     if not changed:
-        raise InputError(f"{old} and {new} contain no cases; write them with gdbackends bench")
+        raise InputError(f"{before.path} and {after.path} contain no cases; write them with gdbackends bench")
     terminal = console()
-    for line in version_changes(before, after):
+    for line in [*version_changes(before, after), *load_changes(before, after)]:
         terminal.print(line, style="dim")
     print_unwrapped(terminal, _table(changed))
     for reason in dict.fromkeys(change.reason for change in changed if change.reason):
@@ -52,14 +73,16 @@ def command(ctx: click.Context, old: str, new: str, fail_above: str, strict: boo
     plural = "" if worse == 1 else "s"
     terminal.print(f"{compared} compared, {worse} regression{plural} (slower by more than {threshold:.0%})")
     together, unknown = pooled(changed), sum(change.word == "cannot tell" for change in changed)
+    slower = regressed(changed, threshold)
     if together is not None:
         interval = f"{together.low:.3g} to {together.high:.3g}"
-        terminal.print(f"all cases together: new / old {together.value:.3g} ({interval})", soft_wrap=True)
+        word = ": slower" if slower and not worse else ""
+        terminal.print(f"all cases together: new / old {together.value:.3g} ({interval}){word}", soft_wrap=True)
     if unknown:
         told = "nothing can be told" if unknown == compared else f"{unknown} of {compared} cases cannot be told"
         text = f"{told}: the noise may hide a slowdown of up to {hidden(changed):.0%}; give more --launches"
         terminal.print(Text(text, style="yellow"), soft_wrap=True)
-    ctx.exit(1 if worse or not compared else 3 if strict and unknown else 0)
+    return 1 if slower or not compared else 3 if strict and unknown else 0
 
 
 def _table(changed: list[Change]) -> Table:
@@ -73,14 +96,3 @@ def _table(changed: list[Change]) -> Table:
         cells = (case.work, *size, spec.objective, spec.dtype, case.config.label, interval)
         table.add_row(*map(Text, cells), Text(change.word, style=_STYLES.get(change.word, "")))
     return table
-
-
-def _fraction(text: str) -> float:
-    """Return a fraction written as 10% or 0.1."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf") or (value >= 1 and not text.endswith("%")):
-        raise InputError(f"--fail-above must be a fraction such as 10% or 0.1, got {text!r}")
-    return value

@@ -204,3 +204,14 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         "learning_rate": rate,
         "standardize": not options["no_standardize"],
     } | {name: options[name] for name in names}
+
+
+def fraction(option: str, text: str) -> float:
+    """Return a fraction written as 10% or 0.1."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf") or (value >= 1 and not text.endswith("%")):
+        raise InputError(f"{option} must be a fraction such as 10% or 0.1, got {text!r}")
+    return value
