@@ -37,18 +37,19 @@ check: $(VENV)/dev.stamp  ## lint, check format and types
 bench: $(VENV)/dev.stamp  ## run the quick pytest-benchmark suite, save it, and compare it with the last one saved
 	$(BIN)/python benchmarks/speed/suite.py
 
-alternatives: $(VENV)/dev.stamp  ## time a step and a fit beside optax, torch.optim, scikit-learn and SciPy
-	$(BIN)/python benchmarks/speed/alternatives.py
+alternatives: $(VENV)/dev.stamp  ## time a step and a fit beside optax, torch.optim, scikit-learn and SciPy; writes docs/alternatives.md
+	$(BIN)/python benchmarks/speed/alternatives.py --threads 1 --out docs/alternatives.md
 
-tuning: $(VENV)/dev.stamp  ## time each backend beside its idiomatic variant; ARGS=--grid for every size
+tuning: $(VENV)/dev.stamp  ## time each backend beside its idiomatic variant; ARGS='--out FILE' for every size
 	$(BIN)/python benchmarks/speed/tuning.py $(ARGS)
 
 same: $(VENV)/dev.stamp  ## compare every backend with itself under another name, 204 times
 	$(BIN)/python benchmarks/evidence/same.py
 
 results: $(VENV)/dev.stamp  ## run the quick suite on this machine, and update the table in the README
-	rm -f benchmarks/results/quick.jsonl
-	$(BIN)/gdbackends bench --out benchmarks/results/quick.jsonl
+	rm -f $(VENV)/quick.jsonl
+	$(BIN)/gdbackends bench --out $(VENV)/quick.jsonl
+	mv $(VENV)/quick.jsonl benchmarks/results/quick.jsonl
 	$(BIN)/python benchmarks/speed/readme_table.py benchmarks/results/quick.jsonl
 
 ratios: $(VENV)/dev.stamp  ## time the driver beside hand-written loops

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 
 import numpy as np
@@ -10,7 +12,11 @@ import pytest
 from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
 from gdbackends.comparison import backend_run
 from gdbackends.errors import MissingBackendError
-from gdbackends.measurement.timing import marginal_step
+from gdbackends.measurement.timing import marginal_steps
+
+# The processes that tests start read compiled modules, also where the environment says to write none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,7 +86,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(autouse=True)
 def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time a step of `compare` in milliseconds rather than a second: tests of its times run the command."""
-    monkeypatch.setattr(backend_run, "marginal_step", partial(marginal_step, least=0.002, rounds=3))
+    monkeypatch.setattr(backend_run, "marginal_steps", partial(marginal_steps, least=0.002, rounds=3))
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile 4 steps of PyTorch into one call rather than 32, which takes tens of seconds."""
+    if "torch" in installed():
+        from gdbackends.backends import torch_compiled
+
+        monkeypatch.setattr(torch_compiled, "STEPS", 4)
 
 
 @pytest.fixture

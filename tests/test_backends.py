@@ -238,27 +238,29 @@ def test_pytorch_modes_of_the_caller_are_overruled_and_restored(require) -> None
         torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.parametrize("library", ["torch.backends.cuda.matmul", "torch.backends.mkldnn.matmul", "torch.backends"])
-def test_a_precision_set_by_torch_backends_is_overruled_and_restored(require, library: str) -> None:
+def test_precisions_set_by_torch_backends_are_overruled_and_restored(require) -> None:
     require("torch")
-    program = f"""
+    program = """
 import numpy as np, torch
 from gdbackends import LinearRegression, get_backend, fit
 def modes():
     return torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
-{library}.fp32_precision = "tf32"
-before = modes()
-X = np.arange(6.0)[:, None]
-backend = get_backend("torch", dtype="float32")
-theta = fit(X, 2 * X[:, 0], backend=backend).theta
-theta, X, y = map(backend.asarray, (theta, X, 2 * X[:, 0]))
-print(round(float(theta[0]), 3), float(backend.value(LinearRegression())(theta, X, y)) < 1e-6)
-assert backend.value_and_grad(LinearRegression())(theta, X, y)[1].shape == (2,)
-assert modes() == before, modes()
+for library in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends):
+    usual, library.fp32_precision = library.fp32_precision, "tf32"
+    before = modes()
+    assert "tf32" in before
+    X = np.arange(6.0)[:, None]
+    backend = get_backend("torch", dtype="float32")
+    theta = fit(X, 2 * X[:, 0], backend=backend).theta
+    theta, X, y = map(backend.asarray, (theta, X, 2 * X[:, 0]))
+    print(round(float(theta[0]), 3), float(backend.value(LinearRegression())(theta, X, y)) < 1e-6)
+    assert backend.value_and_grad(LinearRegression())(theta, X, y)[1].shape == (2,)
+    assert modes() == before, modes()
+    library.fp32_precision = usual
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "2.0 True\n"
+    assert ran.stdout == 3 * "2.0 True\n"
 
 
 @pytest.mark.parametrize("switch", [False, True])
@@ -389,15 +391,6 @@ def variant(request: pytest.FixtureRequest, require) -> Backend:
     name, tuning, dtype = request.param.split(":")
     require(name)
     return get_backend(name, dtype=dtype, tuning=tuning)
-
-
-@pytest.fixture
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile 4 steps of PyTorch into one call rather than 32, which takes tens of seconds."""
-    if "torch" in installed():
-        from gdbackends.backends import torch_compiled
-
-        monkeypatch.setattr(torch_compiled, "STEPS", 4)
 
 
 def test_every_variant_is_right_within_rounding(variant: Backend) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from gdbackends.backends import names
+from gdbackends.measurement.environment import affinity
 from gdbackends.measurement.subprocess_worker import in_fresh_process
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +80,28 @@ def test_suite_runs_on_every_backend(require, name: str) -> None:
     require(name)
     completed = pytest_benchmark(name)
     assert (completed.returncode, "8 passed" in completed.stdout) == (0, True), completed.stdout
+
+
+def test_plain_command_shows_all_backends_side_by_side(tmp_path: Path, require) -> None:
+    """As a user types it: no option but those that make it short."""
+    for name in names():
+        require(name)
+    saved = tmp_path / "saved.json"
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-only", "-k", "100x1 and gradient"]
+    command += ["--benchmark-max-time=0.01", "--benchmark-min-rounds=1", f"--benchmark-json={saved}"]
+    command += ["-p", "no:cacheprovider"]
+    env = os.environ | {"PYTHONPATH": python_path(None)}
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=env)
+    assert (completed.returncode, "6 passed" in completed.stdout) == (0, True), completed.stdout
+    assert "benchmark 'gradient 100 x 1 float64': 3 tests" in completed.stdout
+    assert [len(re.findall(rf"^{name} ", completed.stdout, re.MULTILINE)) for name in names()] == [2, 2, 2]
+    assert "numpy, jax, torch ran in one process, in this order." in completed.stdout
+    document = json.loads(saved.read_text(encoding="utf8"))
+    described = document["machine_info"]["gdbackends"]
+    assert (described["numpy"], described["cores"]) == (np.__version__, len(affinity()))
+    infos = [case["extra_info"] for case in document["benchmarks"]]
+    assert [info["backend"] for info in infos] == [name for name in names() for _ in range(2)]
+    assert [infos[k]["imported"] for k in (0, 2, 4)] == [["numpy"], ["numpy", "jax"], ["numpy", "jax", "torch"]]
 
 
 @pytest.mark.parametrize(

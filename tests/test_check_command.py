@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
+from commands import run_command
 
 from gdbackends import check_gradient
 from gdbackends.errors import InputError
 
-COMMAND = [sys.executable, "-m", "gdbackends", "check"]
 FUNCTIONS = """\
 from __future__ import annotations
 import numpy as np
@@ -95,9 +94,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+def run(folder: Path, *arguments: str) -> CompletedProcess[str]:
+    return run_command("check", *arguments, cwd=folder)
 
 
 @pytest.mark.parametrize(

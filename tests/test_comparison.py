@@ -36,6 +36,8 @@ def test_the_three_agree(dtype: str, require) -> None:
         assert row.gradient_ratio <= 1
         assert row.trajectory_ratio <= 1
         assert row.first_call_s > row.step_s > 0
+        assert row.step_low_s <= row.step_s <= row.step_high_s
+        assert row.step_spread == pytest.approx((row.step_high_s / row.step_low_s) ** 0.5 - 1)
         assert row.fit.theta.dtype == dtype
     assert result.sensitivity < 1e-12
 
@@ -50,7 +52,9 @@ def test_the_contract_of_the_document() -> None:
     assert set(document["exact"]) == {"coefficients", "intercept", "loss"}
     (row,) = document["backends"]
     wanted = "backend device dtype status coefficients intercept loss steps stop gradient_ratio trajectory_ratio"
-    assert set(row) >= {*wanted.split(), "first_call_s", "step_s"}
+    assert set(row) >= {*wanted.split(), "first_call_s", "step_s", "step_low_s", "step_high_s"}
+    assert 0 < row["step_low_s"] <= row["step_s"] <= row["step_high_s"]
+    assert document["load"] >= 0
     assert row["coefficients"] == pytest.approx({"height": 3.45})
     assert (row["steps"], row["stop"]) == (1, "CONVERGED")
 
@@ -61,6 +65,14 @@ def test_a_lone_backend_is_held_against_exact_arithmetic(monkeypatch: pytest.Mon
     assert result.rows[0].trajectory_ratio is None
     monkeypatch.setattr(judging, "EXACT_LIMIT", 10)
     assert compare(backends=["numpy"]).verdict == "inconclusive"
+
+
+@pytest.mark.usefixtures("untimed")
+def test_an_interval_of_one_round_is_unknown() -> None:
+    result = compare(backends=["numpy"], steps=5)
+    (row,), (shown,) = result.rows, result.to_dict()["backends"]
+    assert (row.step_s, row.step_low_s, row.step_high_s, row.step_spread) == (1e-6, 0.0, np.inf, np.inf)
+    assert (shown["step_s"], shown["step_low_s"], shown["step_high_s"]) == (1e-6, None, None)
 
 
 def tampered(o: BackendRun, how: str) -> BackendRun:
@@ -204,29 +216,29 @@ def sabotage(repeat, how: str):
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("how", "batch_size"),
     [
-        "row 0 alone",
-        "the first rate alone",
-        "nothing where no path is kept",
-        "losses",
-        "losses where no path is kept",
-        "constant rates halved",
+        ("row 0 alone", 4),
+        ("the first rate alone", 4),
+        ("nothing where no path is kept", 4),
+        ("nothing where no path is kept", None),
+        ("losses", None),
+        ("losses where no path is kept", 4),
+        ("losses where no path is kept", None),
+        ("constant rates halved", None),
     ],
 )
 @pytest.mark.usefixtures("untimed")
-def test_a_loop_that_errs_is_found(how: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
+def test_a_loop_that_errs_is_found(how: str, batch_size: int | None, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
     from gdbackends.backends.torch_backend import TorchBackend
 
     monkeypatch.setattr(TorchBackend, "repeat", sabotage(TorchBackend.repeat, how))
-    sizes = {"row 0 alone": [4], "constant rates halved": [None]}.get(how, [4, None])
-    for batch_size in sizes:
-        rate = 0.1 if batch_size is None else "auto"
-        result = compare(backends=["numpy", "jax", "torch"], batch_size=batch_size, steps=100, learning_rate=rate)
-        assert result.verdict == "disagree"
-        assert result.sentence.startswith("torch disagrees: ")
+    rate = 0.1 if batch_size is None else "auto"
+    result = compare(backends=["numpy", "jax", "torch"], batch_size=batch_size, steps=100, learning_rate=rate)
+    assert result.verdict == "disagree"
+    assert result.sentence.startswith("torch disagrees: ")
 
 
 @pytest.mark.usefixtures("untimed")
@@ -289,7 +301,7 @@ def test_what_compare_cannot_take_is_one_line(require) -> None:
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No step is timed, which takes most of a comparison of small data."""
-    monkeypatch.setattr(backend_run, "marginal_step", lambda run: 1e-6)
+    monkeypatch.setattr(backend_run, "marginal_steps", lambda run: ([1e-6], 1))
 
 
 LOSSES = ["absolute", "huber:0.5", "quantile:0.9", "logcosh", "logistic", "poisson"]
@@ -304,8 +316,10 @@ def suited(text: str, seed: int = 0, n: int = 120, d: int = 2) -> Dataset:
     return Dataset(X, generator.poisson(np.exp(z)) if text == "poisson" else z + generator.standard_t(3, size=n))
 
 
-@pytest.mark.parametrize(("dtype", "batch_size"), [("float64", None), ("float32", 7)])
-@pytest.mark.parametrize("text", LOSSES)
+@pytest.mark.parametrize(
+    ("text", "dtype", "batch_size"),
+    [*((text, "float32", 7) for text in LOSSES), ("absolute", "float64", None), ("huber:0.5", "float64", None)],
+)
 @pytest.mark.usefixtures("untimed")
 def test_every_loss_is_agreed_on(text: str, dtype: str, batch_size: int | None, require) -> None:
     for name in ("jax", "torch"):
@@ -363,8 +377,7 @@ def test_derivatives_cut_off_alike_in_all_rows_hide_nothing() -> None:
 @pytest.mark.usefixtures("untimed")
 def test_random_tables_of_every_loss_are_agreed_on(require) -> None:
     require("torch")
-    for k in range(12):
-        text = LOSSES[k % len(LOSSES)]
+    for k, text in enumerate(LOSSES):
         data = suited(text, k, n=int(10 + 20 * (k % 3)), d=1 + k % 4)
         objective = LinearRegression(row_loss=parse_loss(text), l2=[0.0, 0.1][k % 2])
         result = compare(data, backends=["numpy", "torch"], objective=objective, steps=50)
@@ -372,8 +385,9 @@ def test_random_tables_of_every_loss_are_agreed_on(require) -> None:
 
 
 @pytest.mark.usefixtures("untimed")
-@pytest.mark.parametrize("factor", [0.0, 3.0])
-@pytest.mark.parametrize("text", ["absolute", "quantile:0.9", "poisson", "huber:0.5"])
+@pytest.mark.parametrize(
+    ("text", "factor"), [("absolute", 0.0), ("quantile:0.9", 3.0), ("poisson", 0.0), ("huber:0.5", 3.0)]
+)
 def test_a_descent_at_another_rate_is_found_whatever_the_loss(text: str, factor: float, monkeypatch, require) -> None:
     """One that never moved was said to agree, as nothing was known of paths over a kink."""
     for name in ("jax", "torch"):
@@ -479,25 +493,27 @@ BROKEN = {
 }
 
 
+def without(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where importing this framework raises."""
+    (folder / f"{name}.py").write_text(f"raise {BROKEN[name][0]}", encoding="utf8")
+    full = [sys.executable, "-m", "gdbackends", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_framework_does_not_take_the_others_along(name: str, tmp_path: Path) -> None:
-    raised, reason = BROKEN[name]
-    (tmp_path / f"{name}.py").write_text(f"raise {raised}", encoding="utf8")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+def test_a_broken_framework_is_one_line(name: str, tmp_path: Path) -> None:
+    shown = without(name, tmp_path, "fit", "--backend", name)
+    assert (shown.returncode, shown.stderr) == (2, f"gdbackends: {BROKEN[name][1]}; run: gdbackends doctor\n")
 
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        full = [sys.executable, "-m", "gdbackends", *arguments]
-        return subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
-    shown = command("fit", "--backend", name)
-    assert (shown.returncode, shown.stderr) == (2, f"gdbackends: {reason}; run: gdbackends doctor\n")
-    shown = command("compare", "--json")
+def test_a_broken_framework_does_not_take_the_others_along(tmp_path: Path) -> None:
+    shown, said = without("torch", tmp_path, "compare", "--json"), f"{BROKEN['torch'][1]}; run: gdbackends doctor."
     document = json.loads(shown.stdout)
     assert (shown.returncode, shown.stderr, document["verdict"]) == (1, "", "inconclusive")
-    assert document["sentence"].startswith(f"{name} gave no answer: {reason}; run: gdbackends doctor. numpy and ")
-    if name == "torch":
-        shown = command("lesson", "--out", str(tmp_path / "lesson.html"))
-        assert (shown.returncode, shown.stderr) == (0, f"{name} gave no answer: {reason}; run: gdbackends doctor.\n")
+    assert document["sentence"].startswith(f"torch gave no answer: {said} numpy and ")
+    shown = without("torch", tmp_path, "lesson", "--out", str(tmp_path / "lesson.html"))
+    assert (shown.returncode, shown.stderr) == (0, f"torch gave no answer: {said}\n")
 
 
 @pytest.mark.parametrize(
@@ -509,7 +525,8 @@ def test_a_broken_framework_does_not_take_the_others_along(name: str, tmp_path: 
 )
 def test_an_environment_that_stops_jax_is_named(variable: str, value: str, reason: str) -> None:
     environment = os.environ | {variable: value}
-    for command in (["fit", "--backend", "jax"], ["compare", "--backends", "numpy,jax"], ["doctor"]):
+    commands = [["fit", "--backend", "jax"], ["compare", "--backends", "numpy,jax"], ["doctor"]]
+    for command in commands if variable == "JAX_DISABLE_JIT" else commands[::2]:
         full = [sys.executable, "-m", "gdbackends", *command]
         shown = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert "Traceback" not in shown.stderr
@@ -521,7 +538,8 @@ def test_modules_in_the_current_folder_are_not_run(tmp_path: Path) -> None:
     for name in ("socket", "pickle", "json", "numpy", "jax", "signal"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')", encoding="utf8")
     script = Path(sys.executable).parent / "gdbackends"
-    for command in (["compare", "--steps", "5"], ["bench", "--rows", "10", "--features", "1", "--dry-run"]):
+    compared = ["compare", "--backends", "numpy,jax", "--steps", "5"]
+    for command in (compared, ["bench", "--rows", "10", "--features", "1", "--dry-run"]):
         shown = subprocess.run([script, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (shown.returncode, shown.stderr) == (0, "")
 

@@ -113,9 +113,8 @@ def test_the_commands_take_its_name(loss: RowLoss, tmp_path, capsys, monkeypatch
 def test_every_bundled_loss_is_timed(tmp_path, require) -> None:
     for name in names():
         require(name)
-    cases = [
-        Case(BackendConfig(backend), ProblemSpec(loss, 40, 2), "gradient") for loss in BUNDLED for backend in names()
-    ]
+    timed = [(loss, backend) for k, loss in enumerate(BUNDLED) for backend in ("numpy", ("jax", "torch")[k % 2])]
+    cases = [Case(BackendConfig(backend), ProblemSpec(loss, 40, 2), "gradient") for loss, backend in timed]
     plan = Plan(launches=1, most=1, slice_s=0.005)
     with ResultsFile(str(tmp_path / "results.jsonl")) as file:
         bench(cases, file, plan, begin(file, plan, cases))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
+from commands import run_command
 
 from gdbackends import Dataset, fit
 from gdbackends.datasets import synthetic, women
@@ -22,7 +22,6 @@ from gdbackends.pictures.lesson.lesson_data import SHOWN, WAYS, ScaledView, subj
 from gdbackends.pictures.lesson.rate import start_of
 from gdbackends.pictures.lesson.vega import nice, short, slider
 
-COMMAND = [sys.executable, "-m", "gdbackends", "lesson"]
 EVIL = "</script><script>alert(1)</script>"
 DATA = (women(), synthetic(50, 1, seed=3), synthetic(7, 2, condition=9.0))
 SECTIONS = ("1. A line and its cost", "2. Why squared", "3. The cost is a parabola", "4. The derivative") + (
@@ -35,8 +34,8 @@ SECTIONS = ("1. A line and its cost", "2. Why squared", "3. The cost is a parabo
 )
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+def run(*arguments: str, cwd: Path) -> CompletedProcess[str]:
+    return run_command("lesson", *arguments, cwd=cwd)
 
 
 def by_fit(view: ScaledView, y: np.ndarray, rate: float, steps: int, start: np.ndarray | None = None) -> np.ndarray:
@@ -124,7 +123,7 @@ def test_tables_of_which_nothing_is_left_to_learn(y, numpy_alone) -> None:
     assert not re.findall(r"\bnan\b|\binf\b|Infinity", shown, re.IGNORECASE)
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_units_of_the_data_change_no_picture_but_its_numbers(scale, numpy_alone) -> None:
     data = women()
     made = lesson(Dataset(data.X * scale, data.y / scale, data.names, "weight"))
@@ -228,7 +227,7 @@ def test_every_picture_has_a_slider_words_and_numbers(made) -> None:
         assert bound or figure.name == "rates"  # three panels of a rate each; the slider over all is the next picture
 
 
-def test_names_of_columns_are_text(tmp_path) -> None:
+def test_names_of_columns_are_text(tmp_path, numpy_alone) -> None:
     table = tmp_path / "evil.csv"
     rows = [[1, 2, 3.5], [2, 1, 4.1], [3, 5, 6.2], [4, 3, 7.9]]
     quoted = [f'"{EVIL}"', '"{{ 7*7 }}"', '"<img src=x onerror=alert(2)>"']
@@ -259,7 +258,7 @@ def test_a_bad_table_is_one_line(tmp_path, text, arguments, error) -> None:
     assert not (tmp_path / "lesson.html").exists()
 
 
-def test_charts_are_written_beside_the_page(tmp_path) -> None:
+def test_charts_are_written_beside_the_page(tmp_path, numpy_alone) -> None:
     shown = run("--synthetic", "400x3", "--out", "a.html", "--charts", "charts", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "choose another feature with --feature" in shown.stderr and "300 of 400 rows" in shown.stderr

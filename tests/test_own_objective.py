@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from commands import run_command as run
 
 from gdbackends import compare, get_backend
 from gdbackends.backends import Backend, capabilities
@@ -97,8 +96,10 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float64") for name in PROBLEMS), ("a structure", "float32"), ("no data", "float32")],
+)
 def test_every_backend_computes_what_is_expected(name: str, dtype: str) -> None:
     loss, gradient, theta, data = PROBLEMS[name]
     problem = function_problem(name, loss, gradient, theta, data)
@@ -388,12 +389,6 @@ def test_an_honest_backend_is_timed(endings: list) -> None:
     assert all(row.agreement <= 1 for row in rows)
 
 
-def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gdbackends", *arguments], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-
-
 class TestCommands:
     """The commands with FILE.py:NAME."""
 
@@ -401,7 +396,7 @@ class TestCommands:
         (tmp_path / "own.py").write_text("print('printed by the file')\n" + LOGCOSH)
         works = "loss,gradient,value_and_gradient,hvp,jacobian_forward,jacobian_reverse,step,batch"
         command = ["bench", "--objective", "own.py:loss", "--size", "300x4", "--work", works, "--launches", "1"]
-        done = run(*command, "--most", "1", "--out", "r.jsonl", folder=tmp_path)
+        done = run(*command, "--most", "1", "--out", "r.jsonl", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
         ended = {(r["case"]["backend"], r["case"]["work"]): r["status"] for r in lines if r["record"] == "case"}
@@ -411,28 +406,29 @@ class TestCommands:
             assert ended["numpy", work] == ("ok" if work in by_hand else "unsupported")
         assert "printed by the file" not in done.stdout
         for form in ("csv", "md", "json", "published"):
-            exported = run("export", "r.jsonl", "--to", form, folder=tmp_path)
+            exported = run("export", "r.jsonl", "--to", form, cwd=tmp_path)
             assert exported.returncode == 0, exported.stderr
         (tmp_path / "own.py").write_text(LOGCOSH + "# edited\n")
-        again = run(*command, "--resume", "--out", "r.jsonl", folder=tmp_path)
+        again = run(*command, "--resume", "--out", "r.jsonl", cwd=tmp_path)
         assert again.returncode == 2
         assert "own.py:loss has been edited since r.jsonl was measured; give another --out" in again.stderr
         (tmp_path / "own.py").unlink()  # the results are read without the file
-        published = run("export", "r.jsonl", "--to", "published", "--out", "p.json", folder=tmp_path)
+        published = run("export", "r.jsonl", "--to", "published", "--out", "p.json", cwd=tmp_path)
         assert published.returncode == 0, published.stderr
         edited = (tmp_path / "r.jsonl").read_text().replace('"files": {"own.py:loss": "', '"files": {"own.py:loss": "0')
         (tmp_path / "e.jsonl").write_text(edited)
-        changed = run("diff", "p.json", "e.jsonl", folder=tmp_path)
+        changed = run("diff", "p.json", "e.jsonl", cwd=tmp_path)
         assert "own.py:loss was edited" in changed.stdout, changed.stderr
-        assert run("page", "r.jsonl", folder=tmp_path).returncode == 0
+        assert run("page", "r.jsonl", cwd=tmp_path).returncode == 0
 
     def test_a_wrong_gradient_fails_and_the_others_are_timed(self, tmp_path) -> None:
         (tmp_path / "own.py").write_text(LOGCOSH.replace("/ y.size", "/ (y.size + 1)"))
-        done = run("bench", "--objective", "own.py:loss", "--launches", "1", "--most", "1", folder=tmp_path)
+        works = ("--work", "value_and_gradient", "--launches", "1", "--most", "1")
+        done = run("bench", "--objective", "own.py:loss", *works, cwd=tmp_path)
         assert done.returncode == 1
         assert "NumPy, value_and_gradient, 1,000 x 10, own.py:loss: disagrees: its gradient" in done.stdout
         assert "gdbackends check own.py:loss may name the mistake" in done.stdout
-        named = run("check", "own.py:loss", folder=tmp_path)
+        named = run("check", "own.py:loss", cwd=tmp_path)
         assert named.returncode == 1, named.stderr
         assert "factor" in named.stdout
         assert "own.py:loss: agrees with autodiff in float64, by estimated rounding bounds" in done.stdout
@@ -459,7 +455,7 @@ class TestCommands:
     def test_a_mistake_is_one_line(self, tmp_path, arguments: list[str], text: str | None) -> None:
         (tmp_path / "own.py").write_text(LOGCOSH)
         more = ["--dry-run"] if arguments[0] == "bench" else []
-        done = run(*arguments, *more, folder=tmp_path)
+        done = run(*arguments, *more, cwd=tmp_path)
         if text is None:
             assert done.returncode == 0, done.stderr
             return
@@ -471,19 +467,19 @@ class TestCommands:
     def test_compare_and_fit_take_the_data_of_the_file_or_a_table(self, tmp_path) -> None:
         (tmp_path / "own.py").write_text("print('printed by the file')\n" + LOGCOSH)
         (tmp_path / "t.csv").write_text("a,b,y\n1,2,5.5\n2,1,4\n3,5,13\n4,4,12.5\n0,1,2\n5,2,9.5\n")
-        found = run("compare", "t.csv", "--objective", "own.py:loss", "--json", folder=tmp_path)
+        found = run("compare", "t.csv", "--objective", "own.py:loss", "--json", cwd=tmp_path)
         assert found.returncode == 0, found.stderr
         document = json.loads(found.stdout)
         assert (document["verdict"], document["dataset"]["rows"]) == ("agree", 6)
-        fitted = run("fit", "t.csv", "--objective", "own.py:loss", "--backend", "torch", "--json", folder=tmp_path)
+        fitted = run("fit", "t.csv", "--objective", "own.py:loss", "--backend", "torch", "--json", cwd=tmp_path)
         assert fitted.returncode == 0, fitted.stderr
         coefficients = json.loads(fitted.stdout)["coefficients"]
         (ours,) = [row for row in document["backends"] if row["backend"] == "torch"]
         assert coefficients == pytest.approx(ours["coefficients"], rel=1e-6)
-        own = run("fit", "--objective", "own.py:loss", "--synthetic", "50x2", "--save", "f.json", folder=tmp_path)
+        own = run("fit", "--objective", "own.py:loss", "--synthetic", "50x2", "--save", "f.json", cwd=tmp_path)
         assert own.returncode == 0, own.stderr
         assert "own.py:loss: 50 rows, numpy on cpu" in own.stdout
-        assert "is not a saved fit" in run("predict", "f.json", "t.csv", folder=tmp_path).stderr
+        assert "is not a saved fit" in run("predict", "f.json", "t.csv", cwd=tmp_path).stderr
 
 
 def test_a_case_of_a_file_survives_its_record() -> None:

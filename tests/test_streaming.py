@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from commands import run_command
 
 from gdbackends import LinearRegression, fit, get_backend, read
-from gdbackends.backends import Backend
+from gdbackends.backends import Backend, names
 from gdbackends.backends.numpy_backend import NumpyBackend
 from gdbackends.descent import ProblemOptions, descend, learning_rates, prepare
 from gdbackends.errors import InputError, InputTypeError
@@ -75,7 +76,18 @@ def suited(objective: LinearRegression, y: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("objective", LOSSES, ids=lambda o: f"{o.convention}-{type(o.row_loss).__name__}")
-def test_the_gradient_is_within_rounding_and_the_fit_that_in_memory(backend: Backend, tmp_path, objective) -> None:
+def test_the_gradient_is_within_rounding_and_the_fit_that_in_memory(backend64: Backend, tmp_path, objective) -> None:
+    within_rounding_and_as_in_memory(backend64, tmp_path, objective)
+
+
+@pytest.mark.parametrize("objective", LOSSES[2::2], ids=lambda o: f"{o.convention}-{type(o.row_loss).__name__}")
+@pytest.mark.parametrize("name", names())
+def test_so_it_is_in_float32(name: str, tmp_path, objective, require) -> None:
+    require(name)
+    within_rounding_and_as_in_memory(get_backend(name, dtype="float32"), tmp_path, objective)
+
+
+def within_rounding_and_as_in_memory(backend: Backend, tmp_path: Path, objective: LinearRegression) -> None:
     X, y = arrays()
     y = suited(objective, y)
     pair = mapped(tmp_path, X), mapped(tmp_path, y, "y.npy")
@@ -184,8 +196,9 @@ def test_every_dtype_is_the_nearest_float64_first(backend64: Backend, tmp_path, 
     assert (np.concatenate([X.copy() for X, _ in row_blocks(here.X, here.y)])[:, :width] == there.X).all()
 
 
-@pytest.mark.parametrize("store", [as_c, as_fortran, as_views, as_table])
-@pytest.mark.parametrize("batch_size", [1, 50])
+@pytest.mark.parametrize(
+    ("store", "batch_size"), [(as_c, 1), (as_c, 50), (as_fortran, 50), (as_views, 1), (as_table, 50)]
+)
 def test_batches_are_the_same_rows(backend: Backend, tmp_path, store, batch_size) -> None:
     X, y = arrays()
     pair = store(tmp_path, X, y)
@@ -471,8 +484,11 @@ print(peak() - before, fitted.plan)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone tells the peak")
-@pytest.mark.parametrize("kind", ["npy", "parquet"])
-def test_memory_stays_below_256_mb(tmp_path, backend64: Backend, kind) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("numpy", "npy"), ("numpy", "parquet"), ("jax", "parquet"), ("torch", "npy")]
+)
+def test_memory_stays_below_256_mb(tmp_path, require, name: str, kind: str) -> None:
+    require(name)
     path = tmp_path / f"t.{kind}"
     if kind == "npy":
         table = np.lib.format.open_memmap(path, "w+", np.float64, (400_000, 75))
@@ -483,7 +499,7 @@ def test_memory_stays_below_256_mb(tmp_path, backend64: Backend, kind) -> None:
     else:
         columns = np.random.default_rng(0).normal(size=(24, 500_000))
         pl.DataFrame({f"c{j}": column for j, column in enumerate(columns)}).write_parquet(path, row_group_size=500_000)
-    code = MEMORY.format(backend=backend64.name, path=str(path))
+    code = MEMORY.format(backend=name, path=str(path))
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert shown.returncode == 0, shown.stderr
     above, plan = shown.stdout.split(" ", 1)
@@ -495,17 +511,14 @@ def test_the_command_line_streams(tmp_path) -> None:
     X, y = arrays()
     path = parquet(tmp_path, X, y)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "gdbackends", "fit", *arguments], capture_output=True, text=True)
-
-    shown = run(str(path), "--stream")
+    shown = run_command("fit", str(path), "--stream")
     assert shown.returncode == 0
     assert "streamed in 1 blocks of 1,003 rows" in shown.stdout
     for arguments, text in (
         ((str(path), "--stream", "--predict", "p.csv"), "--predict needs SOURCE in memory"),
         (("women", "--stream"), "--stream works with NPY and Parquet files only"),
     ):
-        refusal = run(*arguments)
+        refusal = run_command("fit", *arguments)
         assert refusal.returncode == 2
         assert refusal.stdout == ""
         assert text in refusal.stderr.splitlines()[-1]

@@ -27,7 +27,7 @@ def gradient(t, X, y):
     return 2 * X.T @ (X @ t - y)
 
 
-@pytest.mark.parametrize("noise", [1e-6, 1e-8, 1e-10, 1e-12])
+@pytest.mark.parametrize("noise", [1e-10, 1e-12])
 def test_an_ill_conditioned_likelihood_is_not_accused(noise: float) -> None:
     inputs = np.linspace(0, 1, 10)
     target = np.sin(6 * inputs) + 0.01 * np.cos(50 * inputs)

@@ -9,7 +9,6 @@ exit status is 1 if a correct gradient fails the check.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 from collections import Counter
 from pathlib import Path
@@ -19,8 +18,10 @@ from corpus_cases import FAULTS, correct, faults
 from corpus_judging import Runner, Summary, run
 from corpus_problems import problems
 
+from gdbackends.measurement.provenance import CHECKED, measured
 
-def markdown(summary: Summary, command: str) -> str:
+
+def markdown(summary: Summary, command: str, measured_line: str) -> str:
     """Return the page docs/corpus.md."""
     wrong, right = summary.wrong, summary.right
     families = [*FAULTS, "kink"]
@@ -45,7 +46,7 @@ def markdown(summary: Summary, command: str) -> str:
         f"{sum(o.report.verdict == 'inconclusive' for o in right)} of the correct ones",
         f"- one check: median {np.median(times):.0f} ms, longest {times.max():.0f} ms, compilation included",
     ]
-    return PAGE.format(command=command, versions=versions(), figures="\n".join(figures), table="\n".join(lines))
+    return PAGE.format(command=command, measured=measured_line, figures="\n".join(figures), table="\n".join(lines))
 
 
 PAGE = """# How reliable is check_gradient?
@@ -53,8 +54,9 @@ PAGE = """# How reliable is check_gradient?
 Known mistakes are injected into correct gradients, one at a time (two for `compound` and `l1-for-l2`), of least
 squares, the bundled losses, logistic, softmax and Poisson regression and a small network, on well- and ill-conditioned
 data. Correct gradients are written in many formulations, in both precisions; one in nine loses digits to cancellation.
-This page was written by `{command}`
-({versions}).
+This page was written by `{command}`.
+
+{measured}
 
 {figures}
 
@@ -64,13 +66,6 @@ another valid subgradient.
 
 {table}
 """
-
-
-def versions() -> str:
-    from importlib.metadata import version
-
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "jax", "torch"))
-    return f"Python {platform.python_version()}, {packages}"
 
 
 def main(arguments: list[str]) -> int:
@@ -83,7 +78,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     o = parser.parse_args(arguments)
-    chosen = problems()
+    line, chosen = measured(CHECKED), problems()
     runner = Runner(chosen)
     dtypes = ("float64", "float32") if o.dtype == "both" else (o.dtype,)
     summary = Summary(
@@ -91,7 +86,7 @@ def main(arguments: list[str]) -> int:
         run(correct(o.seed, chosen, runner.autodiff), o.correct, runner, dtypes, progress=1_000),
     )
     counts = f"--faults {len(summary.wrong)} --correct {len(summary.right)}"
-    page = markdown(summary, f"python benchmarks/evidence/corpus.py {counts} --seed {o.seed}")
+    page = markdown(summary, f"python benchmarks/evidence/corpus.py {counts} --seed {o.seed}", line)
     if o.out:
         o.out.parent.mkdir(exist_ok=True)
         o.out.write_text(page)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 import warnings
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 
 from defects import defects
 from real_cases import RealCase, cases
 
 from gdbackends import GradientReport, check_gradient, check_jacobian
+from gdbackends.measurement.provenance import CHECKED, measured
 
 
 def judge(case: RealCase, wrong: bool = False) -> GradientReport:
@@ -50,6 +49,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", default="", help="a part of the name")
     options = parser.parse_args()
+    line = measured(CHECKED, ("scipy", "scikit-learn", "statsmodels"))
     rows, accused, missed, by_framework, seconds = [], [], [], 0, 0.0
     warnings.simplefilter("ignore")
     for case in cases():
@@ -78,11 +78,12 @@ def main() -> int:
             f"{wrong.verdict}: {kind} | {took:.2f} s |"
         )
     libraries = Counter(row.split(" | ")[0].strip("| ") for row in rows)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("scipy", "scikit-learn", "statsmodels", "jax", "torch"))
     text = f"""# Gradients of released libraries
 
 Hand-derived gradients as they stand in released libraries, checked without a change in their code, each also with a
-mistake made on purpose. Written by `make real` (Python {platform.python_version()}, {versions}).
+mistake made on purpose. Written by `make real`.
+
+{line}
 
 - {len(rows)} functions ({", ".join(f"{name} {count}" for name, count in libraries.items())}), {seconds:.0f} s in all
 - judged by at least one framework: {by_framework}; the others by differences of the loss

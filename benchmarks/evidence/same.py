@@ -14,13 +14,14 @@ from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import Grid
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, ratio, result_rows
 from gdbackends.benchmarking.results import ResultsFile
+from gdbackends.measurement.provenance import TIMED, measured
 
 TWINS = {
     name: f"gdbackends.backends.{name}_backend:{kind}"
     for name, kind in (("numpy", "NumpyBackend"), ("jax", "JaxBackend"), ("torch", "TorchBackend"))
 }
 ROWS = (100, 200, 400, 1000, 2000, 4000, 10_000, 20_000, 40_000)
-PLAN = Plan(launches=5, most=5, slice_s=0.06)
+PLAN = Plan(launches=5, most=5, slice_s=0.015)
 
 
 def table(found: list[Row]) -> str:
@@ -47,9 +48,10 @@ def main() -> None:
     steps = Grid(backends, ROWS, (1, 5, 20), threads=[1]).cases()
     gradients = Grid(backends, ROWS, (1, 5, 20, 50), works=("gradient",), threads=[1]).cases()
     cases = [*steps, *gradients, *Grid(backends, ROWS[:5], (50,), threads=[1]).cases()]
+    line = measured(TIMED, cores=1)
     with ResultsFile(str(path), resume=path.exists()) as file:
-        bench(cases, file, PLAN, begin(file, PLAN, cases), lambda done, total, text: print(done, total, text, end="\r"))
-        text = table(result_rows(file.results))
+        bench(cases, file, PLAN, begin(file, PLAN, cases), lambda done, text: print(f"{done:.1%} {text}", end="\r"))
+        text = f"{table(result_rows(file.results))}\n{line}\n"
     path.with_suffix(".md").write_text(text, encoding="utf8")
     print(f"\n{text}")
 

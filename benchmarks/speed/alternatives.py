@@ -13,19 +13,21 @@ range of n launches contains the true median with probability 1 - 2^(1 - n), whi
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import worker_tasks
 from implementations import DRIVER, IMPLEMENTATIONS
+from pages import replace_section
 from worker_tasks import DataSpec, LaunchResult, Results
 
-from gdbackends.measurement.environment import affinity, environment, version_of
+from gdbackends.measurement.environment import affinity, load
 from gdbackends.measurement.formatting import duration
+from gdbackends.measurement.provenance import TIMED, measured
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline
 
@@ -142,6 +144,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--launches", type=int, default=8, help="maximum launches of each framework (default: 8)")
     parser.add_argument("--budget", type=float, default=0.1, help="seconds per time and launch (default: 0.1)")
     parser.add_argument("--threads", type=int, help="cores and threads that a process may use (default: all)")
+    parser.add_argument("--out", type=Path, help="page whose section between the markers is replaced by the tables")
     options = parser.parse_args(arguments)
     if (options.rows is None) != (options.features is None):
         parser.error("give --rows and --features together")
@@ -160,9 +163,7 @@ def main(arguments: list[str]) -> int:
     """Print a table for each data set and workload; return 1 if an implementation of gdbackends has no time."""
     options = parse(arguments)
     cores = affinity()[: options.threads]
-    described = environment() | {name: version_of(name) for name in PACKAGES}
-    described |= {"cores": len(cores), "load before": f"{os.getloadavg()[0]:.1f}"}
-    print("; ".join(f"{name} {value}" for name, value in described.items()))
+    lines = [f"{measured(TIMED, PACKAGES, len(cores))}; load before {load():.1f}"]
     data = DATA if options.rows is None else [DataSpec(options.rows, options.features, options.correlation)]
     workloads = [options.work] if options.work else ["step", "fit"]
     failed = False
@@ -170,10 +171,13 @@ def main(arguments: list[str]) -> int:
         correlation = f" (correlation {spec.correlation:g})" if spec.correlation else ""
         title = "a step" if workload == "step" else "a fit within 1e-6 of the minimum loss"
         launches = f"{len(rows[0][2])} launches"
-        print(f"\n{spec.rows:,} x {spec.features}{correlation}, {title}, {launches}:\n")
-        print(*markdown(rows, workload), sep="\n")
+        lines += ["", f"{spec.rows:,} x {spec.features}{correlation}, {title}, {launches}:", ""]
+        lines += markdown(rows, workload)
         required = [results for _, label, results in rows if label in (DRIVER, "") or label.startswith("fit(")]
         failed |= any(status(results, workload) != "ok" for results in required)
+    print(*lines, sep="\n")
+    if options.out and not failed:
+        replace_section(options.out, "\n".join(lines) + "\n")
     return int(failed)
 
 

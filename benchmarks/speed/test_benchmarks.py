@@ -1,22 +1,24 @@
-"""Time the workloads of `gdbackends bench` with pytest-benchmark: `make bench`.
+"""Time the workloads of `gdbackends bench` with pytest-benchmark: `pytest benchmarks --benchmark-only`, `make bench`.
 
+A group has one workload at one size, in which each row is a backend.
 Every closure ends in the backend's `synchronize` or returns NumPy arrays. It is called once before it is timed, so that
 compilation does not affect the calibration. A backend with a wrong result fails, and gets no time.
 """
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache, partial
 
 import pytest
 
 from gdbackends import get_backend
-from gdbackends.backends import DTYPES
+from gdbackends.backends import DTYPES, capabilities, names
 from gdbackends.benchmarking.case import ProblemSpec
 from gdbackends.benchmarking.workloads import work
 from gdbackends.comparison.referee import judge_backend
 from gdbackends.descent import Fit, ProblemOptions, TableProblem, prepare
-from gdbackends.measurement.environment import environment
+from gdbackends.measurement.environment import environment, load
 
 STEPS = 100
 
@@ -51,6 +53,7 @@ def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype
     passes = result.steps if isinstance(result, Fit) else 1
     benchmark.group = f"{STEPS} steps" if name == "step" else name
     benchmark.group += f" {rows:,} x {features} {dtype}"
+    benchmark.name = backend_name  # of the row; the full name is that of the test
     benchmark.extra_info |= {
         "backend": backend_name,
         "work": name,
@@ -59,6 +62,9 @@ def test_benchmark(benchmark, backend_name: str, rows: int, features: int, dtype
         "dtype": dtype,
         "agreement": ratio,
         "bytes": spec.bytes * passes,  # the minimum to read from memory
+        "threads_seen": capabilities(problem.backend).system_info().threads,
+        "load": load(),
+        "imported": [each for each in names() if each in sys.modules],
         "environment": environment(),
     }
     benchmark(run)

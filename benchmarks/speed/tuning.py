@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,11 +25,17 @@ from gdbackends.benchmarking.worker_tasks import read_bandwidth
 from gdbackends.benchmarking.workloads import work
 from gdbackends.descent import ProblemOptions, TableProblem, descend, prepare
 from gdbackends.measurement.formatting import duration
+from gdbackends.measurement.provenance import TIMED, measured
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.measurement.timing import Deadline, marginal_steps, seconds
 
 SHAPES = [(100, 1, "float64"), (10_000, 100, "float64"), (10**6, 10, "float64"), (400_000, 100, "float64")]
 SHAPES += [(10**6, 100, "float32")]
+HEAD = (
+    "| X | backend | time of a step | over idiomatic | bandwidth used | first 40 steps | plan |",
+    "|---|---|--:|--:|--:|--:|---|",
+)
+FAILED = "failed:"
 MAX_BYTES = 1 << 30
 """The largest X of the grid, in bytes."""
 STEPS = 40
@@ -115,6 +124,32 @@ def grid() -> list[tuple[int, int, str]]:
     return shapes
 
 
+def table_rows(
+    shapes: list[tuple[int, int, str]], backends: Sequence[str], tuning: str, rounds: int, budget: float
+) -> Iterator[str]:
+    """Yield a row of the table for each shape and backend; one with FAILED if a process failed."""
+    for rows, features, dtype in shapes:
+        spec = ProblemSpec(rows=rows, features=features, dtype=dtype)
+        for name in backends:
+            try:
+                timeout = 20 * budget + 120
+                times = in_fresh_process(time_tunings, name, spec, tuning, rounds, budget, timeout=timeout)
+                yield table_row(name, spec, times)
+            except (Crashed, ArithmeticError) as error:
+                yield f"| {rows:,} x {features:,} {dtype} | {name} | {FAILED} {error} | | | | |"
+
+
+def page() -> Iterator[str]:
+    """Yield the lines of results/tuning.md: the five shapes, PyTorch compiled, and every size in float64."""
+    line = measured(TIMED)
+    yield from HEAD
+    yield from table_rows(SHAPES, names(), "best", 15, 10.0)
+    yield from table_rows(SHAPES[:1], ["torch"], "compiled", 15, 10.0)
+    yield from ("", "Every size in float64, in shorter rounds:", "", *HEAD)
+    yield from table_rows([shape for shape in grid() if shape[2] == "float64"], names(), "best", 5, 2.0)
+    yield from ("", line)
+
+
 def main(arguments: list[str]) -> int:
     """Print the table; return 1 if a process failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -128,30 +163,19 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--rounds", type=int, default=15, help="maximum number of rounds (default: 15)")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per process (default: 10)")
+    parser.add_argument("--out", type=Path, help="write the page of all tables instead, which takes some ten minutes")
     options = parser.parse_args(arguments)
     shapes: list[Any] = grid() if options.grid else SHAPES
     if options.shapes:
         shapes = [(int(float(n)), int(float(d)), t) for n, d, t in (s.split("x") for s in options.shapes.split(","))]
-    print("| X | backend | time of a step | over idiomatic | bandwidth used | first 40 steps | plan |", flush=True)
-    print("|---|---|--:|--:|--:|--:|---|", flush=True)
-    failed = False
-    for rows, features, dtype in shapes:
-        spec = ProblemSpec(rows=rows, features=features, dtype=dtype)
-        for name in options.backends.split(","):
-            try:
-                times = in_fresh_process(
-                    time_tunings,
-                    name,
-                    spec,
-                    options.tuning,
-                    options.rounds,
-                    options.budget,
-                    timeout=20 * options.budget + 120,
-                )
-                print(table_row(name, spec, times), flush=True)
-            except (Crashed, ArithmeticError) as error:
-                failed = True
-                print(f"| {rows:,} x {features:,} {dtype} | {name} | {error} | | | | |", flush=True)
+    given = options.backends.split(","), options.tuning, options.rounds, options.budget
+    lines: list[str] = []
+    for line in page() if options.out else chain(HEAD, table_rows(shapes, *given)):
+        print(line, flush=True)
+        lines.append(line)
+    failed = any(FAILED in line for line in lines)
+    if options.out and not failed:
+        options.out.write_text("\n".join(lines) + "\n", encoding="utf8")
     return int(failed)
 
 

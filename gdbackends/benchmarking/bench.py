@@ -1,58 +1,34 @@
 """bench(): launch cases in shuffled, interleaved rounds until every interval is narrow or the budget is spent.
 
-In each round every backend gets a fresh process, and the problems run in a new random order. All backends run a
-problem in turn before the next problem, so that drift of the machine affects them equally.
+In each round every backend gets a fresh process, and the problems run in a new random order. The backends time a
+workload in turn, a slice of some milliseconds each, so that drift of the machine cancels in their ratios. In every
+launch of a case the answer of a timed call, drawn at random, is judged.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from math import inf
 from random import Random
-from typing import Any
 
-from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
-from gdbackends.benchmarking.result_rows import result_rows, spread
+from gdbackends.benchmarking.case import WORKS, Case, ProblemSpec
+from gdbackends.benchmarking.judges import Judges
+from gdbackends.benchmarking.launch import Launch, Plan, Runner, Side
+from gdbackends.benchmarking.result_rows import Row, by_case, ratio, result_rows, spread
 from gdbackends.benchmarking.results import SCHEMA, ResultsFile, check_same
-from gdbackends.benchmarking.worker_tasks import LaunchTimes, TaskSetup, expected_of, needs_expected, read_bandwidth
-from gdbackends.benchmarking.workers import Unsynchronised, WorkerPool, outcome
-from gdbackends.comparison.expected import Expected
+from gdbackends.benchmarking.worker_tasks import read_bandwidth
+from gdbackends.benchmarking.workers import WorkerPool, memory_needed
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, commit, environment, last_cache, machine, version_of
 from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
 from gdbackends.python_files import file_digest
 
-_EXPECTED_TIMES = 5
-"""How many times the time limit of a case the computation of what is expected may take."""
-
-Progress = Callable[[int, int, str], None]
-"""progress(done, total, next case), counted in launches of cases; the total may grow."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to time, and when to stop.
-
-    Attributes:
-        launches: minimum number of launches of each case.
-        most: maximum number of launches of each case.
-        precision: relative half width of a 99 % interval at which to stop.
-        slice_s: approximate seconds to time a case in a launch.
-        timeout_s: seconds after which a case is abandoned and its process ended.
-        budget_s: seconds for the whole run, or None for no limit; the current case is always finished.
-        seed: the seed of the random order.
-    """
-
-    launches: int = 5
-    most: int = 10
-    precision: float = 0.03
-    slice_s: float = 0.1
-    timeout_s: float = 60.0
-    budget_s: float | None = None
-    seed: int = 0
+Progress = Callable[[float, str], None]
+"""progress(fraction of the launches or of the budget, the case and its last time)."""
 
 
 def begin(file: ResultsFile, plan: Plan, cases: Sequence[Case]) -> str:
@@ -95,130 +71,114 @@ def bench(cases: Sequence[Case], file: ResultsFile, plan: Plan, run: str, progre
         run: the name of the run.
         progress: a function called before every launch of a case.
     """
-    study, deadline = _Study(tuple(cases), file, plan, run, progress), Deadline(plan.budget_s)
+    bench_sides(cases, [Side(file)], plan, run, progress)
+
+
+def bench_sides(
+    cases: Sequence[Case], sides: Sequence[Side], plan: Plan, run: str, progress: Progress | None = None
+) -> None:
+    """Time the cases on every side in turn, slice by slice; the other arguments are those of `bench`."""
+    judges, deadline, check = Judges(cases, plan.timeout_s), Deadline(plan.budget_s), plan.launches
+    study = _Study(tuple(cases), tuple(sides), plan, run, judges, deadline, progress)
     for number in range(plan.most):
-        study.round(number, deadline)
+        study.round(number)
         if deadline.passed:
             break
-        if number == plan.launches - 1:  # check only once: stopping at the first narrow interval of many
-            study.end(precise=True)  # would select intervals that are narrow by chance
+        if number + 1 == check:  # check rarely: stopping at the first narrow interval of many would select intervals
+            study.end(precise=True)  # that are narrow by chance
+            check *= 2
     study.end(precise=False)
 
 
 @dataclass(frozen=True)
 class _Study:
     cases: tuple[Case, ...]
-    file: ResultsFile
+    sides: tuple[Side, ...]
     plan: Plan
     run: str
+    judges: Judges
+    deadline: Deadline
     progress: Progress | None
-    expected: dict[ProblemSpec, Expected | Exception] = field(default_factory=dict[ProblemSpec, Any])
 
-    def round(self, number: int, deadline: Deadline) -> None:
+    def round(self, number: int) -> None:
         """Launch each unfinished case once, as far as time allows."""
-        known = self.file.results
-        wanted = [c for c in self.cases if c not in known.ends and number not in known.of(c)]
-        with WorkerPool(self.plan.timeout_s) as pool:
-            for threads in sorted({case.config.threads for case in wanted if _exceeds_cache(case)}):
-                if (self.run, number, threads) not in known.bandwidths:
-                    self._bandwidth(number, threads)
-            for config, spec, works in _groups(wanted, Random(f"{self.plan.seed} {number}")):
-                if deadline.passed:
-                    return
-                self._task(pool, config, spec, works, number)
+        wanted = [(side, case) for case in self.cases for side in self.sides if self._wanted(side, case, number)]
+        random = Random(f"{self.plan.seed} {number}")
+        for threads in sorted({case.config.threads for _, case in wanted if _exceeds_cache(case)}):
+            self._bandwidth(number, threads)
+        with ExitStack() as stack:
+            pools = {side: stack.enter_context(WorkerPool(self.plan.timeout_s, side.checkout)) for side in self.sides}
+            for spec, runners in _groups(wanted, random):
+                for together in _fitting(spec, list(runners)):
+                    if self.deadline.passed:
+                        return
+                    works = {runner: runners[runner] for runner in together}
+                    Launch(self.plan, self.judges, self.run, number, spec, works, pools, self._tell).run(random)
+
+    @staticmethod
+    def _wanted(side: Side, case: Case, number: int) -> bool:
+        known = side.file.results
+        return case not in known.ends and number not in known.of(case)
 
     def _bandwidth(self, number: int, threads: int) -> None:
-        """Measure the memory bandwidth in a process set up like those of the backends."""
+        """Measure the memory bandwidth in a process set up like those of the backends, unless it is known."""
+        if (self.run, number, threads) in self.sides[0].file.results.bandwidths:
+            return
+        size = max(32 << 20, 4 * last_cache())
         try:
             with Worker(affinity()[: threads or None], quiet=True) as worker:
-                speed = worker.ask(read_bandwidth, self.plan.slice_s, last_cache(), timeout=self.plan.timeout_s)
+                speed = worker.ask(read_bandwidth, 0.1, size, timeout=self.plan.timeout_s)
         except Exception:  # only the shares of the bandwidth need it
             return
-        record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}
-        self.file.write({**record, "bytes_per_s": speed})
-
-    def _task(self, pool: WorkerPool, config: BackendConfig, spec: ProblemSpec, works: list[str], number: int) -> None:
-        """Set up a problem on a backend, and time its workloads one by one."""
-        judged = not all(self._agreement(Case(config, spec, work)) for work in works)
-        expected: Expected | None = None
-        if judged and needs_expected(spec, works):
-            try:
-                expected = self._expected(spec)
-            except Exception as error:  # nothing can be judged, so nothing may be timed
-                for work in works:
-                    self._fail(Case(config, spec, work), error)
-                return
-        for done, work in enumerate(works):
-            case = Case(config, spec, work)
-            self._tell(case, number)
-            try:
-                setup = pool.open(config, spec, works, judged, expected)
-            except Exception as error:  # the failure applies to all remaining workloads of the problem
-                for rest in works[done:]:
-                    self._fail(Case(config, spec, rest), error)
-                break
-            try:
-                times = pool.time(config, work, self.plan.slice_s)
-                if times.hidden_s:
-                    raise Unsynchronised(
-                        f"its synchronize returned {times.hidden_s:.3g} s before the result was available"
-                    )
-            except Exception as error:
-                self._fail(case, error)
-            else:
-                self._keep(pool, case, number, setup, times)
-        with suppress(Exception):  # a process that ends here is replaced for the next problem
-            pool.close_task(config)
-
-    def _expected(self, spec: ProblemSpec) -> Expected:
-        """Return what every backend must compute, found once in a process of its own; an error is found once too."""
-        if spec not in self.expected:
-            works = [case.work for case in self.cases if case.spec == spec]
-            try:
-                with Worker(affinity(), quiet=True) as worker:
-                    limit = _EXPECTED_TIMES * self.plan.timeout_s
-                    self.expected[spec] = worker.ask(expected_of, spec, works, timeout=limit)
-            except Exception as error:  # any failure of the function, or of the frameworks
-                self.expected[spec] = error
-        found = self.expected[spec]
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def _agreement(self, case: Case) -> bool:
-        return any(record["agreement"] is not None for record in self.file.results.of(case).values())
-
-    def _keep(self, pool: WorkerPool, case: Case, number: int, setup: TaskSetup, times: LaunchTimes) -> None:
-        measured = asdict(times)
-        record = {"record": "launch", "run": self.run, "case": case.to_dict(), "launch": number}
-        info = asdict(pool.worker_info(case.config))
-        self.file.write({**record, **info, **asdict(setup), "batches_s": measured.pop("batches"), **measured})
-
-    def _fail(self, case: Case, error: Exception) -> None:
-        status, reason = outcome(error)
-        ratio = getattr(error, "ratio", None)
-        record = {"record": "case", "run": self.run, "case": case.to_dict(), "status": status, "reason": reason}
-        self.file.write({**record, "agreement": ratio})
+        for side in self.sides:
+            record = {"record": "bandwidth", "run": self.run, "launch": number, "threads": threads}
+            side.file.write({**record, "bytes_per_s": speed})
 
     def end(self, precise: bool) -> None:
-        """Finish the cases with a narrow interval if `precise`, otherwise all cases with enough launches."""
-        for row in result_rows(self.file.results):
-            if row.case not in self.cases or row.status != "unfinished" or row.timing is None:
-                continue
-            narrow = spread(row) <= self.plan.precision
-            if len(row.timing.launches) >= self.plan.launches and (narrow or not precise):
-                stopped = Stopped.PRECISE if narrow else Stopped.BUDGET
-                low, high = row.timing.interval
-                record = {"record": "case", "run": self.run, "case": row.case.to_dict(), "status": "ok", "reason": ""}
-                figures = {"agreement": row.agreement, "median_s": row.timing.median, "low_s": low, "high_s": high}
-                self.file.write({**record, "stopped": stopped.name, **figures})
+        """Finish the cases with narrow intervals if `precise`, otherwise all cases with enough launches."""
+        tables = [by_case(result_rows(side.file.results)) for side in self.sides]
+        groups: dict[tuple[ProblemSpec, str], list[tuple[Side, Row]]] = {}
+        for case in self.cases:
+            for side, table in zip(self.sides, tables, strict=True):
+                if case in table and table[case].timing is not None:
+                    groups.setdefault((case.spec, case.work), []).append((side, table[case]))
+        for group in groups.values():
+            narrow = _half_width([row for _, row in group]) <= self.plan.precision
+            for side, row in group:
+                enough = row.timing is not None and len(row.timing.launches) >= self.plan.launches
+                if row.status == "unfinished" and enough and (narrow or not precise):
+                    self._finish(side, row, Stopped.PRECISE if narrow else Stopped.BUDGET)
 
-    def _tell(self, case: Case, number: int) -> None:
+    def _finish(self, side: Side, row: Row, stopped: Stopped) -> None:
+        assert row.timing is not None
+        low, high = row.timing.interval
+        record = {"record": "case", "run": self.run, "case": row.case.to_dict(), "status": "ok", "reason": ""}
+        figures = {"agreement": row.agreement, "median_s": row.timing.median, "low_s": low, "high_s": high}
+        side.file.write({**record, "stopped": stopped.name, **figures})
+
+    def _tell(self, text: str) -> None:
+        """Report the progress: the fraction of the launches, or of the budget if that is spent sooner."""
         if self.progress:
-            known = self.file.results
-            done = sum(len(known.of(c)) if c not in known.ends else max(number, self.plan.launches) for c in self.cases)
-            text = f"{case.config.backend} {case.spec.rows:,} x {case.spec.features} {case.work}"
-            self.progress(done, len(self.cases) * max(number + 1, self.plan.launches), text)
+            least, every = self.plan.launches, [(side.file.results, case) for side in self.sides for case in self.cases]
+            done = sum(least if case in known.ends else min(least, len(known.of(case))) for known, case in every)
+            spent = self.deadline.spent / self.plan.budget_s if self.plan.budget_s else 0.0
+            self.progress(min(1.0, max(done / (least * len(every)), spent)), text)
+
+
+def _half_width(rows: Sequence[Row]) -> float:
+    """Return the largest relative half width: of the ratios to the fastest row, or of the time of a lone row."""
+    fastest = min(rows, key=lambda row: row.timing.median if row.timing else inf)
+    if len(rows) == 1:
+        return spread(fastest)
+    found = [ratio(row, fastest) for row in rows if row is not fastest]
+    return max(inf if each is None else each.spread for each in found)
+
+
+def _fitting(spec: ProblemSpec, runners: list[Runner]) -> list[list[Runner]]:
+    """Return the runners together if their data fit in memory at the same time, and otherwise one by one."""
+    free = machine()["memory_available_bytes"]
+    fits = free is None or memory_needed(spec) * len(runners) <= free
+    return [runners] if fits else [[runner] for runner in runners]
 
 
 def _exceeds_cache(case: Case) -> bool:
@@ -226,12 +186,16 @@ def _exceeds_cache(case: Case) -> bool:
     return case.config.device == "cpu" and not case.spec.is_function and case.spec.bytes > last_cache()
 
 
-def _groups(cases: Sequence[Case], random: Random) -> Iterator[tuple[BackendConfig, ProblemSpec, list[str]]]:
-    """Yield the workloads of each problem and backend, with the problems, and the backends of each, in random order."""
-    specs = list(dict.fromkeys(case.spec for case in cases))
+def _groups(
+    wanted: Sequence[tuple[Side, Case]], random: Random
+) -> Iterator[tuple[ProblemSpec, dict[Runner, list[str]]]]:
+    """Yield the workloads of each problem by runner, with the problems, and the runners of each, in random order."""
+    specs = list(dict.fromkeys(case.spec for _, case in wanted))
     random.shuffle(specs)
     for spec in specs:
-        configs = list(dict.fromkeys(case.config for case in cases if case.spec == spec))
-        random.shuffle(configs)
-        for config in configs:
-            yield config, spec, [case.work for case in cases if (case.config, case.spec) == (config, spec)]
+        here = [(side, case) for side, case in wanted if case.spec == spec]
+        random.shuffle(here)
+        works: dict[Runner, list[str]] = {}
+        for side, case in here:
+            works.setdefault((side, case.config), []).append(case.work)
+        yield spec, {runner: [work for work in WORKS if work in names] for runner, names in works.items()}

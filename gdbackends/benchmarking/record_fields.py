@@ -16,6 +16,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _whole(least: int) -> Check:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
 
@@ -97,7 +101,8 @@ _OTHERS: dict[str, dict[str, Check]] = {
     "run": {"commit": _optional(_text), "plan": _PLAN, "files": _dict_of(_text)},
     "planned": {},
     "bandwidth": {},
-    "launch": {"plan": _optional(_text), "worst": _optional(_text)},
+    "launch": {"plan": _optional(_text), "worst": _optional(_text)}
+    | {"answer": _optional(_number(0.0)), "cpu_s": _number(0.0), "interleaved": _flag},
     "case": {"stopped": _one_of(None, *Stopped.__members__)},
 }
 """The checks of fields that not every version writes."""

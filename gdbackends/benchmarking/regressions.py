@@ -99,7 +99,7 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
         return Change(case, "incomparable", "one of the files has no time")
     if min(len(row.by_launch or ()) for row in (before, after)) < 2:
         return Change(case, "incomparable", "a single launch has no interval; give --launches 5")
-    return Change(case, "no difference", ratio=change([*before.by_launch.values()], [*after.by_launch.values()]))
+    return Change(case, "no difference", ratio=change(before.timing.logs, after.timing.logs))
 
 
 def _judged(uncorrected: Change, p: float, fail_above: float) -> Change:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from time import sleep
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gdbackends.backends import Backend, capabilities, get_backend
 from gdbackends.benchmarking.case import BATCH, BackendConfig, ProblemSpec
+from gdbackends.benchmarking.slices import Slice, Timer, hidden_seconds, timer
 from gdbackends.benchmarking.workloads import Unsupported, Workload, evaluation, work
 from gdbackends.comparison.expected import (
     Expected,
@@ -28,10 +28,10 @@ from gdbackends.comparison.function_problem import (
     problem_from_file,
 )
 from gdbackends.comparison.referee import judge_backend
-from gdbackends.descent import Fit, Problem, ProblemOptions, TableProblem, prepare
+from gdbackends.descent import Problem, ProblemOptions, TableProblem, prepare
 from gdbackends.errors import BackendError, InputError
 from gdbackends.measurement.environment import affinity, forget_peak, last_cache, load, peak_memory
-from gdbackends.measurement.timing import batches, marginal_steps, seconds
+from gdbackends.measurement.timing import batches, seconds
 from gdbackends.objectives import Array
 
 
@@ -56,46 +56,64 @@ class WorkerInfo:
     load: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskSetup:
-    """The setup of a problem: transfer time of X and y, the plan, and the result of the check (None if not checked)."""
+    """The setup of a problem.
+
+    Attributes:
+        transfer_s: seconds to transfer the data.
+        plan: how the backend computes, in words.
+        start: (p,), the default start of descents.
+        agreement: the largest error over what rounding allows; None if it was not judged.
+        worst: what has this error.
+    """
 
     transfer_s: float
     plan: str
+    start: Array
     agreement: float | None
     worst: str | None
 
 
 @dataclass(frozen=True)
-class LaunchTimes:
-    """The times of a workload in one launch.
+class WorkSetup:
+    """The first call of a workload, and its calibration.
 
     Attributes:
         first_call_s: seconds of the first call, compilation included.
-        batches: seconds per call (or per additional step) of each batch.
-        calls: the total number of calls.
-        passes: the minimum number of passes over X.
+        call_s: approximate seconds of a call, or of two descents if one more step is timed.
+    """
+
+    first_call_s: float
+    call_s: float
+
+
+@dataclass(frozen=True)
+class WorkEnd:
+    """What is known of a workload after its slices.
+
+    Attributes:
+        passes: the minimum number of passes over X in a call.
         hidden_s: seconds of computation after `synchronize`, or 0.
         peak_bytes: the peak memory of the process during timing, or None if unknown.
         device_peak_bytes: the peak memory of the device, or None for the CPU or if unknown.
     """
 
-    first_call_s: float
-    batches: list[float]
-    calls: int
     passes: int
     hidden_s: float
     peak_bytes: int | None
     device_peak_bytes: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Task:
-    """An open problem of a backend."""
+    """An open problem of a backend, with the workload that is timed."""
 
     spec: ProblemSpec
     problem: Problem
     residuals: Callable[..., Any] | None = None
+    expected: Expected | None = None
+    timed: tuple[str, Workload, Timer] | None = field(default=None, init=False)
 
     def for_batches(self) -> Problem:
         """Return the problem for steps over batches; the data of a table are then laid out by rows."""
@@ -106,11 +124,23 @@ class _Task:
 
     def workload(self, name: str) -> Workload:
         """Return a workload."""
-        return work(name, self.for_batches() if name == "batch" else self.problem, self.residuals)
+        known = self.expected.hessian if self.expected is not None and name == "hvp" else None
+        vector = None if known is None else known.vector
+        return work(name, self.for_batches() if name == "batch" else self.problem, self.residuals, vector)
 
 
+PROTOCOL = 1
+"""The version of the functions of this module, which another version of the package must share to be timed too."""
+_BATCH_STEPS = 256
+"""Most steps of the shorter descent over batches, whose rounding is bounded step by step."""
+_FEW_ROWS = 32
 _prepared: list[_Task] = []
 """The open problem; an empty list if there is none."""
+
+
+def protocol() -> int:
+    """Return PROTOCOL."""
+    return PROTOCOL
 
 
 def worker_info(config: BackendConfig) -> WorkerInfo:
@@ -152,17 +182,17 @@ def prepare_task(
                 backend.synchronize(backend.asarray(array))
 
         transfer_s = seconds(transfer)
-        _prepared.append(_Task(spec, problem, residuals))
+        _prepared.append(_Task(spec, problem, residuals, expected))
         if not judged:
-            return TaskSetup(transfer_s, plan, None, None)
+            return TaskSetup(transfer_s, plan, problem.theta0, None, None)
         if isinstance(problem, TableProblem):
-            ratios = judge_backend(problem, wide)
+            ratios = judge_backend(problem, wide) | _on_few_rows(spec, backend, wide)
         else:
             assert expected is not None and whole is not None
             ratios = judge_function(problem, expected, lambda: on_backend(whole, wide).problem)
         ratios |= _judged_works(_prepared[0], works, expected)
     worst = max(ratios, key=lambda name: ratios[name])
-    return TaskSetup(transfer_s, plan, ratios[worst], worst)
+    return TaskSetup(transfer_s, plan, problem.theta0, ratios[worst], worst)
 
 
 def _judged_works(task: _Task, works: Sequence[str], expected: Expected | None) -> dict[str, float]:
@@ -186,6 +216,16 @@ def _judged_works(task: _Task, works: Sequence[str], expected: Expected | None) 
             found = evaluated(problem, function, expected.points)
             ratios[name] = products_ratio(known, found if name == "hvp" else known.vector @ found)
     return ratios
+
+
+def _on_few_rows(spec: ProblemSpec, backend: Backend, wide: Backend) -> dict[str, float]:
+    """Judge a backend in float32 on a few rows, where rounding hides less than in long sums."""
+    if spec.dtype == "float64" or spec.rows <= _FEW_ROWS:
+        return {}
+    data = spec.table()
+    rows = np.append([0, 1], np.random.default_rng(spec.seed).integers(2, spec.rows, _FEW_ROWS - 2))  # both labels
+    few = prepare(data.X[rows], data.y[rows], backend, spec.model, ProblemOptions(standardize=False))
+    return {f"{name} on {_FEW_ROWS} rows": found for name, found in judge_backend(few, wide).items()}
 
 
 def _table_problem(spec: ProblemSpec, backend: Backend, batch_size: int | None = None) -> TableProblem:
@@ -229,31 +269,55 @@ def _predictions(model: Any) -> Callable[..., Array]:
     return predictions
 
 
-def time_work(name: str, budget: float) -> LaunchTimes:
-    """Time a workload of the open problem for about `budget` seconds."""
+def start_work(name: str, slice_s: float) -> WorkSetup:
+    """Compile a workload of the open problem, and calibrate how many calls make a slice."""
     (task,) = _prepared
-    backend: Any = task.problem.backend
+    backend = task.problem.backend
+    task.timed = None
     capabilities(backend).clear_cache()
     forget_peak()
     with capabilities(backend).default_dtype():
-        chosen, stepping = task.workload(name), name in ("step", "batch")
-        results: list[Any] = []
-        once = (lambda: chosen.run(1)) if stepping else chosen.run
-        first_call = seconds(lambda: results.append(once()))
-        if stepping:
-            taken, calls = marginal_steps(chosen.run, least=budget / 8, rounds=4)
-        else:
-            taken, calls = batches(chosen.run, budget)
-        hidden = _hidden(chosen.run, chosen.read) if chosen.read else 0.0
-    return LaunchTimes(
-        first_call_s=first_call,
-        batches=taken,
-        calls=calls,
-        passes=results[0].steps if isinstance(results[0], Fit) and not stepping else 1,
-        hidden_s=hidden,
-        peak_bytes=peak_memory(),
-        device_peak_bytes=capabilities(backend).peak_bytes(),
-    )
+        workload, steps = task.workload(name), name in ("step", "batch")
+        (point,) = workload.points(np.random.default_rng(0), 1)
+        first_call = seconds(lambda: workload.call(point, *([1] if steps else [])))
+        timed = timer(workload, slice_s, steps, *([_BATCH_STEPS] if name == "batch" else []))
+    task.timed = name, workload, timed
+    return WorkSetup(first_call, timed.call_s)
+
+
+def time_slice(seed: int, chosen: Array | None) -> Slice:
+    """Time a slice of the workload, whose points are drawn from a seed; one call is made at `chosen` (p,)."""
+    (task,) = _prepared
+    assert task.timed is not None
+    with capabilities(task.problem.backend).default_dtype():
+        return task.timed[2].slice(np.random.default_rng(seed), chosen)
+
+
+def end_work() -> WorkEnd:
+    """Return what is known after the slices of a workload."""
+    (task,) = _prepared
+    assert task.timed is not None
+    name, workload, _ = task.timed
+    backend, peak = task.problem.backend, peak_memory()
+    device_peak = capabilities(backend).peak_bytes()
+    passes, hidden = 1, 0.0
+    with capabilities(backend).default_dtype():
+        if workload.read is not None:
+            hidden = hidden_seconds(workload, lambda array: backend.asarray(array.ravel()))
+        elif name == "fit":
+            passes = workload.run().steps
+    task.timed = None
+    return WorkEnd(passes, hidden, peak, device_peak)
+
+
+def judge_descent(name: str) -> float:
+    """Judge the short descent that is expected of a function, again; return its error over what is allowed."""
+    (task,) = _prepared
+    assert task.expected is not None
+    with capabilities(task.problem.backend).default_dtype(), np.errstate(all="ignore"):
+        if name == "batch" and task.expected.batches is not None:
+            return descent_ratio(task.for_batches(), task.expected.batches)
+        return descent_ratio(task.problem, task.expected.descent)
 
 
 def close_task() -> None:
@@ -261,36 +325,18 @@ def close_task() -> None:
     _prepared.clear()
 
 
-def read_bandwidth(budget: float, cache: int) -> float:
-    """Return the memory read bandwidth of this process in bytes per second: the best of BLAS products of a long vector.
+def read_bandwidth(budget: float, size: int) -> float:
+    """Return the read bandwidth of this process in bytes per second: the best of BLAS products of a vector.
 
-    The vector has at least four times the size of the last cache, in bytes, and every element is read once.
+    Every element is read once.
+
+    Args:
+        budget: seconds to measure.
+        size: the bytes of the vector; the level of memory that holds it determines the bandwidth.
     """
-    vector = np.ones(max(32 << 20, 4 * cache) // 8)
+    vector = np.ones(size // 8)
     taken, _ = batches(lambda: vector @ vector, budget)
     return vector.nbytes / min(taken)
-
-
-def _hidden(run: Callable[[], Any], read: Callable[[Any], Any]) -> float:
-    """Return the seconds of computation that `run` did not wait for: 0, or the time to read the result immediately.
-
-    A result counts as unfinished if the immediate read takes longer than half of the call plus 3 times the read of a
-    completed result plus 5 us of noise; or, for lazy evaluation, if the later read takes 10 times as long as the call.
-    The three measurements alternate, and their minima are compared, since noise only adds time.
-    """
-    waits: list[float] = []
-    at_once: list[float] = []
-    rested: list[float] = []
-    for _ in range(9):
-        answers: list[Any] = []
-        waits.append(seconds(lambda answers=answers: answers.append(run())))
-        at_once.append(seconds(lambda answers=answers: read(answers[0])))
-        answer = run()
-        sleep(max(1e-3, 2 * (waits[-1] + at_once[-1])))
-        rested.append(seconds(lambda answer=answer: read(answer)))
-    waited, soon, later = min(waits), min(at_once), min(rested)
-    late = soon > 0.5 * waited + 3 * later + 5e-6 or later > 10 * max(waited, 5e-6)
-    return soon if late else 0.0
 
 
 def _backend(config: BackendConfig, dtype: str) -> Backend:

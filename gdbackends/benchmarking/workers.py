@@ -7,13 +7,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from gdbackends.benchmarking.case import BackendConfig, ProblemSpec
+from gdbackends.benchmarking.slices import Slice
 from gdbackends.benchmarking.worker_tasks import (
-    LaunchTimes,
     TaskSetup,
+    WorkEnd,
     WorkerInfo,
+    WorkSetup,
     close_task,
+    end_work,
+    judge_descent,
     prepare_task,
-    time_work,
+    start_work,
+    time_slice,
     worker_info,
 )
 from gdbackends.benchmarking.workloads import Unsupported
@@ -21,8 +26,9 @@ from gdbackends.comparison.expected import Expected
 from gdbackends.comparison.function_problem import CannotRunError
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity, machine
-from gdbackends.measurement.subprocess_worker import Killed, TimedOut, Worker
-from gdbackends.objectives import NoGradientError
+from gdbackends.measurement.subprocess_worker import Checkout, Killed, TimedOut, Worker
+from gdbackends.measurement.timing import clock
+from gdbackends.objectives import Array, NoGradientError
 
 _COPIES = 5
 """Assumed number of float64 copies of X during setup; 3 to 4 were observed."""
@@ -41,6 +47,10 @@ class Unsynchronised(Exception):
     """A backend's `synchronize` returned before the result was available."""
 
 
+class Implausible(Exception):
+    """A time that cannot be right: the clock of the process was changed, or the memory is not so fast."""
+
+
 def outcome(error: Exception) -> tuple[str, str]:
     """Return the status and the reason of a failure."""
     text = " ".join(str(error).split())[:300] or type(error).__name__
@@ -50,6 +60,7 @@ def outcome(error: Exception) -> tuple[str, str]:
         NoGradientError: "unsupported",
         Disagrees: "disagrees",
         Unsynchronised: "unsynchronised",
+        Implausible: "implausible",
     }
     names |= {TimedOut: "timed out", Killed: "out of memory", MemoryError: "out of memory"}
     status = next((name for kind, name in names.items() if isinstance(error, kind)), "crashed")
@@ -59,12 +70,17 @@ def outcome(error: Exception) -> tuple[str, str]:
     return status, text if plain else f"{type(error).__name__}: {text}"
 
 
+def memory_needed(spec: ProblemSpec) -> int:
+    """Return about how many bytes a process needs to set up a problem."""
+    return _COPIES * 8 * spec.rows * spec.features
+
+
 class WorkerPool:
     """The worker processes of a round; a context manager that ends them."""
 
-    def __init__(self, timeout_s: float) -> None:
-        """Create a pool without processes."""
-        self._timeout = timeout_s
+    def __init__(self, timeout_s: float, checkout: Checkout | None = None) -> None:
+        """Create a pool without processes, which will run another checkout of the package if one is given."""
+        self._timeout, self._checkout = timeout_s, checkout
         self._workers: dict[BackendConfig, Worker] = {}
         self._worker_info: dict[BackendConfig, WorkerInfo] = {}
         self._prepared: dict[BackendConfig, tuple[ProblemSpec, TaskSetup]] = {}
@@ -73,9 +89,13 @@ class WorkerPool:
         """Call a function in the process of a config, starting the process if necessary."""
         if not self._alive(config):
             self._prepared.pop(config, None)
-            worker = self._workers[config] = Worker(affinity()[: config.threads or None], quiet=True)
+            cores = affinity()[: config.threads or None]
+            worker = self._workers[config] = Worker(cores, quiet=True, checkout=self._checkout)
             try:
-                self._worker_info[config] = worker.ask(worker_info, config, timeout=self._timeout)
+                begun = clock()
+                info = self._worker_info[config] = worker.ask(worker_info, config, timeout=self._timeout)
+                if not 0 <= info.import_s <= clock() - begun:
+                    raise Implausible(f"its import took {info.import_s:.3g} s by its clock; the clock was changed")
             except Exception:  # a process that failed to start is not used again
                 worker.close()
                 raise
@@ -100,7 +120,7 @@ class WorkerPool:
         """
         opened = self._prepared.get(config) if self._alive(config) else None
         if opened is None or opened[0] != spec:
-            needed, free = _COPIES * 8 * spec.rows * spec.features, machine()["memory_available_bytes"]
+            needed, free = memory_needed(spec), machine()["memory_available_bytes"]
             if free is not None and needed > free:
                 raise MemoryError(f"it needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; not tried")
             setup: TaskSetup = self._ask(config, prepare_task, config, spec, works, judged, expected)
@@ -117,9 +137,40 @@ class WorkerPool:
         """Return the information about the process of a config."""
         return self._worker_info[config]
 
-    def time(self, config: BackendConfig, work: str, slice_s: float) -> LaunchTimes:
-        """Time a workload of the open problem."""
-        return self._ask(config, time_work, work, slice_s)
+    def start(self, config: BackendConfig, work: str, slice_s: float) -> WorkSetup:
+        """Compile and calibrate a workload of the open problem."""
+        return self._ask(config, start_work, work, slice_s)
+
+    def slice(self, config: BackendConfig, seed: int, chosen: Array | None) -> Slice:
+        """Time a slice of the workload; the arguments are those of `time_slice`.
+
+        Raises:
+            Implausible: the process does not tell the time of this one.
+        """
+        begun = clock()
+        timed: Slice = self._ask(config, time_slice, seed, chosen)
+        ended = clock()
+        if not (begun <= timed.started <= timed.ended <= ended and 0 < timed.seconds <= timed.ended - timed.started):
+            raise Implausible(
+                f"by its clock, {timed.ended - timed.started:.3g} s passed in {ended - begun:.3g} s, or at another time"
+                "; its clock was changed"
+            )
+        return timed
+
+    def end(self, config: BackendConfig) -> WorkEnd:
+        """Return what is known of the workload after its slices.
+
+        Raises:
+            Unsynchronised: a call did not wait for its result.
+        """
+        known: WorkEnd = self._ask(config, end_work)
+        if known.hidden_s:
+            raise Unsynchronised(f"its synchronize returned {known.hidden_s:.3g} s before the result was available")
+        return known
+
+    def judge_descent(self, config: BackendConfig, work: str) -> float:
+        """Judge a descent of a function between two slices."""
+        return self._ask(config, judge_descent, work)
 
     def close_task(self, config: BackendConfig) -> None:
         """Release the data of the open problem."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import cycle
 from typing import Any
 
@@ -18,6 +19,10 @@ from gdbackends.descent import Fit, Problem, TableProblem, descend, learning_rat
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 
+_POINTS = 16
+NEAR = 1e-3
+"""How far the starts of descents lie apart, compared with the points of evaluations."""
+
 
 class Unsupported(InputError):
     """The backend does not support the workload or the device."""
@@ -25,24 +30,38 @@ class Unsupported(InputError):
 
 @dataclass(frozen=True)
 class Workload:
-    """A prepared workload.
+    """A prepared workload, which is run from another point in every call, so that nothing remembered helps.
 
     Attributes:
-        run: runs the workload once and waits for the result; for "step" and "batch", `run(k)` makes k steps.
-        read: converts the result of `run` to NumPy, which requires that it is complete; None if `run` returns NumPy.
+        points: points(generator, count) returns as many random points as `call` takes.
+        call: call(point) runs the workload once and waits for the result; for "step" and "batch", call(point, k) makes
+            k steps.
+        place: converts a point (p,) in NumPy to one that `call` takes.
+        read: converts the result of `call` to NumPy, which requires that it is complete; None if it is a Fit.
     """
 
-    run: Callable[..., Any]
+    points: Callable[[Any, int], list[Any]]
+    call: Callable[..., Any]
+    place: Callable[[Array], Any]
     read: Callable[[Any], Any] | None = None
 
+    @cached_property
+    def run(self) -> Callable[..., Any]:
+        """A function that runs the workload once, or k steps of it, from the next of a few points."""
+        points = cycle(self.points(np.random.default_rng(0), _POINTS))
+        return lambda *steps: self.call(next(points), *steps)
 
-def work(name: str, problem: Problem, residuals: Callable[..., Any] | None = None) -> Workload:
+
+def work(
+    name: str, problem: Problem, residuals: Callable[..., Any] | None = None, vector: Array | None = None
+) -> Workload:
     """Return the named workload on a prepared problem, without running or compiling anything.
 
     Args:
         name: one of WORKS.
         problem: the problem; for "batch", one of batches.
         residuals: residuals(theta, *data) -> (n,), whose Jacobian is timed.
+        vector: (p,), of a Hessian-vector product; None means ones.
 
     Raises:
         Unsupported: the backend has no such function.
@@ -53,7 +72,7 @@ def work(name: str, problem: Problem, residuals: Callable[..., Any] | None = Non
         return _fit(problem)
     if name.startswith("jacobian") and residuals is None:
         raise Unsupported("there are no residuals(theta, *data), whose Jacobian could be timed; define the function")
-    function = evaluation(name, problem, residuals)
+    function = evaluation(name, problem, residuals, vector)
     if function is None:
         raise Unsupported(f"the backend {problem.backend.name} has no function for {WORKS[name]}; leave it out")
     return _evaluated(problem, function)
@@ -81,30 +100,57 @@ def evaluation(
 
 
 def _evaluated(problem: Problem, function: Callable[..., Array]) -> Workload:
-    """Evaluate alternately at the start and at another point, so that no backend profits from cached results."""
-    backend, start = problem.backend, problem.theta0
-    away: Array = np.linspace(0.1, 0.2, start.size)
-    if not isinstance(problem, TableProblem):
-        away = 0.1 * away * np.where(start == 0, 1.0, start)  # to stay where the function is defined
-    points = cycle((backend.asarray(start), backend.asarray((start + away).astype(backend.dtype))))
+    backend = problem.backend
 
-    def run() -> Array:
-        result = function(next(points), *problem.data)
+    def place(point: Array) -> Array:
+        return backend.asarray(point.astype(backend.dtype))
+
+    def points(generator: Any, count: int) -> list[Array]:
+        return [place(point) for point in random_points(problem, generator, count)]
+
+    def call(point: Array) -> Array:
+        result = function(point, *problem.data)
         backend.synchronize(result)
         return result
 
-    return Workload(run, read=backend.to_numpy)
+    return Workload(points, call, place, read=backend.to_numpy)
+
+
+def random_points(problem: Problem, generator: Any, count: int, spread: float = 1.0) -> Array:
+    """Return random points (count, p) near the start, in float64."""
+    start = problem.theta0.astype(np.float64)
+    if isinstance(problem, TableProblem):
+        return start + generator.normal(scale=spread * start.size**-0.5, size=(count, start.size))
+    # near enough to stay where the function is defined
+    return start + 0.02 * spread * generator.uniform(-1, 1, (count, start.size)) * np.where(start == 0, 1.0, start)
+
+
+def _descent(problem: Problem, run: Callable[..., Fit]) -> Workload:
+    """Return the workload of descents, which begin so near to each other that all make about as many steps."""
+
+    def place(point: Array) -> Problem:
+        return problem.started_at(point.astype(problem.backend.dtype))
+
+    def points(generator: Any, count: int) -> list[Problem]:
+        return [place(point) for point in random_points(problem, generator, count, NEAR)]
+
+    return Workload(points, run, place)
 
 
 def _steps(problem: Problem) -> Workload:
     """Return the workload for steps of the driver, at a rate low enough not to diverge."""
+    rate = step_rate(problem)
+
+    def run(at: Problem, steps: int) -> Fit:
+        return descend(at, np.broadcast_to(rate, (steps,)))
+
+    return _descent(problem, run)
+
+
+def step_rate(problem: Problem) -> Any:
+    """Return the rate of the steps that are timed, in the dtype of the problem."""
     dtype = np.dtype(problem.backend.dtype)
-    rate = dtype.type(1e-3 / problem.X.shape[1] if isinstance(problem, TableProblem) else _low_rate(problem))
-
-    def run(steps: int) -> Fit:
-        return descend(problem, np.broadcast_to(rate, (steps,)))
-
-    return Workload(run)
+    return dtype.type(1e-3 / problem.theta0.size if isinstance(problem, TableProblem) else _low_rate(problem))
 
 
 def _low_rate(problem: Problem) -> float:
@@ -119,4 +165,8 @@ def _low_rate(problem: Problem) -> float:
 def _fit(problem: Problem) -> Workload:
     """Return the workload for a descent to the default tolerance; NumPy computes the rates beforehand."""
     rates = learning_rates(problem, "auto", STEPS)
-    return Workload(lambda: descend(problem, rates, tolerance=None))
+
+    def run(at: Problem) -> Fit:
+        return descend(at, rates, tolerance=None)
+
+    return _descent(problem, run)

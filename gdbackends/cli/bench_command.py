@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from math import inf
-from statistics import median
 from typing import Any
 
 import click
@@ -18,14 +17,13 @@ from gdbackends.backends import TUNINGS, check_installed, installed
 from gdbackends.benchmarking.bench import Plan, begin, bench
 from gdbackends.benchmarking.case import SUITES, WORKS, Case
 from gdbackends.benchmarking.result_rows import result_rows
-from gdbackends.benchmarking.results import BAD, Results, ResultsFile
+from gdbackends.benchmarking.results import BAD, ResultsFile
 from gdbackends.cli.console import console, echo, plain_table, print_unwrapped
 from gdbackends.cli.options import TUNINGS_HELP, split, with_options
 from gdbackends.cli.result_table import WIDE, show_results
 from gdbackends.comparison.function_problem import fixed_size, is_function
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import affinity
-from gdbackends.measurement.formatting import duration
 from gdbackends.problems import PROBLEMS, parse_problem
 
 _MAX_SECONDS = 1e6
@@ -94,7 +92,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     with ResultsFile(options["out"], resume=options["resume"]) as file:
         run, interrupted = begin(file, plan, cases), False
         try:
-            with _progress(file.results) as report:
+            with _progress() as report:
                 bench(cases, file, plan, run, report)
         except KeyboardInterrupt:
             interrupted = True
@@ -109,33 +107,14 @@ def command(ctx: click.Context, **options: Any) -> None:
 
 
 @contextmanager
-def _progress(results: Results) -> Generator[Callable[[int, int, str], None]]:
-    """Yield a callback that updates a progress bar on stderr, which is hidden unless stderr is a terminal.
-
-    Beside the case that is launched next it has the last result.
-    """
-    seen, last = {case: len(launches) for case, launches in results.launches.items()}, [""]
+def _progress() -> Generator[Callable[[float, str], None]]:
+    """Yield a callback that updates a progress bar on stderr, which is hidden unless stderr is a terminal."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     terminal = Console(stderr=True)
     bar = Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal, auto_refresh=False)
     with bar:  # refreshed only by the callback: a refreshing thread would take time from a core
-        task = bar.add_task("", total=None)
-
-        def report(done: int, total: int, text: str) -> None:
-            last[0] = _newest(results, seen) or last[0]
-            bar.update(task, completed=done, total=total, description=f"{text}{last[0]}", refresh=True)
-
-        yield report
-
-
-def _newest(results: Results, seen: dict[Case, int]) -> str:
-    """Return the time of the first launch that is not among those seen, as text, and count it as seen."""
-    for case, launches in results.launches.items():
-        if len(launches) > seen.get(case, 0):
-            seen[case] = len(launches)
-            seconds = median([*launches.values()][-1]["batches_s"])
-            return f"; last: {case.config.label} {case.spec.rows:,} x {case.spec.features:,} {duration(seconds)}"
-    return ""
+        task = bar.add_task("", total=1.0)
+        yield lambda done, text: bar.update(task, completed=done, description=text, refresh=True)
 
 
 def _cases(options: Mapping[str, Any]) -> list[Case]:

@@ -32,6 +32,7 @@ from gdbackends.cli.options import (
 )
 from gdbackends.comparison import BackendResult, Comparison, compare
 from gdbackends.descent import Fit
+from gdbackends.measurement.environment import affinity, busy
 from gdbackends.measurement.formatting import duration
 
 _MAX_FEATURES = 12
@@ -55,6 +56,9 @@ def command(ctx: click.Context, **options: Any) -> None:
     """Fit SOURCE on every backend, check that the backends agree, and time them.
 
     SOURCE is a file, - for standard input, women (the default) or diabetes. Each backend runs in its own process.
+
+    The time of a step has the half width of its 99 % interval over the rounds of that process. It does not cover the
+    differences between processes; `gdbackends bench` does.
 
     A loss of your own is --objective FILE.py:NAME, a function loss(theta, *data) or an object with a loss. The file is
     run with your permissions. Without SOURCE its own data are used; see `gdbackends bench --help`.
@@ -82,6 +86,8 @@ def _show(comparison: Comparison) -> None:
     predicting = f", predicting {printable(data['target'])}" if data["target"] else ""
     terminal.print(f"{printable(data['name'])}: {count_of_rows(data['rows'])}{predicting}")
     terminal.print(_table(comparison))
+    if sentence := busy(comparison.load, len(affinity())):
+        terminal.print(sentence, style="yellow")
     if comparison.labels is not None:
         terminal.print(labels_line(comparison.labels))
     rate = next((row.fit.learning_rate for row in comparison.rows if row.fit), None)
@@ -139,7 +145,7 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResul
     yield "gradient", lambda row: _agreement(row, row.gradient_ratio), ""
     yield "trajectory", lambda row: "blind" if blind else _agreement(row, row.trajectory_ratio), ""
     yield "first call", lambda row: duration(row.first_call_s), ""
-    yield "a step", lambda row: duration(row.step_s), ""
+    yield "a step", _step, ""
     yield "speed", lambda row: _speed(row, numpy_step), ""
 
 
@@ -151,5 +157,17 @@ def _agreement(row: BackendResult, ratio: float | None) -> str:
     return f"{word} {ratio:.1g}"
 
 
+def _step(row: BackendResult) -> str:
+    """Return the time of a step with the half width of its interval; "?" if that is unknown or 100 % or more."""
+    if row.step_s is None:
+        return "-"
+    half = row.step_spread
+    reach = "?" if not half < 1 else f"{half:.1%}" if half < 0.01 else f"{half:.0%}"
+    return f"{duration(row.step_s)} ± {reach}"
+
+
 def _speed(row: BackendResult, numpy_step: float | None) -> str:
-    return f"{numpy_step / row.step_s:.2g} x NumPy" if row.step_s and numpy_step else "-"
+    if not (row.step_s and numpy_step):
+        return "-"
+    ratio = numpy_step / row.step_s
+    return f"{ratio:.2g} x NumPy" if ratio < 99 else f"{float(f'{ratio:.2g}'):,.0f} x NumPy"

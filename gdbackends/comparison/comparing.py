@@ -24,7 +24,7 @@ from gdbackends.comparison.judging import (
 from gdbackends.comparison.outcome import Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
-from gdbackends.measurement.environment import environment
+from gdbackends.measurement.environment import environment, load
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.objectives import FunctionObjective, LinearModel, Objective, as_objective
 from gdbackends.rounding import has_bound
@@ -55,13 +55,13 @@ def compare(
     Raises:
         InputError: as in `fit` and `get_backend`.
     """
-    chosen, wanted = _settings(settings), _wanted(backends)
+    chosen, wanted, busy = _settings(settings), _wanted(backends), load()
     _check_isolation(chosen, isolate, timeout)
     data = women() if data is None else data
     if isinstance(chosen.objective, FunctionObjective) or callable(data):
         make = data if callable(data) else _problem_of(chosen.objective, data, chosen)
         notes = _notes(chosen, wanted, isolate, insisted=backends is not None)
-        return compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout, notes=notes)
+        return replace(compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout, notes=notes), load=busy)
     data = _checked(data, chosen)
     base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
@@ -85,9 +85,9 @@ def compare(
         environment=environment(),
         isolated=isolate,
         labels=data.labels or base.problem.labels,
+        load=busy,
         notes=(
             *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
-            *filter(None, [exact_uncertainty(base)]),
             *_on_the_answer(base),
             *_notes(chosen, wanted, isolate, insisted=backends is not None),
         ),
@@ -177,12 +177,14 @@ def _wanted(backends: Sequence[str | Backend] | None) -> dict[str, str | Backend
 
 
 def _on_the_answer(base: Baseline) -> list[str]:
-    """Return a note if there is more than one answer."""
+    """Return notes on how far the exact answer is known, and whether there is more than one."""
+    uncertainty = list(filter(None, [exact_uncertainty(base)]))
     if base.unique:
-        return []
+        return uncertainty
     return [
+        *uncertainty,
         "The solution is not unique (collinear or constant features, or more features than rows)"
-        + ("." if base.exact is None else "; the exact one shown is the nearest to the start.")
+        + ("." if base.exact is None else "; the exact one shown is the nearest to the start."),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdbackends.backends import Backend, capabilities
-from gdbackends.comparison.backend_run import chosen_backend, in_dtype
+from gdbackends.comparison.backend_run import chosen_backend, in_dtype, step_time
 from gdbackends.comparison.expected import STEPS, Expected, expect, judge_function
 from gdbackends.comparison.function_problem import CannotRunError, FunctionProblem, on_backend
 from gdbackends.comparison.outcome import BackendResult, Comparison, Settings, Verdict
@@ -20,8 +20,9 @@ from gdbackends.descent import Fit, ProblemOptions, Stop, descend, fit_prepared
 from gdbackends.errors import BackendError, InputError, in_one_line
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import joined
+from gdbackends.measurement.statistics import Estimate
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
-from gdbackends.measurement.timing import marginal_step, seconds
+from gdbackends.measurement.timing import seconds
 from gdbackends.python_files import split_target
 from gdbackends.rounding.limit import VISIBLE
 
@@ -48,14 +49,14 @@ class FunctionRun:
         fit: the fit.
         ratios: the differences from what is expected over what rounding allows, by what differs.
         first_call_s: seconds of the first descent of one step.
-        step_s: seconds that one more step takes.
+        step: seconds that one more step takes, with the 99 % interval over the rounds in this process.
     """
 
     device: str
     fit: Fit
     ratios: Mapping[str, float]
     first_call_s: float
-    step_s: float
+    step: Estimate
 
 
 def compare_function(
@@ -155,7 +156,7 @@ def run_function(wanted: str | Backend, make: Make, settings: Settings, expected
             fit=fit_prepared(problem, settings.learning_rate, settings.steps, settings.tolerance),
             ratios=ratios,
             first_call_s=first_call,
-            step_s=marginal_step(lambda k: descend(problem, np.broadcast_to(steady, (k,)))),
+            step=step_time(lambda k: descend(problem, np.broadcast_to(steady, (k,)))),
         )
 
 
@@ -173,9 +174,7 @@ def _result(label: str, run: FunctionRun | str | CannotRunError) -> BackendResul
         fit=run.fit,
         gradient_ratio=max(ratio for name, ratio in run.ratios.items() if name != "descent"),
         trajectory_ratio=run.ratios["descent"],
-        first_call_s=run.first_call_s if status == "ok" else None,
-        step_s=run.step_s if status == "ok" else None,
-    )
+    ).timed(run.first_call_s, run.step)
 
 
 def _comparison(

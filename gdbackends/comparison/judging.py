@@ -165,9 +165,7 @@ def _result(base: Baseline, name: str, runs: Mapping[str, BackendRun]) -> Backen
         fit=run.fit,
         gradient_ratio=worst,
         trajectory_ratio=max(trajectories, default=None),
-        first_call_s=run.first_call_s if status == "ok" else None,
-        step_s=run.step_s if status == "ok" else None,
-    )
+    ).timed(run.first_call_s, run.step)
 
 
 def _gradient_ratio(base: Baseline, a: BackendRun, b: BackendRun) -> float:

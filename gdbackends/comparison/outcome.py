@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Literal, TypeAlias
 
 from gdbackends.descent import Fit, ProblemOptions
 from gdbackends.descent.rates import LearningRate
 from gdbackends.descent.spectrum import Spectrum
 from gdbackends.measurement.formatting import jsonable
+from gdbackends.measurement.statistics import Estimate
 from gdbackends.objectives import Array, FunctionObjective, LinearModel, format_loss
 
 Verdict: TypeAlias = Literal["agree", "disagree", "inconclusive", "diverged"]
@@ -53,6 +55,10 @@ class BackendResult:
         trajectory_ratio: the same for its trajectory; None if there is no other backend.
         first_call_s: seconds of the first descent of one step, including compilation; None unless the status is ok.
         step_s: seconds that one more step takes; None unless the status is ok.
+        step_low_s: the lower end of its 99 % interval, 0 if unknown; None unless the status is ok. The interval is over
+            the rounds of one process and does not cover the differences between processes, which `gdbackends bench`
+            measures.
+        step_high_s: the upper end, infinite if unknown; None unless the status is ok.
         reason: why it failed or is unsupported; "" unless it did or is.
     """
 
@@ -64,7 +70,22 @@ class BackendResult:
     trajectory_ratio: float | None = None
     first_call_s: float | None = None
     step_s: float | None = None
+    step_low_s: float | None = None
+    step_high_s: float | None = None
     reason: str = ""
+
+    @property
+    def step_spread(self) -> float:
+        """The half width of the interval of `step_s`, relative to it; infinite if unknown."""
+        if self.step_s is None or self.step_low_s is None or self.step_high_s is None:
+            return inf
+        return Estimate(self.step_s, self.step_low_s, self.step_high_s).spread
+
+    def timed(self, first_call_s: float, step: Estimate) -> BackendResult:
+        """Return the result with its times if the status is ok, otherwise as it is."""
+        if self.status != "ok":
+            return self
+        return replace(self, first_call_s=first_call_s, step_s=step.value, step_low_s=step.low, step_high_s=step.high)
 
     def to_dict(self, features: Sequence[str], dtype: str) -> dict[str, Any]:
         """Return the result as JSON holds it."""
@@ -79,6 +100,8 @@ class BackendResult:
             "trajectory_ratio": self.trajectory_ratio,
             "first_call_s": self.first_call_s,
             "step_s": self.step_s,
+            "step_low_s": self.step_low_s if self.step_spread < inf else None,
+            "step_high_s": self.step_high_s if self.step_spread < inf else None,
         }
 
 
@@ -105,6 +128,7 @@ class Comparison:
         labels: the labels that 0 and 1 of the target stand for, if it holds two labels.
         notes: further remarks.
         finished: whether the fits that agree ended near the exact answer, as far as it is known.
+        load: the load average of the machine when the comparison began; None if it was not read.
     """
 
     verdict: Verdict
@@ -123,6 +147,7 @@ class Comparison:
     labels: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     finished: bool = True
+    load: float | None = None
 
     def __str__(self) -> str:
         """Return the verdict in words."""
@@ -142,6 +167,7 @@ class Comparison:
             "labels": None if self.labels is None else list(self.labels),
             "settings": _settings(self),
             "environment": self.environment,
+            "load": self.load,
             "isolated": self.isolated,
             "rates": {"used": used}
             | ({"best": ends.best_rate, "largest_stable": ends.largest_stable_rate} if ends else {}),

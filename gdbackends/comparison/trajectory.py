@@ -162,7 +162,7 @@ def curvature_bound(problem: TableProblem, *, by_rows: bool = False) -> float:
     return float("inf")
 
 
-def _rounding_of_step(
+def rounding_of_step(
     problem: TableProblem, theta: Array, rows: tuple[Array, Array], rate: float, slope: float, ball: float
 ) -> float:
     """Return what rounding adds in a step within the ball: a B + u a |g| + gamma_1 |theta|, with |g| <= slope + B.
@@ -192,7 +192,7 @@ def ball_bounds(problem: TableProblem, minimum: Array, rates: Rates, steps: int 
     radius, tau, rows = 1.01 * float(np.linalg.norm(problem.theta0 - minimum)), 0.0, (problem.X, problem.y)
     for _ in range(2):  # the second time on the ball widened by what rounding may add
         ball = radius + float(growth[-1]) * tau
-        tau = _rounding_of_step(problem, minimum, rows, most, spectrum.largest * ball, ball)
+        tau = rounding_of_step(problem, minimum, rows, most, spectrum.largest * ball, ball)
     return 2 * tau * growth
 
 
@@ -239,7 +239,7 @@ def path_bounds(problem: TableProblem, rates: Array, curvature: float) -> Array:
             steepness = _curvature_within(objective, path[k], X, ball)
             rho = max(1.0, rate * steepness - 1)
         slope = float(np.linalg.norm(evaluate(objective, path[k], X, y, "float64").gradient)) + steepness * ball
-        bounds.append(rho * ball + 2 * _rounding_of_step(problem, path[k], (X, y), rate, slope, ball))
+        bounds.append(rho * ball + 2 * rounding_of_step(problem, path[k], (X, y), rate, slope, ball))
     return np.array(bounds)
 
 

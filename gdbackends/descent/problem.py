@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -86,6 +86,13 @@ class Problem:
     def value_and_grad(self) -> Callable[..., tuple[Array, Array]]:
         """The function that the backend makes of the objective, once, so that several descents compile once."""
         return self.backend.value_and_grad(self.objective)
+
+    def started_at(self, theta0: Array) -> Self:
+        """Return the same problem with another start (p,), for which nothing is compiled or computed again."""
+        moved = replace(self, theta0=theta0)
+        found = {"value_and_grad": self.value_and_grad, **vars(self)}  # with the other cached properties
+        vars(moved).update({name: value for name, value in found.items() if name not in vars(moved)})
+        return moved
 
     @property
     def plan(self) -> str:

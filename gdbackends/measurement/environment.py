@@ -150,6 +150,18 @@ def load() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
+def busy(before: float | None, cores: int) -> str:
+    """Return a sentence if the load before a measurement exceeds the cores by more than one; otherwise "".
+
+    >>> busy(7.9, 2)
+    'the machine is busy: the load is 7.9 on 2 cores; times are uncertain'
+    """
+    if before is None or before <= cores + 1:
+        return ""
+    count = "1 core" if cores == 1 else f"{cores} cores"
+    return f"the machine is busy: the load is {before:.1f} on {count}; times are uncertain"
+
+
 def affinity() -> list[int]:
     """Return the indices of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -39,6 +40,15 @@ class TimedOut(Crashed):
     """The process was stopped because it took too long."""
 
 
+@dataclass(frozen=True)
+class Checkout:
+    """Another checkout of this package, with the interpreter and the module path that run it."""
+
+    folder: str
+    python: str
+    path: tuple[str, ...]
+
+
 def in_fresh_process(function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
     """Return function(*args), run in a fresh process; arguments and errors are those of `Worker.ask`."""
     with Worker() as worker:
@@ -51,13 +61,18 @@ class Worker:
     What it prints goes to stderr, so that stdout holds only the result of the command.
     """
 
-    def __init__(self, cores: Sequence[int] = (), *, quiet: bool = False) -> None:
+    def __init__(self, cores: Sequence[int] = (), *, quiet: bool = False, checkout: Checkout | None = None) -> None:
         """Start the process.
 
         Args:
             cores: the indices of the cores it may use, one thread each; empty means those of the parent.
             quiet: whether to capture what it prints, whose last line is shown if it crashes.
+            checkout: the checkout of this package whose functions it runs; None means this one.
         """
+        program, python, path = __file__, sys.executable, sys.path
+        if checkout is not None:
+            program = f"{checkout.folder}/gdbackends/measurement/subprocess_worker.py"
+            python, path = checkout.python, [checkout.folder, *checkout.path]
         ours, theirs = socket.socketpair()
         self._printed = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed with the process
         variables = {
@@ -67,7 +82,7 @@ class Worker:
         variables |= dict.fromkeys(THREADS, str(len(cores))) if cores else {}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(theirs.fileno()), str(os.getpid()), ",".join(map(str, cores))],
+                [python, "-P", program, str(theirs.fileno()), str(os.getpid()), ",".join(map(str, cores))],
                 env=variables,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -75,7 +90,7 @@ class Worker:
                 stderr=self._printed,
             )
         self._pipe = Connection(ours.detach())
-        self._pipe.send(sys.path)
+        self._pipe.send(list(path))
 
     @property
     def alive(self) -> bool:
