@@ -230,15 +230,6 @@ def test_the_exit_code_and_the_table_of_what_there_is(
     assert done.stderr == (told if interrupted else "")
 
 
-def test_the_last_result_is_shown_with_the_progress() -> None:
-    results, seen = read_results(str(QUICK)), {}
-    for case in results.cases[:2]:
-        newest = bench_command._newest(results, seen)
-        assert newest.startswith(f"; last: {case.config.label} {case.spec.rows:,} x {case.spec.features}")
-        assert newest.endswith("s")
-    assert bench_command._newest(results, dict.fromkeys(results.cases, 10)) == ""
-
-
 def shown_at(columns: str, *arguments: str, terminal: bool = False) -> str:
     """Return what `show` prints with this variable COLUMNS, without colours."""
     environment = {"COLUMNS": columns, "FORCE_COLOR": "1" if terminal else None, "TERM": "xterm"}
