@@ -230,26 +230,19 @@ def test_the_exit_code_and_the_table_of_what_there_is(
     assert done.stderr == (told if interrupted else "")
 
 
-def test_the_last_result_is_shown_with_the_progress() -> None:
-    results, seen = read_results(str(QUICK)), {}
-    for case in results.cases[:2]:
-        newest = bench_command._newest(results, seen)
-        assert newest.startswith(f"; last: {case.config.label} {case.spec.rows:,} x {case.spec.features}")
-        assert newest.endswith("s")
-    assert bench_command._newest(results, dict.fromkeys(results.cases, 10)) == ""
-
-
-def shown_at(columns: str, *arguments: str) -> str:
-    """Return what `show` prints in a terminal of this width."""
-    done = CliRunner(env={"COLUMNS": columns}).invoke(show_command.command, [str(QUICK), *arguments])
+def shown_at(columns: str, *arguments: str, terminal: bool = False) -> str:
+    """Return what `show` prints with this variable COLUMNS, without colours."""
+    environment = {"COLUMNS": columns, "FORCE_COLOR": "1" if terminal else None, "TERM": "xterm"}
+    done = CliRunner(env=environment).invoke(show_command.command, [str(QUICK), *arguments])
     assert done.exit_code == 0
-    return done.stdout
+    return re.sub(r"\x1b\[[\d;]*m", "", done.stdout)
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120, 200])
 def test_the_table_fits_the_terminal(columns: int) -> None:
-    lines = shown_at(f"{columns}").splitlines()
+    lines = shown_at(f"{columns}", terminal=True).splitlines()
     assert max(map(len, lines)) <= columns
+    assert shown_at(f"{columns}").splitlines()[:37] == lines[:37]
     titles = re.split(r" {2,}", lines[0].strip())
     assert titles[:4] == ["work", "rows", "features", "backend"]
     assert {"a call", "x NumPy"} <= set(titles)

@@ -94,7 +94,7 @@ def _width(columns: Mapping[str, Sequence[str]]) -> int:
 
 def _say(terminal: Console, line: str, style: str = "") -> None:
     """Print a line, broken between words if stdout is a terminal."""
-    terminal.print(Text(line, style=style), soft_wrap=width_to_fit(terminal) is None)
+    terminal.print(Text(line, style=style), soft_wrap=not terminal.is_terminal)
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:
