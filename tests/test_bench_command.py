@@ -30,7 +30,8 @@ COMMAND = [sys.executable, "-m", "gdbackends"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 ENVIRONMENT.pop("COLUMNS", None)  # the table has all columns unless stdout is a terminal or this is set
 QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
-LIGHT = ["--backends", "fakes:Light", "--rows", "10,20", "--features", "1,2", "--launches", "2", "--most", "2"]
+LIGHT = ["--backends", "fakes:Light", "--rows", "10,20", "--features", "1,2", "--work", "step"]
+LIGHT += ["--launches", "4", "--most", "4"]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -62,9 +63,9 @@ def children(path: Path) -> list[int]:
 def test_a_run_from_plan_to_table(results: Path) -> None:
     plan = run("bench", *LIGHT, "--dry-run")
     assert plan.returncode == 0
-    assert "4 cases, 2 to 2 launches each, 150 s in all" in plan.stdout
+    assert "4 cases, 4 to 4 launches each, 30 s in all" in plan.stdout
     held = read_results(str(results))
-    assert sum(map(len, held.launches.values())) == 16
+    assert sum(map(len, held.launches.values())) == 32
     assert len(held.ends) == 8
     (made_with,) = held.runs.values()
     assert {"gdbackends", "commit", "environment", "machine", "plan", "at"} <= set(made_with)
@@ -102,7 +103,7 @@ def test_a_backend_that_computes_something_else_gets_no_time_and_exit_code_1(tmp
         (["--threads", "1,4096"], "--threads must be at most "),
         (["--launches", "0"], "--launches must be at least 1"),
         (["--timeout", "0"], "--timeout must be a positive number"),
-        (["--time-budget", "nan"], "--time-budget must be a positive number"),
+        (["--time-budget", "nan"], "--budget must be a positive number"),
         (["--backends", "numpy", "--device", "gpu"], "these options select no cases"),
         (["--most", "0"], "--most must be at least 5"),
         (["--timeout", "1e300"], "--timeout must be a positive number"),
@@ -148,7 +149,7 @@ def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) ->
     held = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
     launches = [(json.dumps(r["case"]), r["launch"]) for r in held if r["record"] == "launch"]
     ends = [json.dumps(r["case"]) for r in held if r["record"] == "case"]
-    assert len(launches) == len(set(launches)) == 8
+    assert len(launches) == len(set(launches)) == 16
     assert len(ends) == len(set(ends)) == 4
     deadline = time.monotonic() + 5
     while children(tmp_path) and time.monotonic() < deadline:
@@ -157,7 +158,7 @@ def test_killed_at_random_it_resumes_and_has_each_launch_once(tmp_path: Path) ->
 
 
 def test_control_c_ends_the_children_and_leaves_the_file_whole(tmp_path: Path) -> None:
-    command = [*COMMAND, "bench", "--backends", "fakes:Hanging", "--rows", "10", "--out", "r.jsonl"]
+    command = [*COMMAND, "bench", "--backends", "fakes:Hanging", "--rows", "10", "--work", "step", "--out", "r.jsonl"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, start_new_session=True, **pipes)
     deadline = time.monotonic() + 30
@@ -213,15 +214,27 @@ def record(status: str, case: dict[str, Any]) -> dict[str, Any]:
 def test_the_exit_code_and_the_table_of_what_there_is(
     tmp_path: Path, monkeypatch, statuses: list[str], code: int, interrupted: bool
 ) -> None:
-    def bench(cases, file, *_) -> None:
+    def bench_sides(cases, sides, *_) -> None:
+        (side,) = sides
         for case, status in zip(cases, statuses, strict=False):
-            file.write(record(status, case.to_dict()))
+            side.file.write(record(status, case.to_dict()))
         if interrupted:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench_command, "bench", bench)
+    monkeypatch.setattr(bench_command, "bench_sides", bench_sides)
     monkeypatch.delenv("COLUMNS", raising=False)
-    asked = ["--backends", "numpy", "--rows", "10,20", "--features", "1", "--out", str(tmp_path / "r.jsonl")]
+    asked = [
+        "--backends",
+        "numpy",
+        "--work",
+        "step",
+        "--rows",
+        "10,20",
+        "--features",
+        "1",
+        "--out",
+        str(tmp_path / "r.jsonl"),
+    ]
     done = CliRunner().invoke(bench_command.command, asked)
     assert done.exit_code == (130 if interrupted else code)
     assert len([line for line in done.stdout.splitlines() if line.startswith("step  ")]) == 2
@@ -323,7 +336,7 @@ def test_diff_says_what_noise_may_hide_and_pools_the_cases(results: Path, tmp_pa
         noise = np.random.default_rng(len(name) + int(10 * factor))
         for record in held:
             if record["record"] == "launch":
-                record["batches_s"] = [1e-5 * factor * float(np.exp(noise.normal(scale=0.3)))] * 3
+                record["fastest_s"] = 1e-5 * factor * float(np.exp(noise.normal(scale=0.3)))
         text = "".join(json.dumps(record) + "\n" for record in held)
         (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf8")
     files = [str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl")]
@@ -347,7 +360,7 @@ def test_diff_of_a_file_with_itself_and_with_a_slower_one(results: Path, tmp_pat
         for record in held:
             if record["record"] == "launch":
                 slower = step if record["case"]["rows"] == 20 else 1e-5
-                record["batches_s"] = [slower * (1 + 1e-6 * record["launch"])] * 3
+                record["fastest_s"] = slower * (1 + 1e-6 * record["launch"])
         text = "".join(json.dumps(record) + "\n" for record in held)
         (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf8")
     worse = run("diff", str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl"), "--fail-above", "50%")

@@ -21,8 +21,8 @@ from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.regressions import changes, version_changes
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio, records, result_rows, spread
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
+from gdbackends.benchmarking.slices import hidden_seconds
 from gdbackends.benchmarking.table_cells import cells, shown_ratio
-from gdbackends.benchmarking.worker_tasks import _hidden
 from gdbackends.benchmarking.workers import outcome
 from gdbackends.benchmarking.workloads import Unsupported, work
 from gdbackends.comparison.referee import judge_backend
@@ -31,7 +31,7 @@ from gdbackends.errors import InputError
 from gdbackends.measurement.statistics import Estimate
 from gdbackends.measurement.subprocess_worker import Killed, TimedOut
 
-QUICK = Plan(launches=2, most=2, slice_s=0.01, timeout_s=30)
+QUICK = Plan(launches=2, most=2, timeout_s=30)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def noisy(seed: int, centre: float, launches: int = 5, noise: float = 0.02) -> l
 
 
 def test_the_suites() -> None:
-    assert len(SUITES["quick"].cases()) == 36
+    assert len(SUITES["quick"].cases()) == 48
     full = SUITES["full"].cases()
     assert max(case.spec.bytes for case in full) <= 10**9
     assert len(set(full)) == len(full) > 300
@@ -96,11 +96,14 @@ def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) ->
     assert max(judge_backend(problem, get_backend(backend.name)).values()) <= 1
     value, gradient = backend.value_and_grad(problem.objective)(backend.asarray(problem.theta0), *problem.data)
     works = {name: work(name, problem) for name in ("loss", "gradient", "value_and_gradient", "step", "fit")}
-    both, alone = (works[name].read(works[name].run()) for name in ("value_and_gradient", "gradient"))
+    both, alone, loss = (
+        works[name].read(works[name].call(works[name].place(problem.theta0)))
+        for name in ("value_and_gradient", "gradient", "loss")
+    )
     assert np.array_equal(both, backend.to_numpy(gradient))
     rtol = 1e-4 if backend.dtype == "float32" else 1e-10
     np.testing.assert_allclose(alone, both, rtol=rtol, atol=rtol * abs(both).max())
-    loss, same = works["loss"].read(works["loss"].run()), backend.to_numpy(value)
+    same = backend.to_numpy(value)
     assert loss == pytest.approx(same, rel=1e-4 if backend.dtype == "float32" else 1e-12)
     assert works["step"].run(7).steps == 7
     assert works["fit"].run().steps <= 100
@@ -131,7 +134,7 @@ def endings(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parent))
         path = tmp_path_factory.mktemp("endings") / "r.jsonl"
-        return result_rows(study(path, cases, Plan(launches=2, most=2, slice_s=0.02, timeout_s=120)))
+        return result_rows(study(path, cases, Plan(launches=2, most=2, timeout_s=120)))
 
 
 @pytest.mark.parametrize("name", ENDINGS)
@@ -151,10 +154,10 @@ LIARS = {
     "Gram": ("gradient", 50_000, "float64", "implausible", "would read X at"),
     "HalfLazy": ("gradient", 50_000, "float64", "unsynchronised", "before the result was available"),
     "Tired": ("gradient", 1000, "float64", "disagrees", "the answer of a timed call differs"),
-    "Skipping": ("step", 1000, "float64", "disagrees", "the answer of a timed call differs"),
+    "Skipping": ("step", 100, "float64", "disagrees", "the answer of a timed call differs"),
     "JudgedOnce": ("gradient", 1000, "float64", "disagrees", "in launch 2: the answer of a timed call differs"),
     "Half": ("gradient", 20_000, "float32", "disagrees", "on 32 rows differs"),
-    "HalfOfMany": ("gradient", 60_000, "float32", "disagrees", "the answer of a timed call differs"),
+    "HalfOfMany": ("gradient", 200_000, "float32", "disagrees", "the answer of a timed call differs"),
     "SlowClock": ("gradient", 1000, "float64", "implausible", "its clock was changed"),
 }
 
@@ -171,7 +174,9 @@ def liars(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
         folder = tmp_path_factory.mktemp("liars")
         patch.syspath_prepend(str(Path(__file__).parent))
         patch.setenv("FAKE_MARK", str(folder / "mark"))
-        table = result_rows(study(folder / "r.jsonl", cases, Plan(launches=3, most=3, timeout_s=120)))
+        table = result_rows(
+            study(folder / "r.jsonl", cases, Plan(launches=3, most=3, slice_s=0.02, turns=8, timeout_s=120))
+        )
     return {row.case.config.backend.removeprefix("fakes:"): row for row in table}
 
 
@@ -186,12 +191,12 @@ def test_who_remembers_has_to_compute_all_the_same(tmp_path) -> None:
     """Every call starts elsewhere, so that it is as slow as one that keeps nothing."""
     cases = Grid(["fakes:Remembering", "fakes:Light"], rows=[50_000], features=[10], works=["gradient"]).cases()
     remembering, light = result_rows(study(tmp_path / "r.jsonl", cases))
-    assert ratio(remembering, light).value > 0.5
+    assert ratio(remembering, light).value > 0.1
 
 
 def test_a_backend_that_hangs_is_timed_out(tmp_path) -> None:
     cases = Grid(["fakes:Hanging"], rows=[20], features=[2], works=("gradient", "step")).cases()
-    rows = result_rows(study(tmp_path / "r.jsonl", cases, Plan(launches=2, most=2, slice_s=0.02, timeout_s=3)))
+    rows = result_rows(study(tmp_path / "r.jsonl", cases, Plan(launches=2, most=2, timeout_s=3)))
     assert [(row.status, row.timing) for row in rows] == [("timed out", None)] * 2
     assert all("no answer within 3 s" in row.reason for row in rows)
 
@@ -205,7 +210,7 @@ def test_the_work_is_not_the_same_twice(backend) -> None:
         prepared = work(kind, problem)
         first, second, third = (prepared.read(prepared.run()) for _ in range(3))
         assert not np.array_equal(first, second)
-        assert np.array_equal(first, third)
+        assert not np.array_equal(first, third)
 
 
 def test_a_backend_without_capabilities_is_timed_all_the_same(tmp_path) -> None:
@@ -227,7 +232,7 @@ def test_each_tuning_has_a_row_and_says_how_it_goes_about_it(tmp_path) -> None:
 
 def test_the_bandwidth_is_measured_for_data_that_exceed_the_cache(tmp_path, monkeypatch) -> None:
     cases = Grid(["fakes:Light"], rows=[20, 20_000], features=[10], works=["gradient"]).cases()
-    one = Plan(launches=1, most=1, slice_s=0.01)
+    one = Plan(launches=1, most=1)
     results = study(tmp_path / "small.jsonl", cases, one)
     assert results.bandwidths == {}
     assert [row.share for row in result_rows(results)] == [None, None]
@@ -557,7 +562,7 @@ def test_an_honest_backend_is_not_called_unsynchronised(name: str, require) -> N
         problem = prepare(data.X, data.y, get_backend(name), spec.model, ProblemOptions(standardize=False))
         for kind in ("loss", "gradient"):
             prepared = work(kind, problem)
-            assert _hidden(prepared.run, prepared.read) == 0
+            assert hidden_seconds(prepared, lambda a, b=problem.backend: b.asarray(a.ravel())) == 0
 
 
 def test_a_device_that_never_was_is_unsupported(tmp_path) -> None:

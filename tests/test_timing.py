@@ -92,7 +92,7 @@ def test_a_backend_is_not_called_different_from_itself(name: str, require, tmp_p
     kind = {"numpy": "NumpyBackend", "jax": "JaxBackend", "torch": "TorchBackend"}[name]
     twin = f"gdbackends.backends.{name}_backend:{kind}"
     cases = Grid([name, twin], rows=[100, 1000, 3000, 10_000], features=[1, 10], threads=[1]).cases()
-    plan = Plan(launches=5, most=5, slice_s=0.05)
+    plan = Plan(launches=5, most=5)
     with ResultsFile(str(tmp_path / "r.jsonl")) as file:
         bench(cases, file, plan, begin(file, plan, cases))
         table = result_rows(file.results)

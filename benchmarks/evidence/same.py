@@ -21,7 +21,7 @@ TWINS = {
     for name, kind in (("numpy", "NumpyBackend"), ("jax", "JaxBackend"), ("torch", "TorchBackend"))
 }
 ROWS = (100, 200, 400, 1000, 2000, 4000, 10_000, 20_000, 40_000)
-PLAN = Plan(launches=5, most=5, slice_s=0.015)
+PLAN = Plan(launches=5, most=5, slice_s=0.003)
 
 
 def table(found: list[Row]) -> str:

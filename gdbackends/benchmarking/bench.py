@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import inf
@@ -28,6 +29,10 @@ from gdbackends.measurement.subprocess_worker import Worker
 from gdbackends.measurement.timing import Deadline, Stopped, now
 from gdbackends.python_files import file_digest
 
+_THREADS = 4
+"""The number of backends that are set up at the same time."""
+_BANDWIDTHS = 3
+"""The number of rounds in which the bandwidth is measured."""
 Progress = Callable[[float, str], None]
 """progress(fraction of the launches or of the budget, the case and its last time)."""
 
@@ -119,13 +124,16 @@ class _Study:
         for threads in sorted({case.config.threads for _, case in wanted if _exceeds_cache(case)}):
             self._bandwidth(number, threads)
         with ExitStack() as stack:
+            threads = stack.enter_context(ThreadPoolExecutor(_THREADS))
             pools = {side: stack.enter_context(WorkerPool(self.plan.timeout_s, side.checkout)) for side in self.sides}
             for spec, runners in _groups(wanted, random):
                 for together in _fitting(spec, list(runners)):
                     if self.deadline.passed:
                         return
                     works = {runner: runners[runner] for runner in together}
-                    Launch(self.plan, self.judges, self.run, number, spec, works, pools, self._tell).run(random)
+                    Launch(self.plan, self.judges, self.run, number, spec, works, pools, threads, self._tell).run(
+                        random
+                    )
 
     @staticmethod
     def _wanted(side: Side, case: Case, number: int) -> bool:
@@ -133,8 +141,9 @@ class _Study:
         return case not in known.ends and number not in known.of(case)
 
     def _bandwidth(self, number: int, threads: int) -> None:
-        """Measure the memory bandwidth in a process set up like those of the backends, unless it is known."""
-        if (self.run, number, threads) in self.sides[0].file.results.bandwidths:
+        """Measure the memory bandwidth in a process set up like those of the backends, in the first rounds."""
+        measured = self.sides[0].file.results.bandwidths
+        if sum(run == self.run and count == threads for run, _, count in measured) >= _BANDWIDTHS:
             return
         size = max(32 << 20, 4 * last_cache())
         try:
@@ -163,9 +172,14 @@ class _Study:
 
     def _finish(self, side: Side, row: Row, stopped: Stopped) -> None:
         assert row.timing is not None
-        low, high = row.timing.interval
+        low, high = (end if end < inf else None for end in row.timing.interval)
         record = {"record": "case", "run": self.run, "case": row.case.to_dict(), "status": "ok", "reason": ""}
-        figures = {"agreement": row.agreement, "median_s": row.timing.median, "low_s": low, "high_s": high}
+        figures = {
+            "agreement": row.agreement,
+            "median_s": row.timing.median,
+            "low_s": low,
+            "high_s": high if high < inf else None,
+        }
         side.file.write({**record, "stopped": stopped.name, **figures})
 
     def _tell(self, text: str) -> None:

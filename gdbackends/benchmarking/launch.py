@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -16,16 +17,18 @@ from gdbackends.benchmarking.answers import expected_ratio
 from gdbackends.benchmarking.case import EVALUATED, WORKS, BackendConfig, Case, ProblemSpec
 from gdbackends.benchmarking.judges import Judges
 from gdbackends.benchmarking.results import ResultsFile
-from gdbackends.benchmarking.slices import Answer, Slice
-from gdbackends.benchmarking.worker_tasks import TaskSetup, WorkEnd, WorkSetup, needs_expected
+from gdbackends.benchmarking.slices import Answer, Slice, fastest
+from gdbackends.benchmarking.worker_tasks import TaskSetup, WorkEnd, needs_expected
 from gdbackends.benchmarking.workers import Disagrees, Implausible, WorkerPool, outcome
 from gdbackends.benchmarking.workloads import NEAR
 from gdbackends.measurement.formatting import duration
 from gdbackends.measurement.subprocess_worker import Checkout
 from gdbackends.objectives import Array
 
-_LONG_TURNS = 3
-"""The turns of workloads of which a call takes longer than a launch of others."""
+_LEAST_TURNS = 6
+"""The least turns of workloads of which a call takes longer than two slices."""
+_ALONE = 2
+"""The launches in which the backends are set up one after the other."""
 _WAITS = 0.25
 """The share of launches after the first in which calls are tested for waiting for their results, which takes time."""
 
@@ -40,7 +43,7 @@ class Plan:
         precision: relative half width of a 99 % interval at which to stop: of the ratio to the fastest backend, or of
             the time if only one backend is timed.
         slice_s: approximate seconds to time a case before the next backend has its turn.
-        turns: how many slices of a case are timed in a launch.
+        turns: how many slices of a case are timed in a launch; fewer if calls take longer than two slices.
         timeout_s: seconds after which a case is abandoned and its process ended.
         budget_s: seconds for the whole run, or None for no limit; the current case is always finished.
         seed: the seed of the random order.
@@ -49,8 +52,8 @@ class Plan:
     launches: int = 5
     most: int = 10
     precision: float = 0.03
-    slice_s: float = 0.012
-    turns: int = 5
+    slice_s: float = 0.004
+    turns: int = 24
     timeout_s: float = 60.0
     budget_s: float | None = None
     seed: int = 0
@@ -72,8 +75,9 @@ Runner: TypeAlias = tuple[Side, BackendConfig]
 class _Timed:
     """What a runner has measured of a workload in this launch."""
 
-    setup: WorkSetup
-    turn: int
+    first_call_s: float
+    call_s: float = 0.0
+    turn: int = 0
     slices: list[Slice] = field(default_factory=list[Slice])
     end: WorkEnd | None = None
     agreement: float | None = None
@@ -91,6 +95,7 @@ class Launch:
         spec: the problem.
         works: the workloads of each runner.
         pools: the worker processes of each side.
+        threads: what sets up several runners at the same time; a process that a thread starts ends with it.
         progress: called with the next workload and the last times.
     """
 
@@ -101,6 +106,7 @@ class Launch:
     spec: ProblemSpec
     works: dict[Runner, list[str]]
     pools: Mapping[Side, WorkerPool]
+    threads: ThreadPoolExecutor
     progress: Callable[[str], None]
     setups: dict[Runner, TaskSetup] = field(default_factory=dict[Runner, TaskSetup])
     timed: dict[tuple[Runner, str], _Timed] = field(default_factory=dict[tuple[Runner, str], _Timed])
@@ -109,15 +115,13 @@ class Launch:
     def run(self, random: Random) -> None:
         """Set up the problem on every runner, time the workloads one by one, and judge and write the results."""
         runners, every = list(self.works), {work for works in self.works.values() for work in works}
-        try:
-            for work in (name for name in WORKS if name in every):
-                random.shuffle(runners)
-                self.progress(f"{self.spec.rows:,} x {self.spec.features} {work}{self._last()}")
-                self._time(work, [runner for runner in runners if work in self.works[runner]], random)
-        finally:
-            for runner in runners:
-                with suppress(Exception):  # a process that ends here is replaced for the next problem
-                    self._pool(runner).close_task(runner[1])
+        for work in (name for name in WORKS if name in every):
+            random.shuffle(runners)
+            self.progress(f"{self.spec.rows:,} x {self.spec.features} {work}{self._last()}")
+            self._time(work, [runner for runner in runners if work in self.works[runner]], random)
+        for runner in runners:
+            with suppress(Exception):  # a process that ends here is replaced for the next problem
+                self._pool(runner).close_task(runner[1])
         self._judge()
         for (runner, work), timed in self.timed.items():
             self._keep(runner, work, timed)
@@ -139,11 +143,15 @@ class Launch:
 
     def _time(self, work: str, runners: list[Runner], random: Random) -> None:
         """Time a workload on the runners in turn, in a new order in every turn."""
-        ready = [runner for runner in runners if self._start(runner, work)]
+        ready = [
+            runner
+            for runner in self._started(work, runners)
+            if self._attempt(runner, work, partial(self._calibrate, runner, work))
+        ]
         if not ready:
             return
-        slowest, plan = max(self.timed[runner, work].setup.call_s for runner in ready), self.plan
-        turns = plan.turns if slowest <= plan.turns * plan.slice_s else _LONG_TURNS
+        slowest, plan = max(self.timed[runner, work].call_s for runner in ready), self.plan
+        turns = max(min(_LEAST_TURNS, plan.turns), min(plan.turns, round(2 * plan.turns * plan.slice_s / slowest)))
         chosen = self._choose(work, self.setups[ready[0]].start, random)
         for runner in ready:
             self.timed[runner, work].turn = random.randrange(turns)
@@ -167,7 +175,19 @@ class Launch:
             return False
         return True
 
-    def _start(self, runner: Runner, work: str) -> bool:
+    def _started(self, work: str, runners: list[Runner]) -> list[Runner]:
+        """Return the runners that are ready; after the first launches they compile at the same time."""
+        if self._alone:
+            return [runner for runner in runners if self._start(work, runner)]
+        ready = list(self.threads.map(partial(self._start, work), runners))
+        return [runner for runner, is_ready in zip(runners, ready, strict=True) if is_ready]
+
+    @property
+    def _alone(self) -> bool:
+        """Whether nothing runs beside an import, a transfer, or a first call, so that their times count."""
+        return self.number < _ALONE
+
+    def _start(self, work: str, runner: Runner) -> bool:
         """Set up the problem if it is not set up yet, and compile the workload."""
         pool, (side, config), works = self._pool(runner), runner, self.works[runner]
         judged = not all(_agreement(side, self._case(runner, name)) for name in works)
@@ -180,9 +200,12 @@ class Launch:
             return False
 
         def start() -> None:
-            self.timed[runner, work] = _Timed(pool.start(config, work, self.plan.slice_s), 0)
+            self.timed[runner, work] = _Timed(pool.start(config, work))
 
         return self._attempt(runner, work, start)
+
+    def _calibrate(self, runner: Runner, work: str) -> None:
+        self.timed[runner, work].call_s = self._pool(runner).calibrate(runner[1], self.plan.slice_s)
 
     def _choose(self, work: str, start: Array, random: Random) -> Array | None:
         """Draw the point at which one timed call is judged."""
@@ -208,7 +231,9 @@ class Launch:
     def _end(self, runner: Runner, work: str, waits: bool) -> None:
         timed = self.timed[runner, work]
         timed.end = self._pool(runner).end(runner[1], waits)
-        speed = timed.end.passes * self.spec.bytes / median(each.seconds for each in timed.slices)
+        if not fastest(timed.slices) > 0:
+            raise ArithmeticError("noise hides the time of a step")
+        speed = timed.end.passes * self.spec.bytes / fastest(timed.slices)
         limit = self.judges.limit(self._case(runner, work), speed)
         if not speed <= limit:
             raise Implausible(
@@ -249,8 +274,10 @@ class Launch:
         record |= {"launch": self.number, **asdict(self._pool(runner).worker_info(config)), **asdict(end)}
         record |= {"transfer_s": setup.transfer_s, "plan": setup.plan, "worst": setup.worst}
         record |= {"agreement": setup.agreement, "answer": timed.agreement}
-        record |= {"first_call_s": timed.setup.first_call_s, "interleaved": len(self.works) > 1}
-        record |= {"batches_s": [each.seconds for each in timed.slices]}
+        record |= {"first_call_s": timed.first_call_s, "alone": self._alone}
+        seconds = fastest(timed.slices)
+        record |= {"batches_s": [each.seconds for each in timed.slices if each.seconds > 0] or [seconds]}
+        record |= {"fastest_s": seconds}
         record |= {"cpu_s": median(each.cpu_s for each in timed.slices)}
         side.file.write({**record, "calls": sum(each.calls for each in timed.slices)})
 
@@ -258,7 +285,7 @@ class Launch:
         """Return the last times in words."""
         works = [work for _, work in self.timed]
         times = [
-            f"{runner[1].label} {duration(median(each.seconds for each in timed.slices))}"
+            f"{runner[1].label} {duration(fastest(timed.slices))}"
             for (runner, work), timed in self.timed.items()
             if work == works[-1] and timed.slices
         ]

@@ -102,7 +102,7 @@ _OTHERS: dict[str, dict[str, Check]] = {
     "planned": {},
     "bandwidth": {},
     "launch": {"plan": _optional(_text), "worst": _optional(_text)}
-    | {"answer": _optional(_number(0.0)), "cpu_s": _number(0.0), "interleaved": _flag},
+    | {"answer": _optional(_number(0.0)), "cpu_s": _number(0.0), "fastest_s": _number(1e-12), "alone": _flag},
     "case": {"stopped": _one_of(None, *Stopped.__members__)},
 }
 """The checks of fields that not every version writes."""

@@ -16,7 +16,7 @@ from gdbackends.benchmarking.case import Case
 from gdbackends.benchmarking.published import redacted
 from gdbackends.benchmarking.result_rows import Row, ratio, result_rows
 from gdbackends.benchmarking.results import FAILURES, Results
-from gdbackends.measurement.statistics import CONFIDENCE, Estimate, change, estimate
+from gdbackends.measurement.statistics import CONFIDENCE, MIN_LAUNCHES, Estimate, change, estimate
 
 MACHINE = ("cpu", "machine_cores", "cpu_quota", "variables")
 """The settings of a machine; times from machines of which one differs are incomparable."""
@@ -105,8 +105,8 @@ def _change(old: Results, new: Results, before: Row | None, after: Row | None) -
         return Change(case, "works now", f"was {before.status}: {before.reason}")
     if not (before.by_launch and after.by_launch and before.timing and after.timing):
         return Change(case, "incomparable", "one of the files has no time")
-    if min(len(row.by_launch or ()) for row in (before, after)) < 2:
-        return Change(case, "incomparable", "a single launch has no interval; give --launches 5")
+    if min(len(row.by_launch or ()) for row in (before, after)) < MIN_LAUNCHES:
+        return Change(case, "incomparable", f"it has fewer than {MIN_LAUNCHES} launches; give more --launches")
     paired = ratio(after, before) if _paired(old, new, case) else None
     return Change(case, "no difference", ratio=paired or change(before.timing.logs, after.timing.logs))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, log
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -26,8 +26,7 @@ class Row:
         status: "ok", "unfinished", "not reached" (no launch yet), or one of FAILURES in `results`.
         reason: the reason for a failure, otherwise "".
         timing: the time in the steady state, or None.
-        by_launch: the logarithms of the times of each launch by run and launch: of its slices, which other backends
-            timed in turn, or of their median if they did not.
+        by_launch: the logarithm of the time of each launch by run and launch, for ratios within a round.
         cpu_s: CPU time of a call, of all threads, or None if unknown.
         agreement: the largest error over what rounding allows, or None if the case has not been judged.
         import_s: the time to import the framework.
@@ -44,7 +43,7 @@ class Row:
     status: str
     reason: str = ""
     timing: Timing | None = None
-    by_launch: Mapping[tuple[str, int], Sequence[float]] | None = None
+    by_launch: Mapping[tuple[str, int], float] | None = None
     cpu_s: float | None = None
     agreement: float | None = None
     import_s: float | None = None
@@ -81,9 +80,10 @@ def _row(results: Results, case: Case) -> Row:
         return Row(case, end["status"], end["reason"], agreement=agreement)
     if not records:
         return Row(case, "not reached", "its time ended before the first launch, or noise hid it; --resume continues")
-    fresh = [r for r in records if r["agreement"] is None] or records
+    alone = [r for r in records if r.get("alone", True)] or records
+    fresh = [r for r in alone if r["agreement"] is None] or alone
     timing = Timing(
-        tuple(tuple(r["batches_s"]) for r in records),
+        tuple((r["fastest_s"],) if "fastest_s" in r else tuple(r["batches_s"]) for r in records),
         sum(r["calls"] for r in records),
         Stopped[end["stopped"]] if end else Stopped.BUDGET,
     )
@@ -92,11 +92,11 @@ def _row(results: Results, case: Case) -> Row:
         "ok" if end else "unfinished",
         "" if end else f"{len(records)} launches so far; --resume continues",
         timing if agreement is not None else None,
-        {(r["run"], r["launch"]): _logs(r) for r in records},
+        {(r["run"], r["launch"]): log for r, log in zip(records, timing.logs, strict=True)},
         median(spent) if (spent := [r["cpu_s"] for r in records if "cpu_s" in r]) else None,
         agreement,
-        import_s=median(r["import_s"] for r in records),
-        transfer_s=median(r["transfer_s"] for r in records),
+        import_s=median(r["import_s"] for r in alone),
+        transfer_s=median(r["transfer_s"] for r in alone),
         first_call_s=median(r["first_call_s"] for r in fresh),
         peak_bytes=min((r["peak_bytes"] for r in fresh if r["peak_bytes"] is not None), default=None),
         device_peak_bytes=_largest(r["device_peak_bytes"] for r in records),
@@ -104,12 +104,6 @@ def _row(results: Results, case: Case) -> Row:
         device=records[0]["device_name"],
         plan=records[0].get("plan", ""),
     )
-
-
-def _logs(record: Mapping[str, Any]) -> list[float]:
-    """Return the logarithms of the slices of a launch, or of their median if other backends did not take turns."""
-    times = record["batches_s"]
-    return [log(time) for time in (times if record.get("interleaved") else [median(times)])]
 
 
 def _largest(values: Iterable[Any]) -> Any:
@@ -131,22 +125,11 @@ def _share(results: Results, case: Case, records: Sequence[Mapping[str, Any]], t
 
 
 def ratio(row: Row, base: Row) -> Estimate | None:
-    """Return the ratio of the times of two rows, from launches in the same rounds.
-
-    The ratio of a launch is the median over the ratios of slices that followed each other.
-    """
+    """Return the ratio of the times of two rows, from launches in the same rounds."""
     if row.timing is None or base.timing is None or not row.by_launch or not base.by_launch:
         return None
-    both = [
-        _difference(logs, base.by_launch[number]) for number, logs in row.by_launch.items() if number in base.by_launch
-    ]
-    return estimate(both) if both else None
-
-
-def _difference(logs: Sequence[float], base: Sequence[float]) -> float:
-    if len(logs) != len(base):
-        return median(logs) - median(base)
-    return median(a - b for a, b in zip(logs, base, strict=True))
+    both = [number for number in row.by_launch if number in base.by_launch]
+    return estimate([row.by_launch[number] - base.by_launch[number] for number in both]) if both else None
 
 
 def common_launches(row: Row, base: Row) -> int:

@@ -21,13 +21,13 @@ from gdbackends.objectives import Array
 
 _BATCH = 256
 """Most calls between two readings of the clock; their points are made beforehand."""
-_MOST_STEPS = 4096
+_MOST_STEPS = 1 << 15
 """Most steps of the shorter of two descents: the answers of longer ones would take the judge too long."""
 _TRIES = 5
-"""How many pairs of descents calibrate, and how many times more are timed where noise hides the difference."""
+"""The largest number of calls, or pairs of descents, that calibrate."""
 _READS = 5
 """How many results are read to see whether calls wait for them."""
-_LONG = 0.2
+_LONG = 0.01
 """Seconds from which a call needs no warm-up after the other backends had their turns."""
 
 
@@ -51,9 +51,11 @@ class Slice:
     """The times of a slice.
 
     Attributes:
-        seconds: wall time of a call, or of one more step: the median over the batches of the slice.
+        seconds: wall time of a call, in the fastest batch of calls, since other load only adds time; or of one more
+            step, in the median pair of descents, which noise may make negative.
         cpu_s: CPU time of all threads in the same calls, per call or step; above `seconds` if several cores worked.
         calls: the number of timed calls, or of steps.
+        descents: the steps and the seconds of the fastest short and long descent; empty for calls.
         started: the clock at the start of the slice, which the parent compares with its own.
         ended: the clock at its end.
         answer: what the call at the chosen point returned, if there was one.
@@ -62,6 +64,7 @@ class Slice:
     seconds: float
     cpu_s: float
     calls: int
+    descents: tuple[tuple[int, float], ...]
     started: float
     ended: float
     answer: Answer | None
@@ -104,7 +107,7 @@ class _CallTimer:
                 break
             size *= 2
         self._calls = max(1, round(slice_s / self.call_s))
-        self._warm = 0 if self.call_s > _LONG else min(_BATCH, max(1, round(slice_s / 10 / self.call_s)))
+        self._warm = 0 if self.call_s > _LONG else min(_BATCH, max(1, round(slice_s / 4 / self.call_s)))
 
     def slice(self, generator: Any, chosen: Array | None) -> Slice:
         """Time a slice."""
@@ -126,27 +129,25 @@ class _CallTimer:
             cpu_s += cpu_clock() - cpu
             if k == place - first:
                 answer = _answer(workload, result)
-        return Slice(
-            median(walls), cpu_s / self._calls, self._calls, started, clock(), None if chosen is None else answer
-        )
+        answer = None if chosen is None else answer
+        return Slice(min(walls), cpu_s / self._calls, self._calls, (), started, clock(), answer)
 
 
 class _StepTimer:
     """Times one more step: the difference of two descents over the difference of their steps.
 
-    Fixed costs, such as placement and the calls of the first steps, cancel in the difference; from 16 steps on the
-    driver makes as many calls of a compiled loop for k + 1 steps as for 2 k.
+    Fixed costs, such as placement and the check of the start, cancel in the difference.
     """
 
     def __init__(self, workload: Workload, slice_s: float, most: int) -> None:
         self._workload, generator, k = workload, np.random.default_rng(0), 1
         while True:
-            self._short, self._long = (k, 3 * k) if k < 16 else (k + 1, 2 * k)
+            self._short, self._long = k, 3 * k
             pairs: list[_Pair] = []
-            while len(pairs) < _TRIES and sum(pair.long.wall for pair in pairs) < slice_s:
+            while len(pairs) < 3 or (len(pairs) < _TRIES and sum(pair.long.wall for pair in pairs) < slice_s):
                 pairs.append(self._pair(workload.points(generator, 2), self._long))
             short, long = min(pair.short.wall for pair in pairs), min(pair.long.wall for pair in pairs)
-            if long >= slice_s / 4 or k >= most:
+            if long - short >= slice_s / 2 or short >= 4 * slice_s or k >= most:
                 break
             k *= 2
         self.call_s = short + long
@@ -168,18 +169,18 @@ class _StepTimer:
         if self.call_s <= _LONG:
             workload.call(workload.points(generator, 1)[0], self._short)
         place, pairs = int(generator.integers(self._pairs)), list[_Pair]()
-        while len(pairs) < self._pairs or (not _marginal(pairs) > 0 and len(pairs) < _TRIES * self._pairs):
+        while len(pairs) < self._pairs:
             points = workload.points(generator, 2)
             if chosen is not None and len(pairs) == place:
                 points[1] = workload.place(chosen)
             pairs.append(self._pair(points, int(generator.choice((self._short, self._long)))))
-        more, wall = self._long - self._short, _marginal(pairs)
-        if not wall > 0:
-            raise ArithmeticError(f"{self._long:,} steps took no longer than {self._short:,}, got {wall} s more")
+        more, wall = self._long - self._short, median(p.long.wall - p.short.wall for p in pairs)
         if chosen is not None:
             answer = _answer(workload, pairs[place].long.result, self._long)
         cpu_s = max(0.0, median(pair.long.cpu - pair.short.cpu for pair in pairs)) / more
-        return Slice(wall / more, cpu_s, len(pairs) * (self._short + self._long), started, clock(), answer)
+        fastest = (self._short, min(p.short.wall for p in pairs)), (self._long, min(p.long.wall for p in pairs))
+        steps = len(pairs) * (self._short + self._long)
+        return Slice(wall / more, cpu_s, steps, fastest, started, clock(), answer)
 
 
 @dataclass(frozen=True)
@@ -195,10 +196,16 @@ class _Pair:
     long: _Time
 
 
-def _marginal(pairs: Sequence[_Pair]) -> float:
-    """Return how much longer the long descents took: the median, or if that is hidden by noise, by the minima."""
-    middle = median(pair.long.wall - pair.short.wall for pair in pairs)
-    return middle if middle > 0 else min(p.long.wall for p in pairs) - min(p.short.wall for p in pairs)
+def fastest(slices: Sequence[Slice]) -> float:
+    """Return the seconds of a call, or of one more step, by the fastest slices, since other load only adds time."""
+    if not slices[0].descents:
+        return min(each.seconds for each in slices)
+    (short, low), (long, high) = (min(column, key=_wall) for column in zip(*(s.descents for s in slices), strict=True))
+    return (high - low) / (long - short)
+
+
+def _wall(descent: tuple[int, float]) -> float:
+    return descent[1]
 
 
 def _each(call: Callable[..., Any], points: Sequence[Any]) -> None:

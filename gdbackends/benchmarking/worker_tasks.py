@@ -76,19 +76,6 @@ class TaskSetup:
 
 
 @dataclass(frozen=True)
-class WorkSetup:
-    """The first call of a workload, and its calibration.
-
-    Attributes:
-        first_call_s: seconds of the first call, compilation included.
-        call_s: approximate seconds of a call, or of two descents if one more step is timed.
-    """
-
-    first_call_s: float
-    call_s: float
-
-
-@dataclass(frozen=True)
 class WorkEnd:
     """What is known of a workload after its slices.
 
@@ -113,7 +100,7 @@ class _Task:
     problem: Problem
     residuals: Callable[..., Any] | None = None
     expected: Expected | None = None
-    timed: tuple[str, Workload, Timer] | None = field(default=None, init=False)
+    timed: tuple[str, Workload, Timer | None] | None = field(default=None, init=False)
 
     def for_batches(self) -> Problem:
         """Return the problem for steps over batches; the data of a table are then laid out by rows."""
@@ -133,6 +120,7 @@ PROTOCOL = 1
 """The version of the functions of this module, which another version of the package must share to be timed too."""
 _BATCH_STEPS = 256
 """Most steps of the shorter descent over batches, whose rounding is bounded step by step."""
+_STEPS = ("step", "batch")
 _FEW_ROWS = 32
 _prepared: list[_Task] = []
 """The open problem; an empty list if there is none."""
@@ -269,26 +257,36 @@ def _predictions(model: Any) -> Callable[..., Array]:
     return predictions
 
 
-def start_work(name: str, slice_s: float) -> WorkSetup:
-    """Compile a workload of the open problem, and calibrate how many calls make a slice."""
+def start_work(name: str) -> float:
+    """Compile a workload of the open problem, and return the seconds of its first call."""
     (task,) = _prepared
     backend = task.problem.backend
     task.timed = None
     capabilities(backend).clear_cache()
     forget_peak()
     with capabilities(backend).default_dtype():
-        workload, steps = task.workload(name), name in ("step", "batch")
+        workload = task.workload(name)
         (point,) = workload.points(np.random.default_rng(0), 1)
-        first_call = seconds(lambda: workload.call(point, *([1] if steps else [])))
-        timed = timer(workload, slice_s, steps, *([_BATCH_STEPS] if name == "batch" else []))
+        first_call = seconds(lambda: workload.call(point, *([1] if name in _STEPS else [])))
+    task.timed = name, workload, None
+    return first_call
+
+
+def calibrate_work(slice_s: float) -> float:
+    """Calibrate how many calls make a slice; return the seconds of a call, or of the two descents that time a step."""
+    (task,) = _prepared
+    assert task.timed is not None
+    name, workload, _ = task.timed
+    with capabilities(task.problem.backend).default_dtype():
+        timed = timer(workload, slice_s, name in _STEPS, *([_BATCH_STEPS] if name == "batch" else []))
     task.timed = name, workload, timed
-    return WorkSetup(first_call, timed.call_s)
+    return timed.call_s
 
 
 def time_slice(seed: int, chosen: Array | None) -> Slice:
     """Time a slice of the workload, whose points are drawn from a seed; one call is made at `chosen` (p,)."""
     (task,) = _prepared
-    assert task.timed is not None
+    assert task.timed is not None and task.timed[2] is not None
     with capabilities(task.problem.backend).default_dtype():
         return task.timed[2].slice(np.random.default_rng(seed), chosen)
 

@@ -12,7 +12,7 @@ from gdbackends.benchmarking.worker_tasks import (
     TaskSetup,
     WorkEnd,
     WorkerInfo,
-    WorkSetup,
+    calibrate_work,
     close_task,
     end_work,
     judge_descent,
@@ -137,9 +137,13 @@ class WorkerPool:
         """Return the information about the process of a config."""
         return self._worker_info[config]
 
-    def start(self, config: BackendConfig, work: str, slice_s: float) -> WorkSetup:
-        """Compile and calibrate a workload of the open problem."""
-        return self._ask(config, start_work, work, slice_s)
+    def start(self, config: BackendConfig, work: str) -> float:
+        """Compile a workload of the open problem; return the seconds of its first call."""
+        return self._ask(config, start_work, work)
+
+    def calibrate(self, config: BackendConfig, slice_s: float) -> float:
+        """Calibrate the slices of the workload; return the seconds of a call."""
+        return self._ask(config, calibrate_work, slice_s)
 
     def slice(self, config: BackendConfig, seed: int, chosen: Array | None) -> Slice:
         """Time a slice of the workload; the arguments are those of `time_slice`.
@@ -150,7 +154,7 @@ class WorkerPool:
         begun = clock()
         timed: Slice = self._ask(config, time_slice, seed, chosen)
         ended = clock()
-        if not (begun <= timed.started <= timed.ended <= ended and 0 < timed.seconds <= timed.ended - timed.started):
+        if not (begun <= timed.started <= timed.ended <= ended and timed.seconds <= timed.ended - timed.started):
             raise Implausible(
                 f"by its clock, {timed.ended - timed.started:.3g} s passed in {ended - begun:.3g} s, or at another time"
                 "; its clock was changed"
@@ -185,6 +189,10 @@ class WorkerPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """End all processes."""
+        self.close()
+
+    def close(self) -> None:
         """End all processes."""
         for worker in self._workers.values():
             worker.close()

@@ -24,6 +24,12 @@ from typing import Any, Self
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+_SETTINGS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "OPENBLAS_THREAD_TIMEOUT": "20"}
+"""Variables that are set if the user does not set them. JAX would take most of the memory of a GPU. Threads of OpenBLAS
+would spin for 2^28 cycles (0.1 s) after a product, and slow down the backend that has its turn next; 2^20 are 0.4 ms.
+"""
+
+
 class Crashed(Exception):
     """The process ended without a result."""
 
@@ -75,10 +81,7 @@ class Worker:
             python, path = checkout.python, [checkout.folder, *checkout.path]
         ours, theirs = socket.socketpair()
         self._printed = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed with the process
-        variables = {
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            **os.environ,
-        }  # otherwise JAX takes most of the memory of a GPU
+        variables = _SETTINGS | os.environ
         variables |= dict.fromkeys(THREADS, str(len(cores))) if cores else {}
         with theirs:
             self._process = subprocess.Popen(
@@ -116,6 +119,9 @@ class Worker:
                 self.close()
                 raise TimedOut(f"its process gave no answer within {timeout:g} s")
             raised, answer = self._pipe.recv()
+        except KeyboardInterrupt:  # it is busy, and would answer the next question with what it was asked before
+            self.close()
+            raise
         except (EOFError, ConnectionError):
             ended = self._ended()
             raise ended from None
