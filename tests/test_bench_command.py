@@ -437,3 +437,25 @@ def test_a_file_edited_by_hand_is_read_or_refused_in_one_line(results: Path, tmp
             if isinstance(outcome.exception, InputError):
                 assert "\n" not in str(outcome.exception)
     assert tried > 1500
+
+
+def test_another_version_is_timed_in_turn(tmp_path: Path) -> None:
+    """The other version is this one, so that nothing may be called slower by a factor of three."""
+    asked = ["--against", str(Path(__file__).parents[1]), "--fail-above", "200%", "--budget", "60", "--out", "r.jsonl"]
+    shown = run("bench", *LIGHT[:2], "--rows", "20", "--features", "2", "--work", "gradient", *asked, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "1 compared, 0 regressions" in shown.stdout
+    new, old = (read_results(str(tmp_path / name)) for name in ("r.jsonl", "r.against.jsonl"))
+    assert list(new.runs) == list(old.runs)
+    assert all(run["paired"] for results in (new, old) for run in results.runs.values())
+    ((case, launches),) = new.launches.items()
+    assert launches.keys() == old.of(case).keys()
+    assert len(launches) >= 5
+
+
+@pytest.mark.parametrize("text", ["no-such-revision", "/nowhere"])
+def test_another_version_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    shown = run("bench", *LIGHT, "--against", text, cwd=tmp_path)
+    assert (shown.returncode, len(shown.stderr.splitlines())) == (2, 1)
+    assert f"{text!r} is neither a folder with a checkout nor a revision" in shown.stderr
+    assert list(tmp_path.iterdir()) == []

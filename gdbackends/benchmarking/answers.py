@@ -172,9 +172,8 @@ def _closed_path(problem: TableProblem, rates: Array) -> Array | None:
     start, b = vectors.T @ problem.theta0, vectors.T @ (scale * (A.T @ y))
     factors = (1 - float(rates[0]) * values) ** np.arange(steps + 1)[:, None]
     flat = np.abs(values) <= values.size * unit_roundoff("float64") * values[-1]  # no curvature: theta stays
-    minimum: Any = np.where(flat, start, b / np.where(flat, 1.0, values))
-    path: Any = (minimum + factors * (start - minimum)) @ vectors.T
-    return path
+    minimum = np.array(np.where(flat, start, b / np.where(flat, 1.0, values)), np.float64)
+    return np.array((minimum + factors * (start - minimum)) @ vectors.T, np.float64)
 
 
 def _bounds(work: str, problem: TableProblem, rates: Array, path: Array) -> Array:

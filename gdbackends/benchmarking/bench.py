@@ -178,7 +178,7 @@ class _Study:
             "agreement": row.agreement,
             "median_s": row.timing.median,
             "low_s": low,
-            "high_s": high if high < inf else None,
+            "high_s": high,
         }
         side.file.write({**record, "stopped": stopped.name, **figures})
 

@@ -33,7 +33,7 @@ from gdbackends.problems import PROBLEMS, parse_problem
 
 _MAX_SECONDS = 1e6
 _MOST = 100
-_CASE_S = 2.5
+_CASE_S = 3.0
 _GIGABYTE_S = 60.0
 _LEAST_BUDGET = 30.0
 """Seconds of the default budget: for each case, for each gigabyte of data that a case reads, and at least."""
@@ -70,7 +70,7 @@ _OPTIONS = with_options(
         "--budget",
         "--time-budget",
         type=float,
-        help="Time limit in seconds.  [default: by the cases; 180 for the quick suite of three backends]",
+        help="Time limit in seconds.  [default: by the cases; about 3 minutes for the quick suite]",
     ),
     click.option(
         "--precision",
@@ -123,6 +123,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     threshold = fraction("--fail-above", options["fail_above"])
     with ExitStack() as stack:
         sides, run = _sides(options, plan, cases, stack)
+        _say_if_busy()
         new, interrupted = sides[0].file.results, False
         try:
             with _progress() as report:
@@ -145,9 +146,6 @@ def command(ctx: click.Context, **options: Any) -> None:
 def _sides(options: Mapping[str, Any], plan: Plan, cases: Sequence[Case], stack: ExitStack) -> tuple[list[Side], str]:
     """Open the files of results, and return the versions that take part, this one first, and the name of the run."""
     out, resume, against = options["out"], options["resume"], options["against"]
-    busy = load()
-    if busy > len(affinity()) + 1:
-        echo(f"gdbackends: the machine is busy (load {busy:.1f} on {len(affinity())} cores): intervals will be wide")
     if against is None:
         file = stack.enter_context(ResultsFile(out, resume=resume))
         return [Side(file)], begin(file, plan, cases)
@@ -158,6 +156,13 @@ def _sides(options: Mapping[str, Any], plan: Plan, cases: Sequence[Case], stack:
     run = begin(file, plan, cases, name=f"{now()} {os.getpid()}")
     begin(second, plan, cases, name=run, made_with=made_with)
     return [Side(file), Side(second, other)], run
+
+
+def _say_if_busy() -> None:
+    """Warn before the first launch, in a terminal; the load is in the results, and the table says it too."""
+    busy, cores = load(), len(affinity())
+    if sys.stderr.isatty() and busy > cores + 1:
+        echo(f"gdbackends: the machine is busy (load {busy:.1f} on {cores} cores), so that intervals will be wide")
 
 
 def _beside(path: Path) -> Path:
