@@ -29,7 +29,7 @@ from gdbackends.errors import InputError
 COMMAND = [sys.executable, "-m", "gdbackends"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 ENVIRONMENT.pop("COLUMNS", None)  # the table has all columns unless stdout is a terminal or this is set
-QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
+QUICK = Path(__file__).parent / "data" / "quick.jsonl"
 LIGHT = ["--backends", "fakes:Light", "--rows", "10,20", "--features", "1,2", "--work", "step"]
 LIGHT += ["--launches", "4", "--most", "4"]
 

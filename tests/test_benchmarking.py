@@ -674,7 +674,7 @@ def test_tasks_are_random_but_the_same_for_all() -> None:
 
 
 def test_a_published_file_gives_the_same_rows_and_has_no_private_texts(tmp_path) -> None:
-    source = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
+    source = Path(__file__).parent / "data" / "quick.jsonl"
     lines = [json.loads(line) for line in source.read_text(encoding="utf8").splitlines()]
     lines[0]["machine"]["variables"] = {"XLA_FLAGS": "--xla_dump_to=/home/alice/dump"}
     lines[0]["environment"]["host"] = "build-01"
@@ -715,7 +715,7 @@ def test_a_published_file_gives_the_same_rows_and_has_no_private_texts(tmp_path)
     ],
 )
 def test_a_damaged_document_is_refused_in_one_line(tmp_path, edit, text: str) -> None:
-    source = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
+    source = Path(__file__).parent / "data" / "quick.jsonl"
     document = json.loads(publish(read_results(str(source)).records()))
     edit(document)
     path = tmp_path / "r.json"

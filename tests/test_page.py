@@ -36,7 +36,7 @@ from gdbackends.pictures.results.encodings import log_encoding, look, variant
 from gdbackends.pictures.results.gradient import components, votes
 from gdbackends.pictures.results.table_rows import features, groups
 
-QUICK = Path(__file__).parent.parent / "benchmarks" / "results" / "quick.jsonl"
+QUICK = Path(__file__).parent / "data" / "quick.jsonl"
 EVIL = "</script><script>alert(1)</script>"
 FORMULAS = ("=1+1", "@SUM(A1)", "-cmd", "+x")
 WORKS = {"loss": 0.45, "gradient": 0.9, "step": 1.0, "fit": 60.0}
