@@ -15,7 +15,7 @@ from typing import Any
 
 from gdbackends.benchmarking.worker_tasks import PROTOCOL, protocol
 from gdbackends.errors import InputError
-from gdbackends.measurement.environment import affinity, commit, environment, machine, version_of
+from gdbackends.measurement.environment import commit, environment, machine, version_of
 from gdbackends.measurement.subprocess_worker import Checkout, Worker
 
 _ROOT = Path(__file__).parents[2]
@@ -56,13 +56,13 @@ def described(other: Checkout, text: str) -> dict[str, Any]:
         InputError: it cannot be timed by this version.
     """
     try:
-        with Worker(affinity(), quiet=True, checkout=other) as worker:
+        with Worker(quiet=True, checkout=other) as worker:
             spoken = worker.ask(protocol)
             made_with: dict[str, Any] = {
                 "gdbackends": worker.ask(version_of, "gdbackends"),
                 "commit": worker.ask(commit) or text,
                 "environment": worker.ask(environment),
-                "machine": worker.ask(machine),
+                "machine": machine(),
             }
     except Exception as error:  # an older version lacks the functions, or its environment the packages
         reason = " ".join(str(error).split())[:200]
