@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from gdbackends.backends import names
+from gdbackends.benchmarking.results import read_results
 from gdbackends.measurement.environment import affinity
+from gdbackends.measurement.provenance import TIMED, code_digest, digest_in
 from gdbackends.measurement.subprocess_worker import in_fresh_process
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +61,14 @@ def pytest_benchmark(backend: str, *options: str, path: Path | None = None) -> s
     command += ["--benchmark-disable", "-k", "100x1", f"--backend={backend}", "-p", "no:cacheprovider", *options]
     env = os.environ | {"PYTHONPATH": python_path(path)}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=env)
+
+
+def test_the_table_in_the_readme_is_of_the_present_code_and_of_the_saved_results() -> None:
+    """A change of backends or descent makes it stale; a change of comments does not."""
+    readme = (ROOT / "README.md").read_text(encoding="utf8")
+    assert digest_in(readme) == code_digest(TIMED), "the table in README.md is stale; run make results"
+    run = list(read_results(str(ROOT / "benchmarks" / "results" / "quick.jsonl")).runs.values())[-1]
+    assert f"(Measured at commit {run['commit']} on {run['at'][:10]}, " in readme, "run make results"
 
 
 @pytest.mark.parametrize("module", ["optax", "pytest_benchmark", "scipy", "sklearn"])
