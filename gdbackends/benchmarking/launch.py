@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from random import Random
+from random import Random, SystemRandom
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -69,6 +69,10 @@ class Side:
 
 Runner: TypeAlias = tuple[Side, BackendConfig]
 """A backend of a version of the package."""
+
+
+class _HiddenByNoise(Exception):
+    """A longer descent took no longer than a shorter one."""
 
 
 @dataclass
@@ -152,9 +156,10 @@ class Launch:
             return
         slowest, plan = max(self.timed[runner, work].call_s for runner in ready), self.plan
         turns = max(min(_LEAST_TURNS, plan.turns), min(plan.turns, round(2 * plan.turns * plan.slice_s / slowest)))
-        chosen = self._choose(work, self.setups[ready[0]].start, random)
+        unforeseen = SystemRandom()
+        chosen = self._choose(work, self.setups[ready[0]].start, unforeseen)
         for runner in ready:
-            self.timed[runner, work].turn = random.randrange(turns)
+            self.timed[runner, work].turn = unforeseen.randrange(turns)
         for turn in range(turns):
             random.shuffle(ready)
             seed = random.getrandbits(32)
@@ -167,7 +172,7 @@ class Launch:
     def _attempt(self, runner: Runner, work: str, action: Callable[[], None]) -> bool:
         try:
             action()
-        except ArithmeticError:  # noise hides the time of a step; another launch may find it
+        except _HiddenByNoise:  # another launch may find it
             self.timed.pop((runner, work), None)
             return False
         except Exception as error:
@@ -208,7 +213,7 @@ class Launch:
         self.timed[runner, work].call_s = self._pool(runner).calibrate(runner[1], self.plan.slice_s)
 
     def _choose(self, work: str, start: Array, random: Random) -> Array | None:
-        """Draw the point at which one timed call is judged."""
+        """Draw the point at which one timed call is judged, which does not follow from the seed of the run."""
         generator: Any = np.random.default_rng(random.getrandbits(64))
         index, point = 0, None
         if work in EVALUATED and needs_expected(self.spec, [work]):
@@ -232,7 +237,7 @@ class Launch:
         timed = self.timed[runner, work]
         timed.end = self._pool(runner).end(runner[1], waits)
         if not fastest(timed.slices) > 0:
-            raise ArithmeticError("noise hides the time of a step")
+            raise _HiddenByNoise
         speed = timed.end.passes * self.spec.bytes / fastest(timed.slices)
         limit = self.judges.limit(self._case(runner, work), speed)
         if not speed <= limit:
