@@ -235,6 +235,10 @@ class Launch:
 
     def _end(self, runner: Runner, work: str, waits: bool) -> None:
         timed = self.timed[runner, work]
+        for seed in range(3 * len(timed.slices)):  # noise may hide that a longer descent takes longer
+            if fastest(timed.slices) > 0:
+                break
+            timed.slices.append(self._pool(runner).slice(runner[1], seed, None))
         timed.end = self._pool(runner).end(runner[1], waits)
         if not fastest(timed.slices) > 0:
             raise _HiddenByNoise
