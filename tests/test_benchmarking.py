@@ -18,7 +18,7 @@ from gdbackends.benchmarking.case import SUITES, BackendConfig, Case, Grid, Prob
 from gdbackends.benchmarking.crossovers import series, winner
 from gdbackends.benchmarking.markdown import markdown
 from gdbackends.benchmarking.published import publish
-from gdbackends.benchmarking.regressions import changes, version_changes
+from gdbackends.benchmarking.regressions import changes, load_changes, pooled, regressed, version_changes
 from gdbackends.benchmarking.result_rows import Row, beside, by_case, paid_after, ratio, records, result_rows, spread
 from gdbackends.benchmarking.results import Results, ResultsFile, read_results
 from gdbackends.benchmarking.slices import hidden_seconds
@@ -625,6 +625,40 @@ def test_a_change_needs_the_interval_and_the_threshold() -> None:
     assert found[4].ratio.low > 1.3
     assert not any(change.regression for change in changes(made(base), slower, fail_above=0.6))
     assert {c.word for c in changes(slower, made(base)) if c.case.spec.rows == 4} == {"faster"}
+
+
+def test_what_no_case_shows_all_cases_together_may() -> None:
+    """Each case is too noisy to tell; their mean is not."""
+    keys = [("numpy", n) for n in range(1, 41)]
+    old, same, slower = (
+        made({key: noisy(1000 * k + key[1], 1e-5 * factor, noise=0.2) for key in keys})
+        for k, factor in enumerate((1.0, 1.0, 1.25))
+    )
+    found = changes(old, slower)
+    assert not any(change.regression for change in found)
+    assert pooled(found).low > 1
+    assert regressed(found, 0.1)
+    assert not regressed(found, 0.5)
+    assert not regressed(changes(old, same), 0.1)
+
+
+def test_launches_that_took_turns_are_paired() -> None:
+    """Drift that both versions share hides a change of 20 % from launches on their own."""
+    drift = np.exp(np.random.default_rng(3).normal(0, 0.5, 6))
+    old, new = (made({("numpy", 100): list(1e-5 * factor * drift)}) for factor in (1.0, 1.2))
+    (alone,) = changes(old, new)
+    assert (alone.word, alone.regression) == ("cannot tell", False)
+    for results in (old, new):
+        results.runs["r"]["paired"] = True
+    (paired,) = changes(old, new)
+    assert (paired.word, paired.regression) == ("slower", True)
+    assert paired.ratio.value == pytest.approx(1.2)
+
+
+def test_a_busier_machine_is_said() -> None:
+    quiet, busy = (made({("numpy", 100): [1e-5] * 5}, load=load) for load in (0.5, 3.0))
+    assert load_changes(quiet, quiet) == []
+    assert "load average 0.5 -> 3.0" in load_changes(quiet, busy)[0]
 
 
 def test_holm_keeps_many_cases_from_failing_by_chance() -> None:
