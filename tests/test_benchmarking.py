@@ -510,7 +510,7 @@ def test_the_advice_says_how_a_work_is_called() -> None:
 def test_cases_not_reached_have_one_line_and_a_row_each() -> None:
     table = without(made(THREE), "jax", 100, 1000, planned=True)
     (line,) = not_reached(table)
-    assert line.startswith("2 of 6 cases were not reached: ") and "--resume" in line and "--time-budget" in line
+    assert line.startswith("2 of 6 cases were not reached: ") and "--resume" in line and "a larger --budget" in line
     text = markdown(table)
     assert text.count("not reached |") == 2
     assert text.count("were not reached") == 1

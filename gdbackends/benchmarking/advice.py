@@ -28,7 +28,7 @@ def not_reached(table: Sequence[Row]) -> list[str]:
     """Return a line on how many planned cases were not reached and how to continue, or no line if all were."""
     count = sum(row.status == "not reached" for row in table)
     were = "case was" if len(table) == 1 else "cases was" if count == 1 else "cases were"
-    how = "the same bench command with --resume continues, and a larger --time-budget reaches more"
+    how = "the same bench command with --resume continues, and a larger --budget reaches more"
     return [f"{count:,} of {len(table):,} {were} not reached: {how}"] if count else []
 
 

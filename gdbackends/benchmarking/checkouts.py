@@ -60,7 +60,7 @@ def described(other: Checkout, text: str) -> dict[str, Any]:
             spoken = worker.ask(protocol)
             made_with: dict[str, Any] = {
                 "gdbackends": worker.ask(version_of, "gdbackends"),
-                "commit": worker.ask(commit) or text,
+                "commit": worker.ask(commit) or _revision(text),
                 "environment": worker.ask(environment),
                 "machine": machine(),
             }
@@ -70,6 +70,13 @@ def described(other: Checkout, text: str) -> dict[str, Any]:
     if spoken != PROTOCOL:
         raise InputError(f"{text} times by protocol {spoken}, this version by {PROTOCOL}; give a version with the same")
     return made_with
+
+
+def _revision(text: str) -> str:
+    """Return the short name of the commit of a revision, or the text if it is none."""
+    command = ["git", "-C", str(_ROOT), "rev-parse", "--short", "--verify", "--quiet", f"{text}^{{commit}}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or text
 
 
 def _path() -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def _row(results: Results, case: Case) -> Row:
     return Row(
         case,
         "ok" if end else "unfinished",
-        "" if end else f"{len(records)} launches so far; --resume continues",
+        "" if end else f"{len(records)} launch{'es' if len(records) > 1 else ''} so far; --resume continues",
         timing if agreement is not None else None,
         {(r["run"], r["launch"]): log for r, log in zip(records, timing.logs, strict=True)},
         median(spent) if (spent := [r["cpu_s"] for r in records if "cpu_s" in r]) else None,

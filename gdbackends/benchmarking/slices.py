@@ -178,9 +178,9 @@ class _StepTimer:
         if chosen is not None:
             answer = _answer(workload, pairs[place].long.result, self._long)
         cpu_s = max(0.0, median(pair.long.cpu - pair.short.cpu for pair in pairs)) / more
-        fastest = (self._short, min(p.short.wall for p in pairs)), (self._long, min(p.long.wall for p in pairs))
+        best = (self._short, min(p.short.wall for p in pairs)), (self._long, min(p.long.wall for p in pairs))
         steps = len(pairs) * (self._short + self._long)
-        return Slice(wall / more, cpu_s, steps, fastest, started, clock(), answer)
+        return Slice(wall / more, cpu_s, steps, best, started, clock(), answer)
 
 
 @dataclass(frozen=True)
