@@ -29,7 +29,8 @@ class Scaling:
     def to_data_units(self, theta: Array) -> Array:
         """Return theta (..., d + 1) of the scaled features as theta of the data, with the same predictions."""
         weights = theta[..., :-1] / self.spread
-        return np.concatenate((weights, theta[..., -1:] - (weights @ self.center)[..., None]), axis=-1)
+        shift = np.vecdot(weights, self.center)  # a matrix product may round a row otherwise than it does alone
+        return np.concatenate((weights, theta[..., -1:] - shift[..., None]), axis=-1)
 
     def gradient(self, gradient: Array) -> Array:
         """Return a gradient (d + 1,) with respect to theta of the data as that with respect to the scaled theta."""

@@ -37,7 +37,7 @@ def test_mistakes_are_flagged_and_named_and_right_gradients_pass(corpus: ModuleT
     assert summary.flagged >= 99.9
     assert summary.named >= 95
     assert {o.case.fault for o in wrong} == {*corpus.FAULTS, "kink"}
-    assert f"| kink | {FAULTS // 19} |" in corpus.markdown(summary, "command")
+    assert f"| kink | {FAULTS // 19} |" in corpus.markdown(summary, "command", "Measured at commit abc")
     generator = np.random.default_rng(7)
     for _ in range(20):  # that digits cancel excuses nothing else
         case = importlib.import_module("corpus_cases").cancelling(chosen, generator)

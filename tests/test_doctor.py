@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -115,8 +116,7 @@ def test_a_broken_numpy_is_a_line_too(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stderr) == (1, "")
     assert "numpy does not work: ImportError: DLL load failed" in shown.stdout
     assert shown.stdout.endswith("run: pip install --force-reinstall numpy==2.4.6\n")
-    (tmp_path / "numpy/__init__.py").unlink()
-    (tmp_path / "numpy").rmdir()
+    shutil.rmtree(tmp_path / "numpy")
     gone = doctor(tmp_path, hidden=(*BARE, "numpy"))
     assert gone.returncode == 1
     assert "numpy is needed and not installed\nrun: pip install 'numpy==2.4.6'\n" in gone.stdout

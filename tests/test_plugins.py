@@ -167,7 +167,7 @@ def test_an_entry_point_stands_in_every_command(tmp_path: Path) -> None:
     assert {"text": f"broken does not work: {found['broken']['problem']}", "run": "pip install --upgrade others"} in (
         json.loads(shown.stdout)["problems"]
     )
-    rows = ["--rows", "20", "--features", "1", "--launches", "2", "--most", "2", "--time-budget", "60"]
+    rows = ["--rows", "20", "--features", "1", "--work", "step", "--launches", "2", "--most", "2", "--budget", "60"]
     out = str(tmp_path / "r.jsonl")
     shown = command("bench", "--backends", "numpy,autograd,broken", *rows, "--out", out, path=path)
     assert (shown.returncode, "broken, step, 20 x 1: crashed: " in shown.stdout) == (1, True)

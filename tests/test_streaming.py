@@ -513,7 +513,7 @@ def test_the_command_line_streams(tmp_path) -> None:
 
     shown = run_command("fit", str(path), "--stream")
     assert shown.returncode == 0
-    assert "streamed in 1 blocks of 1,003 rows" in shown.stdout
+    assert "streamed in 8 blocks of 142 rows" in shown.stdout
     for arguments, text in (
         ((str(path), "--stream", "--predict", "p.csv"), "--predict needs SOURCE in memory"),
         (("women", "--stream"), "--stream works with NPY and Parquet files only"),
