@@ -20,8 +20,10 @@ from gdbackends.descent.streaming_backend import (
     encode_rows,
     streamed_input,
 )
+from gdbackends.descent.sharded_backend import ShardedBackend, sharded_input
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, Labels, LinearModel, Objective, RowLoss, as_objective
+from gdbackends.ranks import Ranks
 from gdbackends.scaling import Scaling, identity, standardization
 from gdbackends.streaming import Rows, summarised
 
@@ -34,11 +36,18 @@ class ProblemOptions:
     standardize: bool = True
     seed: int = 0
     theta0: Any = None
+    ranks: Ranks | None = None
 
     @property
     def order(self) -> dict[str, Any]:
         """The fields of a problem that determine the order of rows."""
         return {"batch_size": self.batch_size, "seed": self.seed}
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The options that must be the same on all processes."""
+        start = None if self.theta0 is None else np.asarray(self.theta0).tolist()
+        return self.order | {"standardize": self.standardize, "theta0": start}
 
     def check(self, shape: tuple[int, int], free: bool = False) -> Array | None:
         """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None.
@@ -165,6 +174,9 @@ def prepare(
     """
     objective = as_objective(objective)
     _check_protocols(backend, objective)
+    if options.ranks is not None:
+        rows, labels, names = sharded_input(X, y, backend, objective, options.described, options.ranks)
+        return replace(_prepare_rows(rows, labels, backend, objective, options), names=names)
     streamed = streamed_input(X, y, objective)
     if streamed is not None:
         return _prepare_rows(*streamed, backend, objective, options)
@@ -274,10 +286,11 @@ def _prepare_rows(
         ones=ones,
         feature_major=offered.tuning == "best",
     )
+    backend, data = _run_on(rows, backend, batches)
     return TableProblem(
-        backend=StreamingBackend(backend, rows.block, batches),
+        backend=backend,
         objective=objective,
-        data=(rows, rows.targets),
+        data=data,
         theta0=scaling.from_data_units(start).astype(backend.dtype),
         rows=rows.shape[0],
         **options.order,
@@ -287,6 +300,14 @@ def _prepare_rows(
         labels=labels,
         measure=measure,
     )
+
+
+def _run_on(rows: Rows, backend: Backend, batches: bool) -> tuple[Backend, tuple[Any, Any]]:
+    """Return the backend that descends over the rows, and its data: the rows themselves, or loaded."""
+    if rows.share is None or not rows.in_memory:
+        return StreamingBackend(backend, rows.block, batches), (rows, rows.targets)
+    over: Any = capabilities(backend).sharded(rows.share) or ShardedBackend(backend, rows.share)
+    return over, over.placed(*rows.loaded())
 
 
 def _measure(

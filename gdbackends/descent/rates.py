@@ -15,7 +15,7 @@ from gdbackends.descent.spectrum import batch_curvature, has_hessian_bound, spec
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, LinearModel, SquaredError
 from gdbackends.schedules import Schedule
-from gdbackends.streaming import over_rows
+from gdbackends.streaming import over_ranks, over_rows
 
 LearningRate: TypeAlias = float | str | Schedule
 MOST_STEPS = 10**15
@@ -230,4 +230,5 @@ def sublevel_curvature(problem: TableProblem) -> float:
         return plain.loss(theta, X, y), *(term.mean() for term in objective.row_loss.sublevel_terms(y) or ())
 
     cost, *terms = (float(part) for part in over_rows(means, problem.X, problem.y))
+    widest = float(over_ranks(problem.X, widest).max())
     return objective.row_loss.sublevel_curvature(cost, *terms) * widest + 2 * objective.l2

@@ -15,7 +15,7 @@ import numpy as np
 
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearModel
-from gdbackends.streaming import over_rows, row_blocks
+from gdbackends.streaming import over_ranks, over_rows, row_blocks
 
 _DENSE = 2000
 """Number of parameters up to which all eigenvalues are computed; above, only the largest, by power iteration."""
@@ -153,7 +153,8 @@ def batch_curvature(objective: HasHessianBound, X: Array, rows: int) -> float:
     largest = np.zeros(0)
     for block, _ in row_blocks(X, None):
         largest = np.sort(np.append(largest, objective.row_curvature(np.asarray(block, np.float64))))[-rows:]
-    return float(largest.mean())
+    every = over_ranks(X, np.concatenate((np.zeros(rows - largest.size), largest)))
+    return float(np.sort(every, axis=None)[-rows:].mean())
 
 
 def _product(objective: HasHessianBound, V: Array, X: Array) -> Array:

@@ -17,7 +17,7 @@ from gdbackends.descent.spectrum import Spectrum, batch_curvature, has_hessian_b
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearModel
 from gdbackends.rounding import evaluate, has_bound
-from gdbackends.streaming import row_blocks
+from gdbackends.streaming import over_ranks, row_blocks
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 _DIVERGED = 1e6
@@ -144,7 +144,8 @@ def _separated(problem: TableProblem, theta: Array) -> bool:
         return False
     at = theta.astype(np.float64)
     with closing(row_blocks(problem.X, problem.y)) as blocks:
-        return all(bool(((1 - 2 * y) * objective.predict(at, X) < 0).all()) for X, y in blocks)
+        separated = all(bool(((1 - 2 * y) * objective.predict(at, X) < 0).all()) for X, y in blocks)
+    return bool(over_ranks(problem.X, separated).all())
 
 
 def _on_the_rate(problem: TableProblem, stop: Stop, rates: Rates) -> str:

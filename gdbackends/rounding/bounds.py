@@ -18,7 +18,7 @@ import numpy as np
 from gdbackends.blocks import spans
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array, LinearModel, RowLoss
-from gdbackends.streaming import row_blocks
+from gdbackends.streaming import over_ranks, row_blocks
 
 _WIDEN = 1.01
 _BLOCK = 1 << 18  # elements of X whose absolute values are held at once: 2 MB
@@ -128,6 +128,9 @@ def evaluate(
         bound += (at.slope + total * at.steepest) @ absolute
         column_sums += absolute.sum(0)
         steepness += at.steepest.sum()
+    sums = over_ranks(X, np.stack((gradient, bound, column_sums))).sum(0)
+    gradient, bound, column_sums = sums[0], sums[1], sums[2]
+    loss, loss_bound, steepness = over_ranks(X, np.array([loss, loss_bound, steepness])).sum(0)
     divisor = objective.divisor(rows)
     underflow = tiny * max(1.0, rows / divisor) * ((2 + (4 * theta.size + 2) / rows) * column_sums + 2 * rows + 2)
     underflow += tiny * steepness / divisor

@@ -6,7 +6,7 @@ row-weighted mean over them, or over arrays. Only a few blocks are in memory, wh
 
 from gdbackends.streaming.mapped import STREAMED, mapped_rows, npy_source
 from gdbackends.streaming.parquet import ParquetSource, parquet_source
-from gdbackends.streaming.rows import Rows, RowSource, Targets, over_rows, row_blocks
+from gdbackends.streaming.rows import Rows, RowSource, Targets, over_ranks, over_rows, row_blocks
 from gdbackends.streaming.summary import Summary, labels_of, quantile_of, summarised
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "labels_of",
     "mapped_rows",
     "npy_source",
+    "over_ranks",
     "over_rows",
     "parquet_source",
     "quantile_of",

@@ -13,6 +13,7 @@ import numpy as np
 from gdbackends.blocks import Parts, add_up, over_blocks
 from gdbackends.errors import InputError
 from gdbackends.objectives import Array
+from gdbackends.ranks import Share
 from gdbackends.scaling import Scaling
 from gdbackends.streaming.prefetch import prefetched, slots
 
@@ -90,6 +91,8 @@ class Rows:
         ones: whether a column of ones is added as the last.
         code: the function from y as it is stored to float64.
         feature_major: whether a block is contiguous by features.
+        share: the part of all rows that the source holds, if several processes hold them; None if it holds all.
+        in_memory: whether a descent loads the rows first, instead of reading them at every step.
     """
 
     source: RowSource
@@ -98,6 +101,8 @@ class Rows:
     ones: bool = False
     code: Callable[[Array], Array] = as_numbers
     feature_major: bool = True
+    share: Share | None = None
+    in_memory: bool = False
 
     ndim = 2
 
@@ -107,8 +112,9 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, p)."""
-        return self.source.rows, self.source.features + self.ones
+        """(n, p), of all processes together."""
+        rows = self.source.rows if self.share is None else self.share.rows
+        return rows, self.source.features + self.ones
 
     @property
     def size(self) -> int:
@@ -118,7 +124,7 @@ class Rows:
     @property
     def block(self) -> int:
         """The number of rows of a block; the last may be shorter."""
-        return min(self.shape[0], max(1, ELEMENTS // max(self.source.width, self.shape[1])))
+        return min(self.source.rows, max(1, ELEMENTS // max(self.source.width, self.shape[1])))
 
     @property
     def targets(self) -> Targets:
@@ -126,8 +132,11 @@ class Rows:
         return Targets(self)
 
     def blocks(self) -> Generator[tuple[Array, Array]]:
-        """Yield X (m, p) and y (m,) of each block in order, valid until the next one, while the next ones are read."""
-        rows, block = self.shape[0], self.block
+        """Yield X (m, p) and y (m,) of each block in order, valid until the next one, while the next ones are read.
+
+        The blocks are those of this process.
+        """
+        rows, block = self.source.rows, self.block
         workers = 1 if self.source.ordered else min(_READERS, os.cpu_count() or 1)
         kept = [self._empty(block) for _ in range(slots(workers))]  # freed memory is faulted in again
         with self.source.opened() as reader:
@@ -139,6 +148,14 @@ class Rows:
 
             with closing(prefetched(load, -(-rows // block), workers)) as blocks:
                 yield from blocks
+
+    def loaded(self) -> tuple[Array, Array]:
+        """Return X (m, p) and y (m,) of all rows of this process."""
+        X, y, at = self._empty(self.source.rows), np.empty(self.source.rows, self.dtype), 0
+        for block, target in self.blocks():
+            X[at : at + target.size], y[at : at + target.size] = block, target
+            at += target.size
+        return X, y
 
     def __getitem__(self, rows: Array) -> Array:
         """Return X of the rows with these indices, (m, p), in NumPy."""
@@ -199,7 +216,7 @@ class Targets:
 
 
 def over_rows(evaluate: Callable[[Array, Array], Parts], X: Any, y: Any) -> Parts:
-    """Return evaluate(X, y), whose parts are means over rows; for Rows, block by block."""
+    """Return evaluate(X, y), whose parts are means over rows; for Rows, block by block and over all processes."""
     if not isinstance(X, Rows):
         return evaluate(X, y)
     with closing(X.blocks()) as blocks:
@@ -207,13 +224,19 @@ def over_rows(evaluate: Callable[[Array, Array], Parts], X: Any, y: Any) -> Part
         def part(start: int, size: int) -> Parts:
             return evaluate(*next(blocks))
 
-        mean = over_blocks(part, X.shape[0], X.block, add_up)
+        mean = over_blocks(part, X.source.rows, X.block, add_up)
         next(blocks, None)  # ends the reading, and refuses files that have changed
-        return mean
+    return mean if X.share is None else X.share.mean(mean)
+
+
+def over_ranks(X: Any, array: Any) -> Array:
+    """Return what every process has computed of its rows, (size, ...); (1, ...) for X that one process holds."""
+    share = X.share if isinstance(X, Rows) else None
+    return np.asarray(array)[None] if share is None else share.ranks.gathered(np.asarray(array))
 
 
 def row_blocks(X: Any, y: Any) -> Generator[tuple[Array, Array]]:
-    """Yield two arrays at once, or Rows block by block."""
+    """Yield two arrays at once, or Rows of this process block by block."""
     if isinstance(X, Rows):
         yield from X.blocks()
     else:

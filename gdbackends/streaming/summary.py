@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gdbackends.errors import InputError
 from gdbackends.objectives import Array
 from gdbackends.scaling import Scaling, scaling_of
-from gdbackends.streaming.rows import Rows, over_rows, row_blocks
+from gdbackends.streaming.rows import Rows, over_ranks, over_rows, row_blocks
 
 _DIGIT = 16
 """Bits of a number that one pass of a quantile determines."""
@@ -57,7 +58,7 @@ def summarised(rows: Rows) -> Summary:
 
     with np.errstate(all="ignore"):
         (mean,) = over_rows(part, rows, rows.targets)
-    low, high = ends[0]
+    low, high = over_ranks(rows, ends[0][0]).min(0), over_ranks(rows, ends[0][1]).max(0)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         _refuse(rows)
     return Summary(low, high, mean)
@@ -75,6 +76,8 @@ def _refuse(rows: Rows) -> None:
                 row, column = (int(i) for i in np.argwhere(bad)[0])
                 first[part] = (start + row, column if part == 0 else -1, float(values[row, column]))
         start += y.size
+    if not any(count):
+        raise InputError("another process has missing or non-finite values, and says where; drop or fill those rows")
     places = [where for where in first if where is not None]
     least = places[0] if unnamed else min(places, key=lambda where: where[0])
     raise rows.source.not_finite(count[0 if first[0] else 1] if unnamed else sum(count), *least)
@@ -84,10 +87,11 @@ def labels_of(rows: Rows) -> Array:
     """Return the distinct values of the target, sorted; at most three."""
     rows, labels = replace(rows, source=rows.source.target_only()), np.zeros(0)
     for _, y in row_blocks(rows, rows.targets):
-        labels = np.union1d(labels, y)
+        labels = np.union1d(labels, y)[:3]
         if labels.size > 2:
-            return labels[:3]
-    return labels
+            break
+    every = over_ranks(rows, np.concatenate((labels, np.full(3 - labels.size, np.nan))))
+    return np.unique(every[np.isfinite(every)])[:3]
 
 
 def quantile_of(rows: Rows, q: float) -> float:
@@ -106,13 +110,15 @@ def quantile_of(rows: Rows, q: float) -> float:
             key = _ordered(y) >> np.uint64(shift)
             own = key[key >> np.uint64(_DIGIT) == prefix] if shift < 64 - _DIGIT else key
             counts += np.bincount((own & np.uint64((1 << _DIGIT) - 1)).astype(np.intp), minlength=1 << _DIGIT)
+        counts[:] = over_ranks(rows, counts).sum(0)
         below = np.cumsum(counts)
         digit = int(np.searchsorted(below, rank, side="right"))
         rank -= int(below[digit - 1]) if digit else 0
         prefix = prefix << _DIGIT | digit
     value = float(_unordered(prefix))
     above = [float(y[y > value].min(initial=np.inf)) for _, y in row_blocks(rows, rows.targets)]
-    follower = value if rank + 1 < counts[digit] or not np.isfinite(min(above)) else min(above)
+    least = float(over_ranks(rows, min(above)).min())
+    follower = value if rank + 1 < counts[digit] or not np.isfinite(least) else least
     return float(np.quantile([value, follower], place - int(place)))
 
 
