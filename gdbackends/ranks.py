@@ -10,7 +10,6 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,6 +47,10 @@ class Ranks(Protocol):
 
     def check(self, backend: Any) -> None:
         """Refuse a backend that this engine does not serve."""
+        ...
+
+    def sharded(self, backend: Any, share: Share) -> Any:
+        """Return the backend over these processes, with `placed(X, y)`; None for the usual, which calls `mean`."""
         ...
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdbackends.objectives import Array, Objective
-from gdbackends.ranks import Share
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,6 @@ class Capabilities:
 
     def for_batches(self) -> Any:
         """Return the backend that gathers rows fastest; None if it is this one."""
-        return None
-
-    def sharded(self, share: Share) -> Any:
-        """Return the backend over several processes of which this one holds a share of the rows; None for the usual."""
         return None
 
     def plan(self, rows: int, features: int) -> str:

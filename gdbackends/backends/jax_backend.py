@@ -71,7 +71,7 @@ class JaxBackend(Capabilities):
 
     def asarray(self, array: Array) -> Array:
         """Copy; a matrix of numbers becomes a FeatureMajor or Blocks, or stays row-major if not "best"."""
-        with _settings(self.dtype):
+        with precision(self.dtype):
             device = _devices()[self.device]
             if array.dtype.kind in "ib":
                 return jax.device_put(np.array(array), device)
@@ -128,7 +128,7 @@ class JaxBackend(Capabilities):
     ) -> tuple[Array, tuple[Array, ...]]:
         """Run the steps in compiled loops whose shapes do not depend on the number of steps, or eagerly in Python."""
         if self.tuning == "eager":
-            with _settings(self.dtype):
+            with precision(self.dtype):
                 return _python_loop(
                     step, carry, jax.device_put([np.array(x) for x in xs], _devices()[self.device]), data
                 )
@@ -136,7 +136,7 @@ class JaxBackend(Capabilities):
         block = max(1, min(_BLOCK, _ELEMENTS // max(1, carry.size), max(1, _BLOCK // wide)))
         group = 1 if self.device == "cpu" else _GROUP
         pieces: list[list[Array]] = []
-        with _settings(self.dtype):
+        with precision(self.dtype):
             for start in range(0, len(xs[0]), block):
                 part = [column[start : start + block] for column in xs]
                 count = len(part[0])
@@ -166,12 +166,12 @@ class JaxBackend(Capabilities):
         """Return the number of operations in a function's program, those inside loops and calls counted once."""
         if self.tuning == "eager":
             return 0
-        with _settings(self.dtype):
+        with precision(self.dtype):
             return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
     def default_dtype(self) -> AbstractContextManager[None]:
         """Return a context in which numbers have 64 bits if the backend's dtype does."""
-        return _settings(self.dtype)
+        return precision(self.dtype)
 
     def synchronize(self, array: Array) -> None:
         """Wait for the array."""
@@ -189,16 +189,16 @@ class JaxBackend(Capabilities):
 
 
 def _devices() -> dict[str, Any]:
-    """Return the devices at hand by name: "gpu" and "cuda" mean the same."""
+    """Return the devices of this process by name: "gpu" and "cuda" mean the same."""
     try:
-        devices = {"cpu": jax.devices("cpu")[0]}
+        devices = {"cpu": jax.local_devices(backend="cpu")[0]}
     except (RuntimeError, AssertionError) as error:  # JAX_PLATFORMS without the CPU
         platforms = cast(Any, jax.config).jax_platforms
         raise BackendError(
             f"backend 'jax' needs the CPU to prepare data, and JAX_PLATFORMS is {platforms!r}; unset JAX_PLATFORMS"
         ) from error
     try:
-        gpus = jax.devices("gpu")
+        gpus = jax.local_devices(backend="gpu")
     except RuntimeError:  # raised when there is no GPU
         return devices
     for name in ("gpu", "cuda"):
@@ -207,7 +207,7 @@ def _devices() -> dict[str, Any]:
 
 
 @contextmanager
-def _settings(dtype: str) -> Generator[None]:
+def precision(dtype: str) -> Generator[None]:
     """Enable 64-bit numbers as needed, and full-precision products (a GPU's default is TF32), in this thread only."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         yield
@@ -224,7 +224,7 @@ def _in_settings(function: Callable[..., Any], dtype: str) -> Callable[..., Any]
     """Return a function that runs in full precision."""
 
     def call(*args: Any) -> Any:
-        with _settings(dtype):
+        with precision(dtype):
             return function(*args)
 
     return call
@@ -267,7 +267,7 @@ def _compiled(transform: Callable[..., Any], objective: Objective, dtype: str) -
         return result if len(result) > 1 else result[0]
 
     def call(*arrays: Any) -> Any:
-        with _settings(dtype):
+        with precision(dtype):
             return compiled(arrays[:points], as_stored(arrays[points:]))
 
     return call

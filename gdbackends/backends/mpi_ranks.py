@@ -11,7 +11,7 @@ from mpi4py import MPI
 from gdbackends.blocks import Parts
 from gdbackends.errors import BackendError
 from gdbackends.objectives import Array
-from gdbackends.ranks import flat, split
+from gdbackends.ranks import Share, flat, split
 
 
 class MpiRanks:
@@ -43,6 +43,9 @@ class MpiRanks:
                 f"backend {backend.name!r} does not run over MPI; use numpy, or start it with "
                 f"{'torchrun' if backend.name == 'torch' else '--coordinator'}"
             )
+
+    def sharded(self, backend: Any, share: Share) -> None:
+        """Return None: each step calls `mean`."""
 
 
 def joined() -> MpiRanks:

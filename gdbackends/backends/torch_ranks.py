@@ -14,6 +14,7 @@ from torch import distributed
 from gdbackends.blocks import Parts
 from gdbackends.errors import BackendError
 from gdbackends.objectives import Array
+from gdbackends.ranks import Share
 
 _LEAST_TIMEOUT = 60.0
 """Seconds; the limit also covers the start of the slowest process."""
@@ -41,9 +42,7 @@ class TorchRanks:
         sent = torch.cat([t.detach().reshape(-1).double() for t in tensors]) * share
         distributed.all_reduce(sent, group=self._group)
         ends = [0, *accumulate(t.numel() for t in tensors)]
-        return tuple(
-            sent[a:b].to(t.dtype).reshape(t.shape) for t, a, b in zip(tensors, ends, ends[1:], strict=False)
-        )
+        return tuple(sent[a:b].to(t.dtype).reshape(t.shape) for t, a, b in zip(tensors, ends, ends[1:], strict=False))
 
     def check(self, backend: Any) -> None:
         """Refuse the other frameworks."""
@@ -52,6 +51,9 @@ class TorchRanks:
                 f"backend {backend.name!r} does not run over torch.distributed; use torch, or start it with "
                 f"{'--coordinator' if backend.name == 'jax' else 'mpiexec'}"
             )
+
+    def sharded(self, backend: Any, share: Share) -> None:
+        """Return None: each step calls `mean`."""
 
 
 def joined(device: str, local_rank: int, timeout: float) -> TorchRanks:

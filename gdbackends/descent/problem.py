@@ -12,6 +12,7 @@ import numpy as np
 
 from gdbackends.arrays import checked_arrays, real_array, series_of, target_values
 from gdbackends.backends import Backend, capabilities
+from gdbackends.descent.sharded_backend import ShardedBackend, sharded_input
 from gdbackends.descent.spectrum import Spectrum, has_hessian_bound, spectrum
 from gdbackends.descent.streaming_backend import (
     StreamingBackend,
@@ -20,7 +21,6 @@ from gdbackends.descent.streaming_backend import (
     encode_rows,
     streamed_input,
 )
-from gdbackends.descent.sharded_backend import ShardedBackend, sharded_input
 from gdbackends.errors import InputError, InputTypeError, whole_number
 from gdbackends.objectives import Array, Labels, LinearModel, Objective, RowLoss, as_objective
 from gdbackends.ranks import Ranks
@@ -306,7 +306,7 @@ def _run_on(rows: Rows, backend: Backend, batches: bool) -> tuple[Backend, tuple
     """Return the backend that descends over the rows, and its data: the rows themselves, or loaded."""
     if rows.share is None or not rows.in_memory:
         return StreamingBackend(backend, rows.block, batches), (rows, rows.targets)
-    over: Any = capabilities(backend).sharded(rows.share) or ShardedBackend(backend, rows.share)
+    over: Any = rows.share.ranks.sharded(backend, rows.share) or ShardedBackend(backend, rows.share)
     return over, over.placed(*rows.loaded())
 
 

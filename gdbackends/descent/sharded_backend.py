@@ -1,4 +1,4 @@
-"""Descent over several processes: arrays of which each process holds its rows, and a backend that adds up their means."""
+"""Descent over several processes: arrays of which each holds its own rows, and a backend that adds up their means."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from gdbackends import __version__
 from gdbackends.arrays import check_shapes, real_array, series_of, target_values
 from gdbackends.backends import Backend, Capabilities, StepFunction, capabilities
 from gdbackends.blocks import splits
@@ -15,7 +16,6 @@ from gdbackends.errors import InputError
 from gdbackends.objectives import Array, Labels, LinearModel, Objective
 from gdbackends.ranks import Ranks, Share, all_or_none, check_same, exchanged, shared, take_rows
 from gdbackends.streaming import Rows, Targets, mapped_rows
-from gdbackends import __version__
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +89,7 @@ class ShardedBackend(Capabilities):
         own = self.inner.value_and_grad(objective)
 
         def value_and_grad(theta: Any, X: Sharded, y: Sharded) -> tuple[Array, Array]:
-            if X.weight:
-                parts = own(theta, X.own, y.own)
-            else:  # none of the rows of the batch
-                parts = theta.sum() * 0, theta * 0
+            parts = own(theta, X.own, y.own) if X.weight else (theta.sum() * 0, theta * 0)  # none of the batch
             return cast("tuple[Array, Array]", self.share.ranks.mean(parts, X.weight))
 
         return value_and_grad
