@@ -20,6 +20,10 @@ from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
 
 
+class RelayedError(InputError):
+    """An error of another process, which says it itself."""
+
+
 @runtime_checkable
 class Ranks(Protocol):
     """The processes that a framework's own engine connects; all of them call each method, in the same order."""
@@ -127,7 +131,7 @@ def exchanged(ranks: Ranks, thing: Any) -> list[Any]:
 def all_or_none(ranks: Ranks | None) -> Generator[None]:
     """Raise on every process if one of them raises an InputError here, so that none waits for it for ever.
 
-    The others get an InputError that names the rank and repeats its message.
+    The others get a RelayedError that names the rank and repeats its message. Nothing may be exchanged inside.
     """
     failed: InputError | None = None
     try:
@@ -143,7 +147,7 @@ def all_or_none(ranks: Ranks | None) -> Generator[None]:
         raise failed
     for rank, message in enumerate(said):
         if message is not None:
-            raise InputError(f"rank {rank}: {message}")
+            raise RelayedError(f"rank {rank}: {message}")
 
 
 def check_same(ranks: Ranks, settings: Mapping[str, Any]) -> None:

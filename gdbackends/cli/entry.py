@@ -51,8 +51,13 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gdbackends", prog_name="gdbackends")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Fit one linear regression by hand-derived NumPy gradients, JAX and PyTorch; compare and time the results."""
+    if ctx.invoked_subcommand != "fit":
+        from gdbackends.cli.rank_process import refuse_launcher  # imports NumPy, which --help does not need
+
+        refuse_launcher(ctx.invoked_subcommand or "this command")
 
 
 def run() -> None:

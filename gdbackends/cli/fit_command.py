@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from gdbackends.backends import Backend, capabilities, get_backend
+from gdbackends.backends.joining import place
 from gdbackends.cli.console import (
     console,
     count_of_rows,
@@ -26,10 +27,21 @@ from gdbackends.cli.console import (
     plain_table,
     printable,
 )
-from gdbackends.cli.options import fit_options, fit_settings, needs_labels, problem_maker, read_table, source_options
+from gdbackends.cli.options import (
+    can_stream,
+    fit_options,
+    fit_settings,
+    needs_labels,
+    problem_maker,
+    ranks_options,
+    read_table,
+    source_options,
+)
 from gdbackends.cli.output import check_output, predictions_csv, same_file, write_atomically
+from gdbackends.cli.rank_launcher import launch
+from gdbackends.cli.rank_process import ending, quiet_unless_first, ranks_of
 from gdbackends.comparison.function_comparison import Make
-from gdbackends.comparison.function_problem import on_backend
+from gdbackends.comparison.function_problem import is_function, on_backend
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, ProblemOptions, Stop, fit, fit_prepared
 from gdbackends.errors import InputError
@@ -37,7 +49,8 @@ from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.objectives import format_loss
 from gdbackends.preparation import NOTHING, Preparation
-from gdbackends.reading import StreamedDataset
+from gdbackends.ranks import Ranks, all_or_none, check_same, own_rows, shared
+from gdbackends.reading import StreamedDataset, is_large_table
 
 _MOST_COEFFICIENTS = 100
 
@@ -62,6 +75,7 @@ class Fitted:
     default=None,
     help="Read NPY or Parquet from disk at every step.  [default: if it would fill an eighth of the memory]",
 )
+@ranks_options
 @click.option("--holdout", type=float, metavar="FRACTION", help="Keep these rows from the fit, and score it on them.")
 @click.option("--save", metavar="FILE", help="Write the fit to a JSON file for `gdbackends predict`.")
 @click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE to a CSV file.")
@@ -71,6 +85,9 @@ def command(ctx: click.Context, **options: Any) -> None:
 
     SOURCE is a file, - for standard input, women (the default) or diabetes. A loss of your own is --objective
     FILE.py:NAME, as for `gdbackends compare`.
+
+    Several processes divide the rows: --processes N starts them on this machine, and torchrun, mpiexec and srun on
+    many. Each reads its own rows of NPY and Parquet; the first one prints and saves.
 
     Exit code: 0 success; 1 the fit diverged; 2 invalid usage or input.
     """
@@ -82,28 +99,53 @@ def command(ctx: click.Context, **options: Any) -> None:
             f"--save and --predict must be different files, got {options['save']} for both; give two names"
         )
     settings = fit_settings(options)
-    device, dtype, tuning = (settings.pop(name) for name in ("device", "dtype", "tuning"))
-    if options["backend"] == "numpy" and device not in (None, "cpu"):
-        device = None
-        echo("numpy stays on the CPU")
-    backend = get_backend(options["backend"], device, dtype, tuning)
+    if (processes := _to_start(options)) is not None:
+        ctx.exit(launch(options["backend"], processes, sys.argv[1:]))
+    ranks = ranks_of(options, options["backend"])
+    with ending(ranks), quiet_unless_first(ranks):
+        code = _fit(settings, options, ranks)
+    ctx.exit(code)
+
+
+def _to_start(options: Mapping[str, Any]) -> int | None:
+    """Return the number of processes to start; None if this process makes the fit, or is one of them."""
+    processes = options["processes"]
+    if processes is None and options["coordinator"] is None and place() is None:
+        return None
+    for name in ("predict", "holdout"):
+        if options[name] is not None:
+            raise InputError(f"--{name} needs all rows in one process; save the fit, and leave --{name} out")
+    if options["source"] == "-":
+        raise InputError("several processes cannot share standard input; name a file")
+    if is_function(options["objective"]):
+        raise InputError(f"several processes need a bundled loss, got {options['objective']}; leave --processes out")
+    alone = processes == 1 or options["process"] is not None or place() is not None
+    return None if alone else processes
+
+
+def _fit(settings: dict[str, Any], options: Mapping[str, Any], ranks: Ranks | None) -> int:
+    """Fit, show and write what was asked for, and return the exit code."""
+    backend = _backend(settings, options, ranks)
     with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
         make = problem_maker(options)
     if make is not None:
-        ctx.exit(_fit_function(make, backend, settings, options))
-    data = read_table(options, labels=needs_labels(options))
+        return _fit_function(make, backend, settings, options)
+    data = _read(options, ranks)
     if options["predict"] is not None and isinstance(data, StreamedDataset):
         raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
     table, held_out = data, None
     if options["holdout"] is not None:
         data, held_out = _split(data, options["holdout"], options["seed"])
-    with _progress(settings["steps"]) as on_check:
-        fitted = fit(data.X, data.y, backend=backend, on_check=on_check, **settings)
+    with _progress(0 if ranks else settings["steps"]) as on_check:
+        fitted = fit(data.X, data.y, backend=backend, on_check=on_check, ranks=ranks, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels, names=data.names)
     positive = float(table.y.max()) if isinstance(table, Dataset) else 1.0  # the greater of two labels
-    quality = {"fitted rows": _quality(fitted, data, positive)}
+    quality = {"fitted rows": {} if ranks else _quality(fitted, data, positive)}
     quality |= {} if held_out is None else {"held-out rows": _quality(fitted, held_out, positive)}
-    described = Fitted(data.name, data.y.size, data.names, data.target, data.preparation)
+    rows = data.y.size if ranks is None else shared(ranks, data.y.size).rows
+    described = Fitted(data.name, rows, data.names, data.target, data.preparation)
+    if ranks is not None and ranks.rank > 0:
+        return 1 if fitted.stop is Stop.DIVERGED else 0
     document = _document(described, fitted, backend, quality)
     if options["as_json"]:
         click.echo(document, nl=False)
@@ -113,7 +155,36 @@ def command(ctx: click.Context, **options: Any) -> None:
         write_atomically(options["save"], document)
     if options["predict"] is not None and isinstance(table, Dataset):
         write_atomically(options["predict"], predictions_csv(fitted, table.X))
-    ctx.exit(1 if fitted.stop is Stop.DIVERGED else 0)
+    return 1 if fitted.stop is Stop.DIVERGED else 0
+
+
+def _backend(settings: dict[str, Any], options: Mapping[str, Any], ranks: Ranks | None) -> Backend:
+    """Return the backend asked for, whose settings are taken out; a process takes the GPU of its own."""
+    device, dtype, tuning = (settings.pop(name) for name in ("device", "dtype", "tuning"))
+    if options["backend"] == "numpy" and device not in (None, "cpu"):
+        device = None
+        echo("numpy stays on the CPU")
+    at = place()
+    if ranks is not None and at is not None and options["backend"] == "torch" and device in ("gpu", "cuda"):
+        device = f"cuda:{at.local_rank}"
+    return get_backend(options["backend"], device, dtype, tuning)
+
+
+def _read(options: Mapping[str, Any], ranks: Ranks | None) -> Dataset | StreamedDataset:
+    """Return the table, or the rows of this process; of NPY and Parquet no others are read."""
+    labels = needs_labels(options)
+    if ranks is None:
+        return read_table(options, labels=labels)
+    with all_or_none(ranks):
+        data = read_table(options | {"stream": can_stream(options)}, labels=labels)
+    check_same(ranks, {"table": (data.name, data.y.size, data.names, data.target)})
+    rows = own_rows(data.y.size, ranks)
+    if isinstance(data, Dataset):
+        return replace(data, X=data.X[rows], y=data.y[rows])
+    part = data.X.part(rows)
+    streamed = options["stream"] or (options["stream"] is None and is_large_table(part.size))
+    part = replace(part, in_memory=not streamed)
+    return replace(data, X=part, y=part.targets)
 
 
 def _fit_function(make: Make, backend: Backend, settings: Mapping[str, Any], options: Mapping[str, Any]) -> int:
@@ -185,8 +256,8 @@ def _document(data: Fitted, fitted: Fit, backend: Backend, quality: Mapping[str,
 
 @contextmanager
 def _progress(steps: int) -> Generator[Callable[[Check], None] | None]:
-    """Yield a callback that updates a progress bar on stderr, or None if stderr is not a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():  # None if it is closed
+    """Yield a callback that updates a progress bar on stderr, or None if stderr is not a terminal, or for 0 steps."""
+    if not steps or sys.stderr is None or not sys.stderr.isatty():  # None if it is closed
         yield None
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from gdbackends.comparison.function_problem import FunctionProblem, data_of_file
 from gdbackends.datasets import Dataset, synthetic, women
 from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, loss_names, parse_loss
-from gdbackends.reading import BUNDLED, StreamedDataset, is_large, read, stream
+from gdbackends.reading import BUNDLED, StreamedDataset, file_source, is_large, read, stream
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _MOST_NOTE = 300
@@ -56,6 +57,19 @@ table_options = with_options(
     click.option("--synthetic", metavar="ROWSxFEATURES", help="Use random rows instead of a SOURCE: 10000x20."),
 )
 source_options = with_options(click.argument("source", required=False), table_options)
+ranks_options = with_options(
+    click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Divide the rows among N processes."),
+    click.option("--process", type=click.IntRange(min=0), metavar="K", help="The number of this process, for JAX."),
+    click.option("--coordinator", metavar="HOST:PORT", help="The address of process 0, for JAX."),
+    click.option(
+        "--rank-timeout",
+        type=click.FloatRange(min=1),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="The longest wait for another process.",
+    ),
+)
 fit_options = with_options(
     click.option(
         "--objective",
@@ -107,7 +121,7 @@ def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | St
     """
     source, target, features, csv = options["source"], options["target"], options["features"], csv_settings(options)
     steps = {name: options[name] for name in _STEPS_DEFAULTS}
-    in_memory = (csv, steps) != (_CSV_DEFAULTS, _STEPS_DEFAULTS)
+    in_memory = _needs_memory(options)
     for_a_source = (target, features, options["drop"]) != (None, None, None) or in_memory or options["stream"]
     if options["synthetic"] is not None:
         if source is not None or for_a_source:
@@ -141,6 +155,23 @@ def read_table(options: Mapping[str, Any], labels: bool = False) -> Dataset | St
     if target is None and source not in BUNDLED:
         echo(f"predicting {data.target!r}, the last column; choose another with --target")
     return data
+
+
+def _needs_memory(options: Mapping[str, Any]) -> bool:
+    """Return whether an option of CSV, or a named step, is given, for which the table is read as a whole."""
+    steps = {name: options[name] for name in _STEPS_DEFAULTS}
+    return (csv_settings(options), steps) != (_CSV_DEFAULTS, _STEPS_DEFAULTS)
+
+
+def can_stream(options: Mapping[str, Any]) -> bool:
+    """Return whether the rows of SOURCE can be read from disk one part at a time: NPY and Parquet."""
+    source = options["source"]
+    if source is None or source in ("-", *BUNDLED) or _needs_memory(options):
+        return False
+    try:
+        return file_source(Path(source)).format in ("npy", "parquet")
+    except OSError:  # which `read` reports
+        return False
 
 
 def _synthetic(size: str) -> Dataset:

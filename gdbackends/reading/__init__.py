@@ -5,6 +5,17 @@
 
 from gdbackends.reading.dialect import TextOptions
 from gdbackends.reading.reader import BUNDLED, read, read_features
-from gdbackends.reading.streamed import StreamedDataset, is_large, stream
+from gdbackends.reading.sources import file_source
+from gdbackends.reading.streamed import StreamedDataset, is_large, is_large_table, stream
 
-__all__ = ["BUNDLED", "StreamedDataset", "TextOptions", "is_large", "read", "read_features", "stream"]
+__all__ = [
+    "BUNDLED",
+    "StreamedDataset",
+    "TextOptions",
+    "file_source",
+    "is_large",
+    "is_large_table",
+    "read",
+    "read_features",
+    "stream",
+]

@@ -109,6 +109,11 @@ def is_large(path: str | Path) -> bool:
             return False
     except (OSError, InputError):
         return False
+    return is_large_table(numbers)
+
+
+def is_large_table(numbers: int) -> bool:
+    """Return whether so many numbers would fill an eighth of the memory."""
     return 8 * numbers > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // PART_OF_MEMORY
 
 

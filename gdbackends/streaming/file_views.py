@@ -6,7 +6,7 @@ import mmap
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,11 @@ class FileView:
     def row_bytes(self) -> int:
         """Number of bytes read per row."""
         return self.strides[0] if self.by_rows else self.shape[1] * self.strides[0]
+
+    def part(self, rows: slice) -> FileView:
+        """Return these rows alone."""
+        start, count = rows.start, rows.stop - rows.start
+        return replace(self, offset=self.offset + start * self.strides[0], shape=(count, self.shape[1]))
 
     def span(self, rows: int) -> int:
         """Return the bytes from the first of so many rows to the end of the last; of one column if not `by_rows`."""

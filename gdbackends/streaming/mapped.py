@@ -32,6 +32,10 @@ class Held:
         """Number of bytes copied per row."""
         return self.array.shape[1] * self.array.itemsize
 
+    def part(self, rows: slice) -> Held:
+        """Return these rows alone."""
+        return Held(self.array[rows])
+
     def take(self, rows: Any) -> Array:
         """Return a copy of these rows."""
         taken = np.array(self.array[rows])
@@ -77,6 +81,10 @@ class MappedSource:
     def target_only(self) -> MappedSource:
         """Return the source without its features."""
         return replace(self, X=())
+
+    def part(self, rows: slice) -> MappedSource:
+        """Return the source of these rows alone."""
+        return replace(self, X=tuple(part.part(rows) for part in self.X), y=self.y.part(rows))
 
     @contextmanager
     def opened(self) -> Generator[_Reader]:

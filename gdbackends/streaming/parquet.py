@@ -41,6 +41,7 @@ class ParquetSource:
         target: the name of the target.
         label: the name of the file in error messages.
         pair: the two texts in the target, which stand for 0 and 1; None if it is numeric.
+        span: the rows of the file, from the first to before the last; None for all.
     """
 
     file: StampedFile
@@ -49,12 +50,18 @@ class ParquetSource:
     target: str
     label: str
     pair: tuple[str, str] | None = None
+    span: tuple[int, int] | None = None
     ordered = True
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return sum(self.groups)
+        return sum(self.groups) if self.span is None else self.span[1] - self.span[0]
+
+    @property
+    def first(self) -> int:
+        """The index of the first row in the file."""
+        return 0 if self.span is None else self.span[0]
 
     @property
     def features(self) -> int:
@@ -74,6 +81,10 @@ class ParquetSource:
     def target_only(self) -> ParquetSource:
         """Return the source without its features."""
         return replace(self, columns=())
+
+    def part(self, rows: slice) -> ParquetSource:
+        """Return the source of these rows alone; only the row groups that hold them are decoded."""
+        return replace(self, span=(self.first + rows.start, self.first + rows.stop))
 
     @contextmanager
     def opened(self) -> Generator[_Reader]:
@@ -104,16 +115,19 @@ class _Reader:
         large = max(source.groups) * source.width > _HELD
         self._file: Any = stack.enter_context(TemporaryFile()) if large else None  # noqa: SIM115 - the stack closes it
         self._group, self._begin, self._end = -1, 0, 0
+        while self._end + source.groups[self._group + 1] <= source.first:  # groups before the first row
+            self._group += 1
+            self._begin, self._end = self._end, self._end + source.groups[self._group]
 
     def read(self, start: int, stop: int) -> Pieces:
         """Return rows from start to stop, which follow those read before."""
-        block, at = np.empty((self._source.width, stop - start)), start
-        while at < stop:
+        block, at, done = np.empty((self._source.width, stop - start)), self._source.first + start, 0
+        while done < stop - start:
             while at >= self._end:
                 self._next()
-            upto = min(stop, self._end)
-            self._copy(at - self._begin, block[:, at - start : upto - start])
-            at = upto
+            count = min(stop - start - done, self._end - at)
+            self._copy(at - self._begin, block[:, done : done + count])
+            at, done = at + count, done + count
         return [block[:-1].T], block[-1]
 
     def _next(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,6 +67,10 @@ class RowSource(Protocol):
 
     def target_only(self) -> RowSource:
         """Return the source without its features."""
+        ...
+
+    def part(self, rows: slice) -> RowSource:
+        """Return the source of these rows, from start to stop, alone."""
         ...
 
     def not_finite(self, count: int, row: int, column: int, value: float) -> InputError:
@@ -148,6 +152,10 @@ class Rows:
 
             with closing(prefetched(load, -(-rows // block), workers)) as blocks:
                 yield from blocks
+
+    def part(self, rows: slice) -> Rows:
+        """Return these rows, from start to stop, alone."""
+        return replace(self, source=self.source.part(rows))
 
     def loaded(self) -> tuple[Array, Array]:
         """Return X (m, p) and y (m,) of all rows of this process."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gdbackends.errors import InputError
 from gdbackends.objectives import Array
+from gdbackends.ranks import RelayedError
 from gdbackends.scaling import Scaling, scaling_of
 from gdbackends.streaming.rows import Rows, over_ranks, over_rows, row_blocks
 
@@ -66,7 +66,8 @@ def summarised(rows: Rows) -> Summary:
 
 def _refuse(rows: Rows) -> None:
     """Count the non-finite numbers and raise; for arrays only those of X, if there are any, as for arrays in memory."""
-    unnamed, count, start = not getattr(rows.source, "names", ()), [0, 0], 0
+    unnamed, count = not getattr(rows.source, "names", ()), [0, 0]
+    start = 0 if rows.share is None else rows.share.start
     first: list[Any] = [None, None]
     for X, y in row_blocks(rows, rows.targets):
         for part, values in enumerate((X, y[:, None])):
@@ -77,7 +78,7 @@ def _refuse(rows: Rows) -> None:
                 first[part] = (start + row, column if part == 0 else -1, float(values[row, column]))
         start += y.size
     if not any(count):
-        raise InputError("another process has missing or non-finite values, and says where; drop or fill those rows")
+        raise RelayedError("another process has missing or non-finite values, and says where; drop or fill those rows")
     places = [where for where in first if where is not None]
     least = places[0] if unnamed else min(places, key=lambda where: where[0])
     raise rows.source.not_finite(count[0 if first[0] else 1] if unnamed else sum(count), *least)
