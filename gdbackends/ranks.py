@@ -10,8 +10,9 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -87,11 +88,9 @@ class Share:
 
     def mean(self, parts: Parts) -> Parts:
         """Return the row-weighted mean of the float64 parts of all processes, added in their order."""
-        sent = np.concatenate([np.ravel(part) for part in parts])
-        each = self.ranks.gathered(sent)
-        whole = sum(each[k] * (count / self.rows) for k, count in enumerate(self.counts))
-        ends = [0, *accumulate(np.size(part) for part in parts)]
-        return tuple(np.reshape(whole[a:b], np.shape(part)) for part, a, b in zip(parts, ends, ends[1:], strict=False))
+        each = self.ranks.gathered(flat(parts))
+        weighted = [each[k] * (count / self.rows) for k, count in enumerate(self.counts)]
+        return split(reduce(np.add, weighted), parts)
 
 
 def flat(parts: Parts) -> Array:
@@ -173,11 +172,11 @@ def checked_ranks(ranks: Any) -> Ranks:
     return ranks
 
 
-def take_rows(array: Any, rows: Array) -> Array:
+def take_rows(array: Any, rows: Array) -> Any:
     """Return these rows in the fastest way: with batches of 10 of 1,000 rows, a step takes 45 us by take, 91 by []."""
     if hasattr(array, "index_select"):
         return array.index_select(0, rows)
-    return array.take(rows, 0) if isinstance(array, np.ndarray) else array[rows]
+    return cast(Any, array).take(rows, 0) if isinstance(array, np.ndarray) else array[rows]
 
 
 def divided(total: int, parts: int) -> Sequence[int]:

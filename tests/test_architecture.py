@@ -13,7 +13,18 @@ import gdbackends
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
     {"errors", "schedules", "objectives"},
-    {"blocks", "arrays", "preparation", "datasets", "scaling", "streaming", "rounding", "reading", "python_files"},
+    {
+        "blocks",
+        "ranks",
+        "arrays",
+        "preparation",
+        "datasets",
+        "scaling",
+        "streaming",
+        "rounding",
+        "reading",
+        "python_files",
+    },
     {"backends", "problems"},
     {"descent"},
     {"derivation", "measurement"},
@@ -29,6 +40,7 @@ GROUND = [
     "schedules",
     "objectives",
     "blocks",
+    "ranks",
     "arrays",
     "preparation",
     "datasets",
@@ -40,8 +52,8 @@ GROUND = [
 HOMES = {
     framework: {f"backends/{framework}_{part}.py" for part in parts}
     for framework, parts in {
-        "jax": ("backend", "blocks"),
-        "torch": ("backend", "blocks", "compiled", "rounding"),
+        "jax": ("backend", "blocks", "ranks"),
+        "torch": ("backend", "blocks", "compiled", "ranks", "rounding"),
     }.items()
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from gdbackends.errors import InputError, MissingPackageError
 from gdbackends.ranks import Ranks
@@ -100,7 +101,7 @@ def join(
     return _of("mpi_ranks").joined()
 
 
-def _of(module: str) -> object:
+def _of(module: str) -> Any:
     return import_module(f"gdbackends.backends.{module}")
 
 

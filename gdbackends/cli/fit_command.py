@@ -102,7 +102,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     if (processes := _to_start(options)) is not None:
         ctx.exit(launch(options["backend"], processes, sys.argv[1:]))
     ranks = ranks_of(options, options["backend"])
-    with ending(ranks), quiet_unless_first(ranks):
+    with ending(None if ranks is None else ranks.rank), quiet_unless_first(ranks):
         code = _fit(settings, options, ranks)
     ctx.exit(code)
 
@@ -119,8 +119,8 @@ def _to_start(options: Mapping[str, Any]) -> int | None:
         raise InputError("several processes cannot share standard input; name a file")
     if is_function(options["objective"]):
         raise InputError(f"several processes need a bundled loss, got {options['objective']}; leave --processes out")
-    alone = processes == 1 or options["process"] is not None or place() is not None
-    return None if alone else processes
+    one_of_them = options["process"] is not None or options["coordinator"] is not None or place() is not None
+    return None if one_of_them or processes == 1 else processes
 
 
 def _fit(settings: dict[str, Any], options: Mapping[str, Any], ranks: Ranks | None) -> int:
@@ -176,7 +176,7 @@ def _read(options: Mapping[str, Any], ranks: Ranks | None) -> Dataset | Streamed
     if ranks is None:
         return read_table(options, labels=labels)
     with all_or_none(ranks):
-        data = read_table(options | {"stream": can_stream(options)}, labels=labels)
+        data = read_table({**options, "stream": can_stream(options)}, labels=labels)
     check_same(ranks, {"table": (data.name, data.y.size, data.names, data.target)})
     rows = own_rows(data.y.size, ranks)
     if isinstance(data, Dataset):

@@ -15,14 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import click
 
-from gdbackends.cli.rank_process import LAUNCHER
+from gdbackends.cli.rank_process import ANOTHER, FOLDER, LAUNCHER, SAID
 from gdbackends.errors import InputError, require_package
 from gdbackends.measurement.environment import affinity
 from gdbackends.measurement.subprocess_worker import THREADS
@@ -31,7 +32,7 @@ _GRACE = 3.0
 """Seconds that the other processes have to say why they end, after the first has failed."""
 _BANNER = re.compile(r"\n?=+\n=   BAD TERMINATION.*", re.DOTALL)
 """What MPICH prints on standard output when a process fails."""
-_MPI_RANK = re.compile(r"RANK (\d+) PID.*?(?:EXIT CODE: (\d+)|KILLED BY SIGNAL: (\d+))", re.DOTALL)
+_MPI_DEAD = re.compile(r"PID (\d+) RUNNING.*?\(signal (\d+)\)", re.DOTALL)
 
 
 def launch(backend: str, processes: int, arguments: Sequence[str], advice: str = "") -> int:
@@ -47,25 +48,88 @@ def launch(backend: str, processes: int, arguments: Sequence[str], advice: str =
         InputError: a process failed; the message is what it said.
     """
     with ExitStack() as stack:
-        files = [[stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)] for _ in range(processes)]
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gdbackends-")))
         commands = _commands(backend, processes, list(arguments))
         cores = _cores(processes)
-        started: list[Any] = []
-        stack.callback(_stop, started)
-        stack.enter_context(_ended_by_signals(started))
+        run = _Run(folder, [])
+        stack.callback(run.stop)
+        stack.enter_context(_ended_by_signals(run))
         for k, (command, variables) in enumerate(commands):
-            out, err = files[k]
             pinned = cores[k] if len(commands) > 1 else ()
-            started.append(_start(command, variables, out, err, pinned, len(cores[0]) or 1))
-        codes = _wait(started)
-        shown, said = ["".join(_text(file) for file in kind) for kind in zip(*files, strict=True)]
+            out, err = (stack.enter_context((folder / f"{name}{k}").open("w")) for name in ("out", "err"))
+            run.started.append(_start(command, variables | {FOLDER: str(folder)}, out, err, pinned, len(cores[0])))
+        ending = run.wait()
+        shown, said = (
+            "".join((folder / f"{name}{k}").read_text(errors="replace") for k in range(len(commands)))
+            for name in ("out", "err")
+        )
+        ranks = run.ranks()
+        lines = [path.read_text("utf8", "replace") for path in sorted(folder.glob(f"{SAID}*"))]
     banner = _BANNER.search(shown)
-    shown = shown[: banner.start()] if banner else shown
-    if any(code not in (0, 1) for code in codes):
-        raise InputError(_reason(codes, said, banner[0] if banner else "", advice))
-    click.echo(shown, nl=False)
+    if any(code not in (0, 1) for code in ending.codes):
+        raise InputError(_reason(ending, lines, said, banner[0] if banner else "", ranks) + advice)
+    click.echo(shown[: banner.start()] if banner else shown, nl=False)
     click.echo(_without_noise(said), nl=False, err=True)
-    return max(codes)
+    return max(ending.codes)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the processes ended.
+
+    Attributes:
+        codes: their exit codes; of processes that were stopped here, SIGKILL's.
+        silent: the numbers of those that were stopped here, since they had not ended by themselves.
+    """
+
+    codes: tuple[int, ...]
+    silent: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The processes that were started.
+
+    Attributes:
+        folder: the folder in which the ranks write their process numbers.
+        started: the ranks themselves, or mpiexec.
+    """
+
+    folder: Path
+    started: list[Any]
+
+    def ranks(self) -> dict[int, int]:
+        """Return the ranks by the numbers of their processes, as far as they have joined."""
+        files = [path for path in self.folder.iterdir() if path.name.isdigit()]
+        return {int(text): int(path.name) for path in files if (text := path.read_text()).isdigit()}
+
+    def wait(self) -> Ending:
+        """Return how the processes ended; once one has failed, the others are stopped."""
+        failed: float | None = None
+        while None in (codes := [process.poll() for process in self.started]):
+            if failed is None and any(code not in (None, 0) for code in codes):
+                failed = time.monotonic()
+            if failed is not None and time.monotonic() - failed > _GRACE:
+                self.stop()
+                silent = tuple(k for k, code in enumerate(codes) if code is None)
+                return Ending(tuple(-signal.SIGKILL if code is None else code for code in codes), silent)
+            time.sleep(0.02)
+        return Ending(tuple(process.returncode for process in self.started), ())
+
+    def stop(self) -> None:
+        """End the processes that run: mpiexec ends its own when it is asked to."""
+        for sign, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 10.0)):
+            running = [process for process in self.started if process.poll() is None]
+            for process in running:
+                os.killpg(process.pid, sign)
+            until = time.monotonic() + patience
+            while any(process.poll() is None for process in running) and time.monotonic() < until:
+                time.sleep(0.02)
+        started = {process.pid for process in self.started}
+        for number in self.ranks():
+            if number not in started:  # of mpiexec, which may have been killed before it ended them
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
 
 
 def _commands(backend: str, processes: int, arguments: list[str]) -> list[tuple[list[str], dict[str, str]]]:
@@ -112,37 +176,12 @@ def _cores(processes: int) -> list[list[int]]:
     return [[cores[(k * each + i) % len(cores)] for i in range(each)] for k in range(processes)]
 
 
-def _wait(started: Sequence[Any]) -> list[int]:
-    """Return the exit codes; once a process has failed, end the others."""
-    failed: float | None = None
-    while True:
-        codes = [process.poll() for process in started]
-        if None not in codes:
-            return codes
-        if failed is None and any(code not in (None, 0) for code in codes):
-            failed = time.monotonic()
-        if failed is not None and time.monotonic() - failed > _GRACE:
-            _stop(started)
-        time.sleep(0.02)
-
-
-def _stop(started: Sequence[Any]) -> None:
-    """End the processes that run: mpiexec ends its own when it is asked to."""
-    for sign, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, None)):
-        running = [process for process in started if process.poll() is None]
-        for process in running:
-            os.killpg(process.pid, sign)
-        until = None if patience is None else time.monotonic() + patience
-        while any(process.poll() is None for process in running) and (until is None or time.monotonic() < until):
-            time.sleep(0.02)
-
-
 @contextmanager
-def _ended_by_signals(started: Sequence[Any]) -> Generator[None]:
+def _ended_by_signals(run: _Run) -> Generator[None]:
     """End the processes if this one is asked to end."""
 
     def end(number: int, frame: object) -> NoReturn:
-        _stop(started)
+        run.stop()
         sys.exit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
@@ -152,31 +191,32 @@ def _ended_by_signals(started: Sequence[Any]) -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _reason(codes: Sequence[int], said: str, banner: str, advice: str) -> str:
+def _reason(ending: Ending, lines: list[str], said: str, banner: str, ranks: Mapping[int, int]) -> str:
     """Return why the command failed: what a process said of itself, or how it ended."""
-    lines = [line.removeprefix("gdbackends: ") for line in said.splitlines() if line.startswith("gdbackends: ")]
-    mpi = _MPI_RANK.search(banner)
-    dead = {k: -code for k, code in enumerate(codes) if code < 0 and code != -signal.SIGTERM}
-    dead |= {int(mpi[1]): int(mpi[3])} if mpi and mpi[3] and int(mpi[3]) != signal.SIGTERM else {}
-    if dead and not any("another process" not in line for line in lines):
+    dead = {k: -code for k, code in enumerate(ending.codes) if code < 0 and k not in ending.silent}
+    mpi = _MPI_DEAD.search(banner)
+    if mpi and int(mpi[1]) in ranks:
+        dead[ranks[int(mpi[1])]] = int(mpi[2])
+    lines = [*lines, *(line for line in said.splitlines() if line.startswith("gdbackends: "))]
+    lines = [line.removeprefix("gdbackends: ") for line in lines]
+    own = [line for line in lines if ANOTHER not in line]
+    if own:
+        return own[0]
+    if ending.silent and set(dead.values()) == {signal.SIGABRT}:  # by which JAX ends a process that has lost another
+        return f"rank {next(iter(dead))}: no answer from rank {ending.silent[0]} in time (--rank-timeout)"
+    if dead:
         rank, number = next(iter(dead.items()))
-        return f"rank {rank} was ended by {signal.Signals(number).name}, and the others with it{advice}"
-    if lines:
-        own = [line for line in lines if "another process" not in line] or lines
-        return own[0] + (advice if own is lines else "")
+        return f"rank {rank} was ended by {signal.Signals(number).name}, and the others with it"
+    if ending.silent and lines:
+        return lines[0].replace(ANOTHER, f"rank {ending.silent[0]}")
     last = _without_noise(said).strip().splitlines()
-    return f"a process ended with code {max(codes)}: {last[-1][:300] if last else 'it said nothing'}{advice}"
+    return lines[0] if lines else f"a process ended with code {max(ending.codes)}: {last[-1][:300] if last else ''}"
 
 
 def _without_noise(said: str) -> str:
     """Return what processes printed on standard error, without the lines of their engines."""
     noise = re.compile(r"^(\[Gloo\]|\[W\d|\[rank\d+\]:\[W|[WIE]\d{4} )")
     return "".join(line for line in said.splitlines(keepends=True) if not noise.match(line))
-
-
-def _text(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
 
 
 def _free_port() -> int:

@@ -6,49 +6,79 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from gdbackends.backends.joining import ENGINES, join, place
+from gdbackends.backends.joining import ENGINES, Place, join, place
 from gdbackends.blocks import Parts
 from gdbackends.errors import InputError, in_one_line
 from gdbackends.objectives import Array
 from gdbackends.ranks import Ranks, RelayedError, Share
 
-LAUNCHER = "GDBACKENDS_LAUNCHER"
-"""The variable with the process number of `gdbackends --processes`, without which its processes end."""
+T = TypeVar("T")
+
+LAUNCHER, FOLDER = "GDBACKENDS_LAUNCHER", "GDBACKENDS_RANKS"
+"""The variables with the process number of `gdbackends --processes`, without which its ranks end, and with the folder
+in which they write their own."""
+_LEAST_START = 45.0
+"""Seconds that the others have to start, at the least."""
+ANOTHER = "another process"
+"""What a process says of others whose rank it does not know."""
+SAID = "said"
+"""The beginning of the names of the files in which ranks say why they end: mpiexec may lose what they print then."""
+_GRACE = 1.0
+"""Seconds that another process has to say why it ends."""
 LOST = 75
 """The exit code of a process that has waited too long for another (EX_TEMPFAIL)."""
 
 
-class Watched:
-    """Ranks whose waiting for other processes is limited: MPI has no limit of its own, and PyTorch's is long."""
+class Watchdog:
+    """Ends this process if it waits for another too long: MPI has no limit of its own, and PyTorch's is long."""
 
-    def __init__(self, inner: Ranks, seconds: float) -> None:
-        """Take the processes, and the seconds that one may wait for the others."""
-        self._inner, self._seconds, self._since = inner, seconds, None
-        self.rank, self.size = inner.rank, inner.size
+    def __init__(self, rank: int, size: int, launcher: int | None) -> None:
+        """Take the rank of this process, their number, and the system's process without which it ends."""
+        self._rank, self._launcher, self._since, self._seconds = rank, launcher, None, 0.0
+        self._other = f"rank {1 - rank}" if size == 2 else ANOTHER
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def wait(self, seconds: float, function: Callable[..., T], *arguments: Any) -> T:
+        """Return function(*arguments), which waits for other processes, for at most so many seconds."""
+        self._seconds, self._since = seconds, time.monotonic()
+        try:
+            return function(*arguments)
+        finally:
+            self._since = None
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(0.25)
+            since, seconds = self._since, self._seconds
+            if since is not None and time.monotonic() - since > seconds:
+                _end(self._rank, f"no answer from {self._other} within {seconds:g} s (--rank-timeout)", LOST)
+            if self._launcher is not None and not _runs(self._launcher):
+                _end(self._rank, "", LOST)
+
+
+class Watched:
+    """Ranks whose waiting for other processes is limited."""
+
+    def __init__(self, inner: Ranks, watchdog: Watchdog, seconds: float) -> None:
+        """Take the processes, and the seconds that one may wait for the others."""
+        self._inner, self._watchdog, self._seconds = inner, watchdog, seconds
+        self.rank, self.size = inner.rank, inner.size
 
     def gathered(self, array: Array) -> Array:
         """Do what the inner ranks do."""
-        self._since = time.monotonic()
-        try:
-            return self._inner.gathered(array)
-        finally:
-            self._since = None
+        return self._watchdog.wait(self._seconds, self._inner.gathered, array)
 
     def mean(self, parts: Parts, share: float) -> Parts:
         """Do what the inner ranks do."""
-        self._since = time.monotonic()
-        try:
-            return self._inner.mean(parts, share)
-        finally:
-            self._since = None
+        return self._watchdog.wait(self._seconds, self._inner.mean, parts, share)
 
     def check(self, backend: Any) -> None:
         """Do what the inner ranks do."""
@@ -58,13 +88,6 @@ class Watched:
         """Do what the inner ranks do."""
         return self._inner.sharded(backend, share)
 
-    def _watch(self) -> None:
-        while True:
-            time.sleep(min(0.5, self._seconds / 4))
-            since = self._since
-            if since is not None and time.monotonic() - since > self._seconds:
-                _end(self.rank, f"no answer from another process within {self._seconds:g} s (--rank-timeout)", LOST)
-
 
 def ranks_of(options: Mapping[str, Any], backend: str) -> Ranks | None:
     """Return the processes that this one belongs to; None if it is alone.
@@ -72,23 +95,31 @@ def ranks_of(options: Mapping[str, Any], backend: str) -> Ranks | None:
     Raises:
         InputError: the options contradict the launcher, or the launcher does not serve the backend.
     """
+    at = _place(options, backend)
+    if at is None:
+        return None
+    watchdog, seconds = Watchdog(at.rank, at.size, _registered(at.rank)), options["rank_timeout"]
+    _keep_stdout_clean()
+    given = {name: options[name] for name in ("coordinator", "processes", "process")} if backend == "jax" else {}
+    joining = partial(join, backend, device=options["device"] or "cpu", timeout=seconds, **given)
+    with ending(at.rank):
+        ranks = watchdog.wait(max(seconds, _LEAST_START), joining)
+    return ranks if backend == "jax" else Watched(ranks, watchdog, seconds)  # JAX watches its processes itself
+
+
+def _place(options: Mapping[str, Any], backend: str) -> Place | None:
     at, processes, process = place(), options["processes"], options["process"]
     if options["coordinator"] is not None or process is not None:
         if backend != "jax" or None in (options["coordinator"], processes, process):
             raise InputError("--coordinator HOST:PORT, --processes N and --process K go together, with --backend jax")
         if not 0 <= process < processes:
             raise InputError(f"--process must be from 0 to {processes - 1}, got {process}")
-    elif at is None:
-        return None
-    elif at.launcher not in ENGINES.get(backend, ENGINES["numpy"]):
+        return Place("--coordinator", process, processes, process)
+    if at is not None and at.launcher not in ENGINES.get(backend, ENGINES["numpy"]):
         raise InputError(_not_served(at.launcher, at.size, backend))
-    elif processes not in (None, at.size):
+    if at is not None and processes not in (None, at.size):
         raise InputError(f"--processes must be {at.size}, which {at.launcher} has started, got {processes}")
-    _die_with_launcher(process if at is None else at.rank)
-    _keep_stdout_clean()
-    given = {name: options[name] for name in ("coordinator", "processes", "process")} if backend == "jax" else {}
-    ranks = join(backend, device=options["device"] or "cpu", timeout=options["rank_timeout"], **given)
-    return ranks if backend == "jax" else Watched(ranks, options["rank_timeout"])
+    return at
 
 
 def _keep_stdout_clean() -> None:
@@ -127,44 +158,55 @@ def quiet_unless_first(ranks: Ranks | None) -> Generator[None]:
 
 
 @contextmanager
-def ending(ranks: Ranks | None, advice: str = "") -> Generator[None]:
-    """End this process at once if it fails, since the others would wait for it, and it for them at its exit."""
-    if ranks is None:
+def ending(rank: int | None) -> Generator[None]:
+    """End this process at once if it fails, since the others would wait for it, and it for them at its exit.
+
+    None stands for a process alone, whose errors are passed on.
+    """
+    if rank is None:
         yield
         return
     try:
         yield
     except RelayedError:
-        _end(ranks.rank, "", 2)  # the other process says it
+        time.sleep(_GRACE)  # the other process says it, unless mpiexec ends it first, as this one ends
+        _end(rank, "", 2)
     except InputError as error:
-        _end(ranks.rank, str(error), 2)
+        _end(rank, str(error), 2)
     except KeyboardInterrupt:
-        _end(ranks.rank, "", 130)
+        _end(rank, "", 130)
+    except MemoryError:
+        _end(rank, "out of memory; use more processes, or --stream", 2)
     except Exception as error:  # of an engine, when another process has ended
-        _end(ranks.rank, f"{in_one_line(error)[:200]}{advice}", LOST)
+        time.sleep(_GRACE)
+        _end(rank, f"lost {ANOTHER}, or failed: {in_one_line(error)[:200]}", LOST)
 
 
 def _end(rank: int, text: str, code: int) -> NoReturn:
     if text:
-        click.echo(f"gdbackends: rank {rank}: {text}", err=True, file=sys.__stderr__)
+        line = f"gdbackends: rank {rank}: {text}"
+        if FOLDER in os.environ:
+            with suppress(OSError):
+                Path(os.environ[FOLDER], f"{SAID}{rank}").write_text(line, encoding="utf8")
+        click.echo(line, file=sys.__stderr__)
     for stream in (sys.stdout, sys.__stdout__, sys.__stderr__):
         if stream is not None:
             stream.flush()
     os._exit(code)
 
 
-def _die_with_launcher(rank: int) -> None:
-    """End this process once `gdbackends --processes`, if it has started this one, has ended."""
-    launcher = os.environ.get(LAUNCHER, "")
-    if not launcher.isdigit():
-        return
+def _registered(rank: int) -> int | None:
+    """Tell `gdbackends --processes`, if it has started this process, its number, and return that of the launcher."""
+    launcher, folder = os.environ.get(LAUNCHER, ""), os.environ.get(FOLDER)
+    if not launcher.isdigit() or folder is None:
+        return None
+    (Path(folder) / str(rank)).write_text(str(os.getpid()))
+    return int(launcher)
 
-    def watch() -> None:
-        while True:
-            time.sleep(0.5)
-            try:
-                os.kill(int(launcher), 0)
-            except ProcessLookupError:
-                _end(rank, "", LOST)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

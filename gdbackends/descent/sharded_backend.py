@@ -138,16 +138,16 @@ def sharded_input(
         _check_kind(backend, objective, ranks)
         names = tuple(str(column.name) for column in series_of(X, "X") or ())
         X, target = _checked(X, y, objective)
-    texts = target is not None and target.dtype.kind == "U"
-    same = {"backend": backend.name, "dtype": backend.dtype, "tuning": capabilities(backend).tuning}
+    texts = target if target is not None and target.dtype.kind == "U" else None
+    same: dict[str, Any] = {"backend": backend.name, "dtype": backend.dtype, "tuning": capabilities(backend).tuning}
     same |= {"objective": objective if isinstance(objective, LinearModel) else type(objective).__name__}
-    same |= {"number of features": X.shape[1], "names of features": names, "kind of target": texts}
-    check_same(ranks, same | {"version": __version__} | settings)
-    if texts:
-        assert isinstance(objective, LinearModel)
-        values = np.array(sorted(set().union(*exchanged(ranks, np.unique(target).tolist()[:3]))))
+    same |= {"number of features": X.shape[1], "names of features": names, "target of text": texts is not None}
+    check_same(ranks, {**same, "version": __version__, **settings})
+    if texts is not None and isinstance(objective, LinearModel):
+        own: list[str] = sorted(set(texts.tolist()))[:3]
+        values = np.array(sorted({label for labels in exchanged(ranks, own) for label in labels}))
         _, labels = objective.row_loss.encode(values)  # refuses one label, and three
-        target = (target == values[1]).astype(np.float64)
+        target = (texts == values[1]).astype(np.float64)
     rows = X if target is None else replace(mapped_rows(X, target), in_memory=True)
     return replace(rows, share=shared(ranks, rows.source.rows)), labels, names
 

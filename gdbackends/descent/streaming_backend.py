@@ -158,6 +158,10 @@ def _is(label: float, y: Array) -> Array:
 
 def check_batches(rows: Rows, batch_size: int) -> None:
     """Refuse batches that cannot be drawn from a file, or that need more memory than a stream may use."""
+    if rows.in_memory:
+        return
+    if rows.share is not None:
+        raise InputError("batches over several processes need the rows in memory; use all rows, or more processes")
     if rows.source.ordered:
         raise InputError("batches need rows by index, which Parquet does not support; use all rows, or save it as NPY")
     if rows.shape[0] > _DRAWN:
