@@ -7,18 +7,20 @@ and need not be equal; by the law of the row-weighted mean (`gdbackends.blocks`)
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
 from gdbackends.blocks import Parts
 from gdbackends.errors import InputError, InputTypeError
 from gdbackends.objectives import Array
+
+T = TypeVar("T")
 
 
 class RelayedError(InputError):
@@ -163,6 +165,27 @@ def check_same(ranks: Ranks, settings: Mapping[str, Any]) -> None:
                     f"all processes must have the same {name}, got {first.get(name)} on rank 0 and {value} on rank "
                     f"{rank}; give all the same"
                 )
+
+
+def led(ranks: Ranks | None, run: Callable[[int], Any], lead: Callable[[Callable[[int], Any]], T]) -> T | None:
+    """Return lead(run) on the first process, while the others call `run` with the numbers that it chooses.
+
+    So one process decides, by its clock, how often all of them run.
+    """
+    if ranks is None:
+        return lead(run)
+    if ranks.rank > 0:
+        while (number := exchanged(ranks, None)[0]) is not None:
+            run(number)
+        return None
+
+    def told(number: int) -> Any:
+        exchanged(ranks, number)
+        return run(number)
+
+    result = lead(told)
+    exchanged(ranks, None)
+    return result
 
 
 def checked_ranks(ranks: Any) -> Ranks:

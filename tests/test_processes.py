@@ -336,7 +336,7 @@ def test_within_the_bound_and_the_same_bits(backend: str, folder: Path, require)
         commands = [[mpiexec, "-n", "2", *script]]
     else:
         commands = [script] * 2
-    from gdbackends.cli.rank_launcher import _free_port
+    from gdbackends.measurement.rank_launcher import _free_port
 
     port, running = _free_port(), []
     for k, words in enumerate(commands):

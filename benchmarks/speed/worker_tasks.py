@@ -6,13 +6,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
 from implementations import IMPLEMENTATIONS, RATE, Array, Implementation, least_squares, with_ones
 
+from gdbackends.backends import get_backend
 from gdbackends.benchmarking.case import ProblemSpec
+from gdbackends.descent import ProblemOptions, descend, prepare
 from gdbackends.measurement.timing import Deadline, marginal_steps, measure, seconds
+from gdbackends.ranks import Ranks, led
 
 STEPS = 50
 """The steps, or one unit if that is more, after which the parameters are checked."""
@@ -159,3 +163,27 @@ def _closed_form(X: Array, y: Array) -> Callable[[int], Array]:
     values, vectors = np.linalg.eigh(2 * A.T @ A / len(y))
     solution = vectors.T @ least_squares(X, y)
     return lambda k: vectors @ ((1 - (1 - RATE * values) ** k) * solution)
+
+
+def times_of_ranks(ranks: Ranks | None, name: str, rows: int, features: int) -> dict[str, float]:
+    """Return the seconds of one more step over random rows, and of what it exchanges, d + 2 numbers."""
+    rank, size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
+    own = rows * (rank + 1) // size - rows * rank // size
+    rng = np.random.default_rng([0, rank])
+    X: Any = rng.normal(size=(own, features))
+    step = _led_step(ranks, name, X, X.sum(1) + rng.normal(size=own))
+    if ranks is None:
+        return {"step": step, "exchange": 0.0}
+    few = np.eye(1, features), np.ones(1)  # which take no time of their own but that of a step alone
+    alone = _led_step(None, name, *few)
+    return {"step": step, "exchange": max(0.0, _led_step(ranks, name, *few) - alone)}
+
+
+def _led_step(ranks: Ranks | None, name: str, X: Any, y: Any) -> float:
+    """Return the seconds of one more step, as the first process measures them; 0 on the others."""
+    problem = prepare(X, y, get_backend(name), options=ProblemOptions(standardize=False, ranks=ranks))
+
+    def run(steps: int) -> None:
+        descend(problem, np.broadcast_to(np.float64(1e-6), (steps,)))
+
+    return led(ranks, run, lambda told: median(marginal_steps(told, least=0.1)[0])) or 0.0

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import atexit
+from contextlib import suppress
 from datetime import timedelta
 from itertools import accumulate
 from typing import Any
@@ -56,6 +58,13 @@ class TorchRanks:
         """Return None: each step calls `mean`."""
 
 
+def _leave() -> None:
+    """Leave the group once all processes have come so far: one that finds its connections closed may abort."""
+    with suppress(Exception):
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def joined(device: str, local_rank: int, timeout: float) -> TorchRanks:
     """Connect the processes that torchrun or another launcher has started, which the environment describes.
 
@@ -70,4 +79,5 @@ def joined(device: str, local_rank: int, timeout: float) -> TorchRanks:
             torch.cuda.set_device(local_rank)
             engine = "cpu:gloo,cuda:nccl"
         distributed.init_process_group(engine, timeout=timedelta(seconds=max(timeout, _LEAST_TIMEOUT)))
+        atexit.register(_leave)
     return TorchRanks()

@@ -41,6 +41,8 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command and return it."""
+        if cmd_name == "ranks":  # which only the package itself starts
+            return import_module("gdbackends.cli.ranks_command").command
         return import_module(_COMMANDS[cmd_name][0]).command if cmd_name in _COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -54,7 +56,7 @@ class _Commands(click.Group):
 @click.pass_context
 def group(ctx: click.Context) -> None:
     """Fit one linear regression by hand-derived NumPy gradients, JAX and PyTorch; compare and time the results."""
-    if ctx.invoked_subcommand != "fit":
+    if ctx.invoked_subcommand not in ("fit", "ranks"):
         from gdbackends.cli.rank_process import refuse_launcher  # imports NumPy, which --help does not need
 
         refuse_launcher(ctx.invoked_subcommand or "this command")

@@ -38,7 +38,6 @@ from gdbackends.cli.options import (
     source_options,
 )
 from gdbackends.cli.output import check_output, predictions_csv, same_file, write_atomically
-from gdbackends.cli.rank_launcher import launch
 from gdbackends.cli.rank_process import ending, quiet_unless_first, ranks_of
 from gdbackends.comparison.function_comparison import Make
 from gdbackends.comparison.function_problem import is_function, on_backend
@@ -47,6 +46,7 @@ from gdbackends.descent import Check, Fit, ProblemOptions, Stop, fit, fit_prepar
 from gdbackends.errors import InputError
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import jsonable
+from gdbackends.measurement.rank_launcher import launch
 from gdbackends.objectives import format_loss
 from gdbackends.preparation import NOTHING, Preparation
 from gdbackends.ranks import Ranks, all_or_none, check_same, own_rows, shared
@@ -100,7 +100,10 @@ def command(ctx: click.Context, **options: Any) -> None:
         )
     settings = fit_settings(options)
     if (processes := _to_start(options)) is not None:
-        ctx.exit(launch(options["backend"], processes, sys.argv[1:]))
+        done = launch(options["backend"], processes, sys.argv[1:])
+        click.echo(done.err, nl=False, err=True)
+        click.echo(done.out, nl=False)
+        ctx.exit(done.code)
     ranks = ranks_of(options, options["backend"])
     with ending(None if ranks is None else ranks.rank), quiet_unless_first(ranks):
         code = _fit(settings, options, ranks)

@@ -17,20 +17,14 @@ import click
 from gdbackends.backends.joining import ENGINES, Place, join, place
 from gdbackends.blocks import Parts
 from gdbackends.errors import InputError, in_one_line
+from gdbackends.measurement.rank_launcher import ANOTHER, FOLDER, LAUNCHER, SAID
 from gdbackends.objectives import Array
 from gdbackends.ranks import Ranks, RelayedError, Share
 
 T = TypeVar("T")
 
-LAUNCHER, FOLDER = "GDBACKENDS_LAUNCHER", "GDBACKENDS_RANKS"
-"""The variables with the process number of `gdbackends --processes`, without which its ranks end, and with the folder
-in which they write their own."""
 _LEAST_START = 45.0
 """Seconds that the others have to start, at the least."""
-ANOTHER = "another process"
-"""What a process says of others whose rank it does not know."""
-SAID = "said"
-"""The beginning of the names of the files in which ranks say why they end: mpiexec may lose what they print then."""
 _GRACE = 1.0
 """Seconds that another process has to say why it ends."""
 LOST = 75

@@ -175,8 +175,7 @@ def prepare(
     objective = as_objective(objective)
     _check_protocols(backend, objective)
     if options.ranks is not None:
-        rows, labels, names = sharded_input(X, y, backend, objective, options.described, options.ranks)
-        return replace(_prepare_rows(rows, labels, backend, objective, options), names=names)
+        return _prepare_sharded(X, y, backend, objective, options, options.ranks)
     streamed = streamed_input(X, y, objective)
     if streamed is not None:
         return _prepare_rows(*streamed, backend, objective, options)
@@ -300,6 +299,14 @@ def _prepare_rows(
         labels=labels,
         measure=measure,
     )
+
+
+def _prepare_sharded(
+    X: Any, y: Any, backend: Backend, objective: Objective, options: ProblemOptions, ranks: Ranks
+) -> TableProblem:
+    """Do the same with the rows of this process, and sums over all processes."""
+    rows, labels, names = sharded_input(X, y, backend, objective, options.described, ranks)
+    return replace(_prepare_rows(rows, labels, backend, objective, options), names=names)
 
 
 def _run_on(rows: Rows, backend: Backend, batches: bool) -> tuple[Backend, tuple[Any, Any]]:

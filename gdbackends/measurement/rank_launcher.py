@@ -7,6 +7,7 @@ torchrun sets and the address that JAX needs: a process that ends is noticed at 
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -15,19 +16,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-import click
-
-from gdbackends.cli.rank_process import ANOTHER, FOLDER, LAUNCHER, SAID
 from gdbackends.errors import InputError, require_package
 from gdbackends.measurement.environment import affinity
 from gdbackends.measurement.subprocess_worker import THREADS
 
+LAUNCHER, FOLDER = "GDBACKENDS_LAUNCHER", "GDBACKENDS_RANKS"
+"""The variables with the number of this process, without which those started here end, and with the folder in which
+they write theirs."""
+SAID = "said"
+"""The beginning of the names of the files in which ranks say why they end: mpiexec may lose what they print then."""
+ANOTHER = "another process"
+"""What a process says of others whose rank it does not know."""
 _GRACE = 3.0
 """Seconds that the other processes have to say why they end, after the first has failed."""
 _BANNER = re.compile(r"\n?=+\n=   BAD TERMINATION.*", re.DOTALL)
@@ -35,14 +40,17 @@ _BANNER = re.compile(r"\n?=+\n=   BAD TERMINATION.*", re.DOTALL)
 _MPI_DEAD = re.compile(r"PID (\d+) RUNNING.*?\(signal (\d+)\)", re.DOTALL)
 
 
-def launch(backend: str, processes: int, arguments: Sequence[str], advice: str = "") -> int:
-    """Run the command in so many processes, print what the first prints, and return its exit code.
+def launch(backend: str, processes: int, arguments: Sequence[str], advice: str = "") -> Launched:
+    """Run the command in so many processes.
 
     Args:
         backend: the name of the backend, which determines the engine.
         processes: their number.
         arguments: the arguments of the command line.
         advice: what to do if a process is lost.
+
+    Returns:
+        What the processes printed.
 
     Raises:
         InputError: a process failed; the message is what it said.
@@ -68,9 +76,43 @@ def launch(backend: str, processes: int, arguments: Sequence[str], advice: str =
     banner = _BANNER.search(shown)
     if any(code not in (0, 1) for code in ending.codes):
         raise InputError(_reason(ending, lines, said, banner[0] if banner else "", ranks) + advice)
-    click.echo(shown[: banner.start()] if banner else shown, nl=False)
-    click.echo(_without_noise(said), nl=False, err=True)
-    return max(ending.codes)
+    return Launched(max(ending.codes), shown[: banner.start()] if banner else shown, _without_noise(said))
+
+
+def run_on_ranks(backend: str, processes: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what function(ranks, *arguments) returns in the first of so many fresh processes; ranks is None for one.
+
+    Args:
+        backend: the name of the backend, which determines the engine.
+        processes: their number.
+        function: a function at the top level of a module, which every process calls.
+        *arguments: arguments that can be pickled.
+
+    Raises:
+        InputError: a process failed; the message is what it said.
+    """
+    with tempfile.TemporaryDirectory(prefix="gdbackends-") as folder:
+        task = Path(folder) / "task"
+        task.write_bytes(pickle.dumps((sys.path, pickle.dumps((function, arguments)))))
+        done = launch(backend, processes, ["ranks", str(task), "--backend", backend, "--processes", str(processes)])
+        if done.code:
+            raise InputError(f"a process of {backend} failed: {done.err.strip().splitlines()[-1][:300]}")
+        return pickle.loads(Path(f"{task}.result").read_bytes())
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What the processes of a command printed.
+
+    Attributes:
+        code: its exit code, 0 or 1.
+        out: what they printed on standard output.
+        err: what they printed on standard error, without what their engines print.
+    """
+
+    code: int
+    out: str
+    err: str
 
 
 @dataclass(frozen=True)
@@ -182,7 +224,7 @@ def _ended_by_signals(run: _Run) -> Generator[None]:
 
     def end(number: int, frame: object) -> NoReturn:
         run.stop()
-        sys.exit(128 + number)
+        raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
