@@ -37,6 +37,8 @@ class ProblemOptions:
     seed: int = 0
     theta0: Any = None
     ranks: Ranks | None = None
+    scaling: Scaling | None = None
+    """The scaling to descend in, as from a checkpoint; None computes that of the data."""
 
     @property
     def order(self) -> dict[str, Any]:
@@ -48,6 +50,12 @@ class ProblemOptions:
         """The options that must be the same on all processes."""
         start = None if self.theta0 is None else np.asarray(self.theta0).tolist()
         return self.order | {"standardize": self.standardize, "theta0": start}
+
+    def scaled(self, features: int, standard: Callable[[], Scaling]) -> Scaling:
+        """Return the scaling handed over, or `standard` of the data; without standardize, the identity."""
+        if not self.standardize:
+            return identity(features)
+        return standard() if self.scaling is None else self.scaling
 
     def check(self, shape: tuple[int, int], free: bool = False) -> Array | None:
         """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None.
@@ -191,7 +199,7 @@ def prepare(
     if options.batch_size is not None and options.batch_size < y.size:
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
-        scaling = standardization(X) if options.standardize else identity(start.size - 1)
+        scaling = options.scaled(start.size - 1, lambda: standardization(X))
         X, y = (scaling.apply(X) if options.standardize else X).astype(backend.dtype), y.astype(backend.dtype)
         measure = _measure(objective, options, X.min(0) == X.max(0), lambda: standardization(X.astype(np.float64)))
     _check_range(objective, X, y, backend.dtype)
@@ -270,7 +278,7 @@ def _prepare_rows(
         measure = _measure(
             objective, options, summary.low[:-1] == summary.high[:-1], lambda: summary.standardization(rows)
         )
-        scaling = summary.standardization(rows) if options.standardize else identity(rows.shape[1])
+        scaling = options.scaled(rows.shape[1], lambda: summary.standardization(rows))
         extremes = np.stack((summary.low, summary.high))
         X = scaling.apply(extremes[:, :-1]) if options.standardize else extremes[:, :-1]
         y = extremes[:, -1] if labels is None else start
