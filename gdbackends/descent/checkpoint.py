@@ -289,7 +289,8 @@ def describe(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     An objective other than a linear model is described by its class, with the fields of a dataclass.
     """
-    objective, start, tolerance = as_objective(settings["objective"]), settings["theta0"], settings["tolerance"]
+    objective: Any = as_objective(settings["objective"])
+    start, tolerance = settings["theta0"], settings["tolerance"]
     known = {name: _plain(value) for name, value in settings.items()}
     if callable(settings["learning_rate"]):
         known["learning_rate"] = "a schedule"
@@ -298,7 +299,7 @@ def describe(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(objective, LinearModel):
         named = {"objective": format_loss(objective.row_loss), "l2": objective.l2, "convention": objective.convention}
     else:
-        kind: Any = type(objective)
+        kind = type(objective)
         fields = _plain(asdict(objective)) if is_dataclass(objective) and not isinstance(objective, type) else ""
         named = {"objective": f"{kind.__module__}.{kind.__qualname__}{fields}", "l2": None, "convention": None}
     return known | named
@@ -332,9 +333,7 @@ def _check_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any
 def _check_data(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     sizes = [f"{data['rows']:,} rows and {data['features']:,} features" for data in (before, now)]
     if sizes[0] != sizes[1]:
-        raise InputError(
-            f"{path}: the checkpoint is that of {sizes[0]}, got {sizes[1]}; give the same, or another file"
-        )
+        raise InputError(f"{path}: the checkpoint is of {sizes[0]}, got {sizes[1]}; give the same, or another file")
     if before["fingerprint"] != now["fingerprint"]:
         raise InputError(
             f"{path}: the checkpoint is of other numbers, or of another order of rows; give the same data, or "
@@ -351,7 +350,7 @@ def read_checkpoint(path: Path) -> Saved:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 header = json.loads(bytes(file["header"]))
                 arrays = {name: file[name] for name in _ARRAYS if name in file.files}
         if header["format"] != _FORMAT:

@@ -202,7 +202,7 @@ def descend(
                 done.stop = done.stop or reason
             if done.stop is not None:
                 break
-            if checkpoint is not None and checked:
+            if checkpoint is not None and checked and done.steps < len(rates):
                 checkpoint.offer(backend.to_numpy(theta), done, order)
     end, (losses, *before) = backend.to_numpy(theta), done.joined()
     if checkpoint is not None:
