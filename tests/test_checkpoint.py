@@ -110,7 +110,7 @@ def test_the_same_bits_with_other_settings(how: dict[str, Any], tmp_path: Path) 
 
 
 def test_labels_of_text(tmp_path: Path) -> None:
-    labels = np.where(Y > np.median(Y), "yes", "no")
+    labels = np.where(np.median(Y) < Y, "yes", "no")
     how = FIT | {"backend": "numpy", "objective": LinearRegression(row_loss=Logistic(), l2=0.1)}
     interrupted(30, X, labels, path=tmp_path / "run.npz", **how)
     with pytest.raises(InputError, match="other numbers"):

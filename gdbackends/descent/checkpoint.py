@@ -17,10 +17,10 @@ import numpy as np
 
 from gdbackends.arrays import real_array
 from gdbackends.atomic_files import check_replaceable, replace_file
-from gdbackends.backends import DTYPES
+from gdbackends.backends import DTYPES, Backend
 from gdbackends.descent.chunks import RowOrder, is_check
 from gdbackends.descent.fingerprint import describe_data, digest_of
-from gdbackends.descent.problem import Problem, TableProblem
+from gdbackends.descent.problem import Problem, TableProblem, check_protocols
 from gdbackends.descent.rates import LazyRates, LearningRate, Rates, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.stopping import TOLERANCE
@@ -62,6 +62,20 @@ class Progress:
         if not self.columns:
             return [np.zeros(0)]
         return [np.concatenate(column) for column in zip(*self.columns, strict=True)]
+
+    def fit(self, theta: Array, learning_rate: float, record_path: bool) -> Fit:
+        """Return the fit that has ended at theta (p,)."""
+        losses, *before = self.joined()
+        return Fit(
+            theta=theta,
+            loss=self.checks[-1].loss,
+            losses=losses.astype(theta.dtype),
+            steps=self.steps,
+            stop=self.stop or Stop.STEPS,
+            gradient_norm=self.checks[-1].gradient_norm,
+            learning_rate=learning_rate,
+            path=np.concatenate((*before, theta[None])) if record_path else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +236,7 @@ def open_checkpoint(
     path: str | Path | None,
     every: float,
     resume: bool,
+    backend: Backend,
     settings: Mapping[str, Any],
     X: Any,
     y: Any,
@@ -233,7 +248,8 @@ def open_checkpoint(
         path: the file.
         every: the least seconds between two writes.
         resume: whether to continue from the file, if it exists.
-        settings: the arguments of `fit` that determine the descent, and the dtype.
+        backend: the backend given to `fit`.
+        settings: the arguments of `fit` that determine the descent.
         X: the features given to `fit`.
         y: the target given to `fit`.
         ranks: the processes of the fit, of which the first writes the file, and each reads it.
@@ -253,7 +269,8 @@ def open_checkpoint(
     if not isinstance(path, str | Path):
         raise InputTypeError(f"checkpoint must be the name of a file, got {path!r}")
     writes = ranks is None or ranks.rank == 0
-    described, saved = describe(settings), None
+    check_protocols(backend, as_objective(settings["objective"]))
+    described, saved = describe({**settings, "dtype": backend.dtype}), None
     with all_or_none(ranks):
         target = _checked_path(Path(path), resume, writes)
         if target.exists():
@@ -299,10 +316,13 @@ def describe(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(objective, LinearModel):
         named = {"objective": format_loss(objective.row_loss), "l2": objective.l2, "convention": objective.convention}
     else:
-        kind = type(objective)
         fields = _plain(asdict(objective)) if is_dataclass(objective) and not isinstance(objective, type) else ""
-        named = {"objective": f"{kind.__module__}.{kind.__qualname__}{fields}", "l2": None, "convention": None}
+        named = {"objective": f"{_class_name(objective)}{fields}", "l2": None, "convention": None}
     return known | named
+
+
+def _class_name(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _plain(value: Any) -> Any:

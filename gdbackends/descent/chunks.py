@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -66,9 +67,13 @@ class RowOrder:
     """The order of rows, drawn anew for each epoch and divided into batches."""
 
     def __init__(self, problem: Problem) -> None:
-        """Begin the first epoch."""
-        self.generator = np.random.default_rng(problem.seed)
-        self._rows, self._size = problem.rows, problem.batch_size or problem.rows
+        """Begin before the first epoch."""
+        self._seed, self._rows, self._size = problem.seed, problem.rows, problem.batch_size or problem.rows
+
+    @cached_property
+    def generator(self) -> np.random.Generator:
+        """What draws the order; a descent over all rows does not make it, which takes as long as some steps."""
+        return np.random.default_rng(self._seed)
 
     def up_to(self, rates: Array) -> Iterator[Chunk]:
         """Yield the chunks of these steps, which begin an epoch.

@@ -91,8 +91,7 @@ def fit(
         raise InputError("a checkpoint does not hold the path; leave out record_path or checkpoint")
     determining = {"objective": objective, "learning_rate": learning_rate, "steps": steps, "batch_size": batch_size}
     determining |= {"standardize": standardize, "tolerance": tolerance, "seed": seed, "theta0": theta0}
-    determining |= {"dtype": backend.dtype}
-    kept = open_checkpoint(checkpoint, every, resume, determining, X, y, ranks)
+    kept = open_checkpoint(checkpoint, every, resume, backend, determining, X, y, ranks)
     options = ProblemOptions(batch_size, standardize, seed, theta0, ranks, kept.scaling if kept else None)
     problem = prepare(X, y, backend, objective, options)
     return fit_prepared(
@@ -204,19 +203,10 @@ def descend(
                 break
             if checkpoint is not None and checked and done.steps < len(rates):
                 checkpoint.offer(backend.to_numpy(theta), done, order)
-    end, (losses, *before) = backend.to_numpy(theta), done.joined()
+    end = backend.to_numpy(theta)
     if checkpoint is not None:
         checkpoint.finish(end, done, order)
-    return Fit(
-        theta=end,
-        loss=done.checks[-1].loss,
-        losses=losses.astype(backend.dtype),
-        steps=done.steps,
-        stop=done.stop or Stop.STEPS,
-        gradient_norm=done.checks[-1].gradient_norm,
-        learning_rate=float(rates[0]),
-        path=np.concatenate((*before, end[None])) if record_path else None,
-    )
+    return done.fit(end, float(rates[0]), record_path)
 
 
 def _advance(

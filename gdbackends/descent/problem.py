@@ -181,7 +181,7 @@ def prepare(
         InputError: an argument cannot be used.
     """
     objective = as_objective(objective)
-    _check_protocols(backend, objective)
+    check_protocols(backend, objective)
     if options.ranks is not None:
         rows, labels, names = sharded_input(X, y, backend, objective, options.described, options.ranks)
         return replace(_prepare_rows(rows, labels, backend, objective, options), names=names)
@@ -222,7 +222,8 @@ def prepare(
     )
 
 
-def _check_protocols(backend: object, objective: object) -> None:
+def check_protocols(backend: object, objective: object) -> None:
+    """Refuse a backend or an objective without what its protocol asks for."""
     for given, kind in ((backend, Backend), (objective, Objective)):
         if isinstance(given, type) or not isinstance(given, kind):
             raise InputTypeError(f"{kind.__name__.lower()} must implement the {kind.__name__} protocol, got {given!r}")
