@@ -49,6 +49,35 @@ def test_content_and_name_reach_the_disk_in_order(monkeypatch: pytest.MonkeyPatc
     assert made == [".part", "replace", ""]
 
 
+@pytest.mark.parametrize(
+    ("function", "moment", "content"),
+    [
+        ("fdopen", "before", "old"),
+        ("fsync", "before", "old"),
+        ("replace", "before", "old"),
+        ("replace", "after", "new"),
+    ],
+)
+def test_a_writer_killed_at_each_step(function: str, moment: str, content: str, tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from gdbackends.atomic_files import replace_file
+real = os.{function}
+def killed(*arguments, **options):
+    if {moment!r} == "after":
+        real(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.{function} = killed
+replace_file(Path("a"), lambda stream: stream.write(b"new"))
+"""
+    (tmp_path / "a").write_text("old")
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False)
+    assert (ended.returncode, (tmp_path / "a").read_text()) == (-signal.SIGKILL, content)
+    replace_file(tmp_path / "a", lambda stream: stream.write(b"newer"))
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "newer")]
+
+
 def test_only_leftovers_of_this_machine_are_removed(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

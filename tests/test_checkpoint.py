@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,29 @@ def test_labels_of_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="other numbers"):
         resumed(X, labels[::-1], path=tmp_path / "run.npz", **how)
     assert_same(resumed(X, labels.tolist(), path=tmp_path / "run.npz", **how), fit(X, labels, **how))
+
+
+@dataclass(frozen=True)
+class Quartic:
+    """A function of one number for both features, and no intercept."""
+
+    power: int = 4
+
+    def loss(self, theta: Any, X: Any, y: Any) -> Any:
+        return ((theta[0] * X.sum(axis=1) - y) ** self.power).mean()
+
+    def gradient(self, theta: Any, X: Any, y: Any) -> Any:
+        sums = X.sum(axis=1)
+        return np.array([(self.power * (theta[0] * sums - y) ** (self.power - 1) * sums).mean()])
+
+
+def test_an_objective_of_ones_own(tmp_path: Path) -> None:
+    small, target = X[:, :2] / 40, Y / 100
+    how = FIT | {"backend": "numpy", "objective": Quartic(), "standardize": False, "theta0": [0.1]}
+    interrupted(30, small, target, path=tmp_path / "run.npz", **how)
+    with pytest.raises(InputError, match=r"objective .*Quartic\{'power': 4\}, got .*\{'power': 2\}"):
+        resumed(small, target, path=tmp_path / "run.npz", **(how | {"objective": Quartic(2)}))
+    assert_same(resumed(small, target, path=tmp_path / "run.npz", **how), fit(small, target, **how))
 
 
 def test_rates_that_are_too_many_to_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def fit(
     if ranks is not None:
         rate = getattr(learning_rate, "__qualname__", learning_rate)
         how = {"learning_rate": rate, "steps": steps, "tolerance": tolerance, "record_path": record_path}
-        check_same(checked_ranks(ranks), how | {"on_check": on_check is not None})
+        how |= {"on_check": on_check is not None, "checkpoint": checkpoint is not None, "resume": resume}
+        check_same(checked_ranks(ranks), how)
     if checkpoint is not None and record_path:
         raise InputError("a checkpoint does not hold the path; leave out record_path or checkpoint")
     determining = {"objective": objective, "learning_rate": learning_rate, "steps": steps, "batch_size": batch_size}
