@@ -12,7 +12,7 @@ import gdbackends
 
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
-    {"errors", "schedules", "objectives"},
+    {"errors", "atomic_files", "schedules", "objectives"},
     {
         "blocks",
         "ranks",

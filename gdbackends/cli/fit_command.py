@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +31,8 @@ from gdbackends.cli.console import (
 )
 from gdbackends.cli.options import (
     can_stream,
+    checkpoint_options,
+    checkpoint_settings,
     fit_options,
     fit_settings,
     needs_labels,
@@ -76,6 +80,7 @@ class Fitted:
     help="Read NPY or Parquet from disk at every step.  [default: if it would fill an eighth of the memory]",
 )
 @ranks_options
+@checkpoint_options
 @click.option("--holdout", type=float, metavar="FRACTION", help="Keep these rows from the fit, and score it on them.")
 @click.option("--save", metavar="FILE", help="Write the fit to a JSON file for `gdbackends predict`.")
 @click.option("--predict", metavar="FILE", help="Write the predictions for SOURCE to a CSV file.")
@@ -86,21 +91,19 @@ def command(ctx: click.Context, **options: Any) -> None:
     SOURCE is a file, - for standard input, women (the default) or diabetes. A loss of your own is --objective
     FILE.py:NAME, as for `gdbackends compare`.
 
+    With --checkpoint FILE --resume, the same command continues where it was killed.
+
     Several processes divide the rows: --processes N starts them on this machine, and torchrun, mpiexec and srun on
     many. Each reads its own rows of NPY and Parquet; the first one prints and saves.
 
     Exit code: 0 success; 1 the fit diverged; 2 invalid usage or input.
     """
-    for option in ("save", "predict"):
-        if options[option] is not None:
-            check_output(f"--{option}", options[option], options["source"])
-    if options["save"] and options["predict"] and same_file(options["save"], options["predict"]):
-        raise InputError(
-            f"--save and --predict must be different files, got {options['save']} for both; give two names"
-        )
+    _check_outputs(options)
     settings = fit_settings(options)
+    checkpoint_settings(options)
     if (processes := _to_start(options)) is not None:
-        done = launch(options["backend"], processes, sys.argv[1:])
+        again = f"; continue with --checkpoint {options['checkpoint']} --resume" if options["checkpoint"] else ""
+        done = launch(options["backend"], processes, sys.argv[1:], again)
         click.echo(done.err, nl=False, err=True)
         click.echo(done.out, nl=False)
         ctx.exit(done.code)
@@ -108,6 +111,20 @@ def command(ctx: click.Context, **options: Any) -> None:
     with ending(None if ranks is None else ranks.rank), quiet_unless_first(ranks):
         code = _fit(settings, options, ranks)
     ctx.exit(code)
+
+
+def _check_outputs(options: Mapping[str, Any]) -> None:
+    """Refuse output files that are inputs, cannot be written, or are one file."""
+    given = [name for name in ("save", "predict", "checkpoint") if options[name] is not None]
+    for name in given:
+        check_output(f"--{name}", options[name], options["source"])
+    for first, second in combinations(given, 2):
+        if same_file(options[first], options[second]):
+            raise InputError(
+                f"--{first} and --{second} must be different files, got {options[first]} for both; give two names"
+            )
+    if options["checkpoint"] and Path(options["checkpoint"]).exists() and not options["resume"]:
+        raise InputError(f"--checkpoint {options['checkpoint']} exists; add --resume, or give another file")
 
 
 def _to_start(options: Mapping[str, Any]) -> int | None:
@@ -136,11 +153,14 @@ def _fit(settings: dict[str, Any], options: Mapping[str, Any], ranks: Ranks | No
     data = _read(options, ranks)
     if options["predict"] is not None and isinstance(data, StreamedDataset):
         raise InputError("--predict needs SOURCE in memory, but it is streamed; use --save or --no-stream")
+    kept = checkpoint_settings(options)
+    if kept["resume"] and not Path(kept["checkpoint"]).exists():
+        echo(f"{printable(kept['checkpoint'])} does not exist yet; starting from the beginning")
     table, held_out = data, None
     if options["holdout"] is not None:
         data, held_out = _split(data, options["holdout"], options["seed"])
     with _progress(0 if ranks else settings["steps"]) as on_check:
-        fitted = fit(data.X, data.y, backend=backend, on_check=on_check, ranks=ranks, **settings)
+        fitted = fit(data.X, data.y, backend=backend, on_check=on_check, ranks=ranks, **kept, **settings)
     fitted = replace(fitted, labels=data.labels or fitted.labels, names=data.names)
     positive = float(table.y.max()) if isinstance(table, Dataset) else 1.0  # the greater of two labels
     quality = {"fitted rows": {} if ranks else _quality(fitted, data, positive)}
@@ -192,7 +212,7 @@ def _read(options: Mapping[str, Any], ranks: Ranks | None) -> Dataset | Streamed
 
 def _fit_function(make: Make, backend: Backend, settings: Mapping[str, Any], options: Mapping[str, Any]) -> int:
     """Fit a loss of a file, show the fit, and return the exit code."""
-    for name in ("predict", "holdout", "stream"):
+    for name in ("predict", "holdout", "stream", "checkpoint"):
         if options[name]:
             raise InputError(f"--{name} needs a bundled loss, got {options['objective']}; leave it out")
     order = ProblemOptions(settings["batch_size"], False, settings["seed"])

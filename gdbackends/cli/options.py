@@ -70,6 +70,11 @@ ranks_options = with_options(
         help="The longest wait for another process.",
     ),
 )
+checkpoint_options = with_options(
+    click.option("--checkpoint", metavar="FILE", help="Write the state of the fit to this file, to resume it."),
+    click.option("--every", default="30s", show_default=True, metavar="TIME", help="Between two writes: 30s, 5m, 1h."),
+    click.option("--resume", is_flag=True, help="Continue from the checkpoint, if it exists."),
+)
 fit_options = with_options(
     click.option(
         "--objective",
@@ -235,6 +240,17 @@ def fit_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         "learning_rate": rate,
         "standardize": not options["no_standardize"],
     } | {name: options[name] for name in names}
+
+
+def checkpoint_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a checkpoint as keyword arguments of `fit`."""
+    if options["resume"] and options["checkpoint"] is None:
+        raise InputError("--resume needs the file to continue from; add --checkpoint FILE")
+    match = re.fullmatch(r"(\d+\.?\d*)\s*([smh]?)", options["every"])
+    if match is None:
+        raise InputError(f"--every must be a time such as 30, 30s, 5m or 1h, got {options['every']!r}")
+    seconds = float(match[1]) * {"m": 60, "h": 3600}.get(match[2], 1)
+    return {"checkpoint": options["checkpoint"], "every": seconds, "resume": options["resume"]}
 
 
 def fraction(option: str, text: str) -> float:

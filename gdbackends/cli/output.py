@@ -5,21 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-import signal
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkstemp
-from threading import current_thread, main_thread
 
 import click
 
+from gdbackends.atomic_files import replace_file
 from gdbackends.descent import Fit
 from gdbackends.errors import InputError, file_error
 from gdbackends.objectives import Array
-
-_PART = ".gdbackends-"
 
 
 def check_output(option: str, path: str, *inputs: str | None) -> None:
@@ -52,70 +45,12 @@ def write_atomically(path: str, text: str) -> None:
     replaceable = not device and (not target.exists() or target.is_file())  # a pipe is not
     try:
         if replaceable:
-            _replace(target, text)
+            replace_file(target, lambda stream: stream.write(text.encode("utf8")))
         else:
             with target.open("w", encoding="utf8", newline="") as stream:
                 stream.write(text)
     except OSError as error:
         raise file_error(path, "written", error) from None
-
-
-def _replace(target: Path, text: str) -> None:
-    """Write beside the target, under a name that nobody can predict, and put the result in its place."""
-    _remove_leftovers(target.parent)
-    with _exit_on_termination():
-        descriptor, name = mkstemp(suffix=".part", prefix=f"{_PART}{os.getpid()}-", dir=target.parent)
-        written = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf8", newline="") as stream:
-                stream.write(text)
-            written.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
-            written.replace(target)
-        finally:
-            written.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """Return the mode bits that new files lack; mkstemp makes private files."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what processes left that were killed while they wrote; those that still run keep theirs."""
-    for part in folder.glob(f"{_PART}*.part"):
-        process = part.name.removeprefix(_PART).partition("-")[0]
-        if process.isdecimal() and not _runs(int(process)):
-            with suppress(OSError):
-                part.unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's
-        return True
-    return True
-
-
-@contextmanager
-def _exit_on_termination() -> Generator[None]:
-    """Turn SIGTERM into an exit, on which what was begun is removed; only the main thread can."""
-    if current_thread() is not main_thread():
-        yield
-        return
-
-    def leave(*_: object) -> None:
-        sys.exit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def predictions_csv(fitted: Fit, X: Array) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gdbackends.backends import Backend, get_backend
-from gdbackends.descent.chunks import Chunk, chunks
+from gdbackends.descent.checkpoint import Checkpoint, Progress, open_checkpoint
+from gdbackends.descent.chunks import Chunk, RowOrder, chunks
 from gdbackends.descent.problem import Problem, ProblemOptions, TableProblem, prepare
 from gdbackends.descent.rates import LearningRate, Rates, learning_rates
 from gdbackends.descent.result import Check, Fit, Stop
 from gdbackends.descent.stopping import advice, check_outputs, checked_tolerance, largest_loss, norm, stop_reason
+from gdbackends.errors import InputError
 from gdbackends.objectives import Array, LinearModel, Objective
 from gdbackends.ranks import Ranks, check_same, checked_ranks, take_rows
 
@@ -34,6 +37,9 @@ def fit(
     record_path: bool = False,
     on_check: Callable[[Check], None] | None = None,
     ranks: Ranks | None = None,
+    checkpoint: str | Path | None = None,
+    every: float = 30.0,
+    resume: bool = False,
 ) -> Fit:
     """Fit theta by gradient descent.
 
@@ -65,6 +71,13 @@ def fit(
         ranks: the processes among which the rows are divided, from `gdbackends.distributed.join`: X and y are the rows
             of this process, all rows are those of all processes in the order of their ranks, and every process calls
             `fit` with the same other arguments and returns the same fit.
+        checkpoint: a file to write on the way and at the end, from which the fit can be resumed after the process has
+            ended; it must not exist, unless `resume`. Not with record_path.
+        every: seconds between two writes; they are made at checks.
+        resume: whether to continue from the checkpoint; without the file, the fit starts from the beginning. Data and
+            settings must be those of the file, except that `steps` may be more if the learning rate is a number.
+            Backend and device may be others; on the same ones, theta and the losses have the same bits as without the
+            interruption. `on_check` is called for the checks that follow.
 
     Raises:
         InputError: an argument cannot be used (a ValueError); InputTypeError, also a TypeError, for a wrong type.
@@ -73,9 +86,18 @@ def fit(
     if ranks is not None:
         rate = getattr(learning_rate, "__qualname__", learning_rate)
         how = {"learning_rate": rate, "steps": steps, "tolerance": tolerance, "record_path": record_path}
-        check_same(checked_ranks(ranks), how | {"on_check": on_check is not None})
-    problem = prepare(X, y, backend, objective, ProblemOptions(batch_size, standardize, seed, theta0, ranks))
-    return fit_prepared(problem, learning_rate, steps, tolerance, record_path=record_path, on_check=on_check)
+        how |= {"on_check": on_check is not None, "checkpoint": checkpoint is not None, "resume": resume}
+        check_same(checked_ranks(ranks), how)
+    if checkpoint is not None and record_path:
+        raise InputError("a checkpoint does not hold the path; leave out record_path or checkpoint")
+    determining = {"objective": objective, "learning_rate": learning_rate, "steps": steps, "batch_size": batch_size}
+    determining |= {"standardize": standardize, "tolerance": tolerance, "seed": seed, "theta0": theta0}
+    kept = open_checkpoint(checkpoint, every, resume, backend, determining, X, y, ranks)
+    options = ProblemOptions(batch_size, standardize, seed, theta0, ranks, kept.scaling if kept else None)
+    problem = prepare(X, y, backend, objective, options)
+    return fit_prepared(
+        problem, learning_rate, steps, tolerance, record_path=record_path, on_check=on_check, checkpoint=kept
+    )
 
 
 def fit_prepared(
@@ -86,13 +108,17 @@ def fit_prepared(
     *,
     record_path: bool = False,
     on_check: Callable[[Check], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
-    """Fit a prepared problem; the arguments are those of `fit`."""
-    rates = learning_rates(problem, learning_rate, steps)
-    descended = descend(problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check)
+    """Fit a prepared problem; the arguments are those of `fit`, with an open checkpoint."""
+    rates = (checkpoint.rates if checkpoint else learning_rates)(problem, learning_rate, steps)
+    descended = descend(
+        problem, rates, tolerance=tolerance, record_path=record_path, on_check=on_check, checkpoint=checkpoint
+    )
     automatic = isinstance(learning_rate, str)
     if isinstance(problem, TableProblem):
-        return in_data_units(problem, descended, rates, automatic)
+        fitted = in_data_units(problem, descended, rates, automatic)
+        return checkpoint.noted(fitted) if checkpoint else fitted
     diverged = descended.stop is Stop.DIVERGED
     return replace(descended, note=f"Try a learning rate below {float(rates[0]):.6g}." if diverged else "")
 
@@ -148,46 +174,40 @@ def descend(
     tolerance: float | None = 0.0,
     record_path: bool = False,
     on_check: Callable[[Check], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Make the steps of a prepared problem, in its scaled coordinates; the arguments are those of `fit`."""
     backend, tolerance = problem.backend, checked_tolerance(problem, tolerance)
-    value_and_grad = problem.value_and_grad
-    step, theta, steps = GradientStep(value_and_grad, record_path), backend.asarray(problem.theta0), 0
-    columns: list[tuple[Array, ...]] = []
-    checks: list[Check] = []
+    value_and_grad, order = problem.value_and_grad, RowOrder(problem)
+    done = checkpoint.progress(problem, order, len(rates)) if checkpoint else Progress()
+    step = GradientStep(value_and_grad, record_path)
+    theta = backend.asarray(problem.theta0 if done.theta is None else done.theta)
 
     def check() -> Stop | None:
         loss, gradient = (backend.to_numpy(a) for a in value_and_grad(theta, *problem.data))
         check_outputs(loss, gradient, problem.theta0)
-        checks.append(Check(steps, float(loss), norm(gradient), norm(problem.standardized(gradient))))
+        done.checks.append(Check(done.steps, float(loss), norm(gradient), norm(problem.standardized(gradient))))
         if on_check is not None:
-            on_check(checks[-1])
-        return stop_reason(problem, backend.to_numpy(theta), gradient, checks, tolerance)
+            on_check(done.checks[-1])
+        return stop_reason(problem, backend.to_numpy(theta), gradient, done.checks, tolerance)
 
     with np.errstate(all="ignore"):  # only NumPy warns when it diverges
-        stop = check()
-        limit = largest_loss(problem, checks[0].loss)
-        for chunk, checked in chunks(problem, rates):
-            if stop is not None:
-                break
-            theta, outputs, stop = _advance(problem, step, theta, chunk, limit)
-            columns.append(outputs)
-            steps += len(outputs[0])
-            if (checked and (tolerance or on_check)) or stop is not None or steps == len(rates):
+        done.stop = done.stop if done.checks else check()
+        limit = largest_loss(problem, done.checks[0].loss)
+        for chunk, checked in () if done.stop else chunks(problem, rates, order, done.steps):
+            theta, outputs, done.stop = _advance(problem, step, theta, chunk, limit)
+            done.add(outputs)
+            if (checked and (tolerance or on_check)) or done.stop is not None or done.steps == len(rates):
                 reason = check()
-                stop = stop or reason
-    losses, *before = (np.concatenate(column) for column in zip(*columns, strict=True)) if columns else [np.zeros(0)]
+                done.stop = done.stop or reason
+            if done.stop is not None:
+                break
+            if checkpoint is not None and checked and done.steps < len(rates):
+                checkpoint.offer(backend.to_numpy(theta), done, order)
     end = backend.to_numpy(theta)
-    return Fit(
-        theta=end,
-        loss=checks[-1].loss,
-        losses=losses.astype(backend.dtype),
-        steps=steps,
-        stop=stop or Stop.STEPS,
-        gradient_norm=checks[-1].gradient_norm,
-        learning_rate=float(rates[0]),
-        path=np.concatenate((*before, end[None])) if record_path else None,
-    )
+    if checkpoint is not None:
+        checkpoint.finish(end, done, order)
+    return done.fit(end, float(rates[0]), record_path)
 
 
 def _advance(

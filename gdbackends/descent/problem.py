@@ -22,7 +22,7 @@ from gdbackends.descent.streaming_backend import (
     streamed_input,
 )
 from gdbackends.errors import InputError, InputTypeError, whole_number
-from gdbackends.objectives import Array, Labels, LinearModel, Objective, RowLoss, as_objective
+from gdbackends.objectives import Array, Labels, LinearModel, Objective, as_objective
 from gdbackends.ranks import Ranks
 from gdbackends.scaling import Scaling, identity, standardization
 from gdbackends.streaming import Rows, summarised
@@ -37,6 +37,8 @@ class ProblemOptions:
     seed: int = 0
     theta0: Any = None
     ranks: Ranks | None = None
+    scaling: Scaling | None = None
+    """The scaling to descend in, as from a checkpoint; None computes that of the data."""
 
     @property
     def order(self) -> dict[str, Any]:
@@ -48,6 +50,12 @@ class ProblemOptions:
         """The options that must be the same on all processes."""
         start = None if self.theta0 is None else np.asarray(self.theta0).tolist()
         return self.order | {"standardize": self.standardize, "theta0": start}
+
+    def scaled(self, features: int, standard: Callable[[], Scaling]) -> Scaling:
+        """Return the scaling handed over, or `standard` of the data; without standardize, the identity."""
+        if not self.standardize:
+            return identity(features)
+        return standard() if self.scaling is None else self.scaling
 
     def check(self, shape: tuple[int, int], free: bool = False) -> Array | None:
         """Refuse options that do not suit X of that shape; return theta0 as an array (d + 1,), or None.
@@ -173,24 +181,21 @@ def prepare(
         InputError: an argument cannot be used.
     """
     objective = as_objective(objective)
-    _check_protocols(backend, objective)
+    check_protocols(backend, objective)
     if options.ranks is not None:
         return _prepare_sharded(X, y, backend, objective, options, options.ranks)
     streamed = streamed_input(X, y, objective)
     if streamed is not None:
         return _prepare_rows(*streamed, backend, objective, options)
-    row_loss = objective.row_loss if isinstance(objective, LinearModel) else None
-    labels: Labels = None
-    if row_loss is not None and row_loss.target != "real":
-        y, labels = row_loss.encode(target_values(y))
+    y, labels = _encoded(y, objective)
     names = tuple(str(column.name) for column in series_of(X, "X") or ())
     X, y = checked_arrays(X, y)
     start = options.check(X.shape, free=not (isinstance(objective, LinearModel) or options.standardize))
-    start = _default_start(X, y, row_loss) if start is None else start
+    start = _default_start(X, y, objective) if start is None else start
     if options.batch_size is not None and options.batch_size < y.size:
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
-        scaling = standardization(X) if options.standardize else identity(start.size - 1)
+        scaling = options.scaled(start.size - 1, lambda: standardization(X))
         X, y = (scaling.apply(X) if options.standardize else X).astype(backend.dtype), y.astype(backend.dtype)
         measure = _measure(objective, options, X.min(0) == X.max(0), lambda: standardization(X.astype(np.float64)))
     _check_range(objective, X, y, backend.dtype)
@@ -213,17 +218,25 @@ def prepare(
     )
 
 
-def _check_protocols(backend: object, objective: object) -> None:
+def check_protocols(backend: object, objective: object) -> None:
+    """Refuse a backend or an objective without what its protocol asks for."""
     for given, kind in ((backend, Backend), (objective, Objective)):
         if isinstance(given, type) or not isinstance(given, kind):
             raise InputTypeError(f"{kind.__name__.lower()} must implement the {kind.__name__} protocol, got {given!r}")
 
 
-def _default_start(X: Array, y: Array, row_loss: RowLoss | None) -> Array:
+def _encoded(y: Any, objective: Objective) -> tuple[Any, Labels]:
+    """Return the target as the loss needs it, and the labels that 0 and 1 stand for."""
+    if not isinstance(objective, LinearModel) or objective.row_loss.target == "real":
+        return y, None
+    return objective.row_loss.encode(target_values(y))
+
+
+def _default_start(X: Array, y: Array, objective: Objective) -> Array:
     """Return 0, with the best constant prediction as the intercept for a row loss that has one."""
     start = np.zeros(X.shape[1] + 1)
-    if row_loss is not None and row_loss.statistic is not None:
-        start[-1] = row_loss.best_constant(y)
+    if isinstance(objective, LinearModel) and objective.row_loss.statistic is not None:
+        start[-1] = objective.row_loss.best_constant(y)
     return start
 
 
@@ -266,10 +279,9 @@ def _prepare_rows(
         check_batches(rows, size)
         backend = capabilities(backend).for_batches() or backend
     with np.errstate(all="ignore"):
-        measure = _measure(
-            objective, options, summary.low[:-1] == summary.high[:-1], lambda: summary.standardization(rows)
-        )
-        scaling = summary.standardization(rows) if options.standardize else identity(rows.shape[1])
+        constant = summary.low[:-1] == summary.high[:-1]
+        measure = _measure(objective, options, constant, lambda: summary.standardization(rows))
+        scaling = options.scaled(rows.shape[1], lambda: summary.standardization(rows))
         extremes = np.stack((summary.low, summary.high))
         X = scaling.apply(extremes[:, :-1]) if options.standardize else extremes[:, :-1]
         y = extremes[:, -1] if labels is None else start

@@ -75,7 +75,8 @@ def launch(backend: str, processes: int, arguments: Sequence[str], advice: str =
         lines = [path.read_text("utf8", "replace") for path in sorted(folder.glob(f"{SAID}*"))]
     banner = _BANNER.search(shown)
     if any(code not in (0, 1) for code in ending.codes):
-        raise InputError(_reason(ending, lines, said, banner[0] if banner else "", ranks) + advice)
+        reason, lost = _reason(ending, lines, said, banner[0] if banner else "", ranks)
+        raise InputError(reason + advice if lost else reason)
     return Launched(max(ending.codes), shown[: banner.start()] if banner else shown, _without_noise(said))
 
 
@@ -233,26 +234,26 @@ def _ended_by_signals(run: _Run) -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _reason(ending: Ending, lines: list[str], said: str, banner: str, ranks: Mapping[int, int]) -> str:
-    """Return why the command failed: what a process said of itself, or how it ended."""
+def _reason(ending: Ending, lines: list[str], said: str, banner: str, ranks: Mapping[int, int]) -> tuple[str, bool]:
+    """Return why the command failed, what a process said of itself or how it ended, and whether one was lost."""
     dead = {k: -code for k, code in enumerate(ending.codes) if code < 0 and k not in ending.silent}
     mpi = _MPI_DEAD.search(banner)
     if mpi and int(mpi[1]) in ranks:
         dead[ranks[int(mpi[1])]] = int(mpi[2])
     lines = [*lines, *(line for line in said.splitlines() if line.startswith("gdbackends: "))]
     lines = [line.removeprefix("gdbackends: ") for line in lines]
-    own = [line for line in lines if ANOTHER not in line]
+    own = [line for line in lines if ANOTHER not in line and "no answer from" not in line]
     if own:
-        return own[0]
+        return own[0], False
     if ending.silent and set(dead.values()) == {signal.SIGABRT}:  # by which JAX ends a process that has lost another
-        return f"rank {next(iter(dead))}: no answer from rank {ending.silent[0]} in time (--rank-timeout)"
+        return f"rank {next(iter(dead))}: no answer from rank {ending.silent[0]} in time (--rank-timeout)", True
     if dead:
         rank, number = next(iter(dead.items()))
-        return f"rank {rank} was ended by {signal.Signals(number).name}, and the others with it"
-    if ending.silent and lines:
-        return lines[0].replace(ANOTHER, f"rank {ending.silent[0]}")
+        return f"rank {rank} was ended by {signal.Signals(number).name}, and the others with it", True
+    if lines:
+        return lines[0].replace(ANOTHER, f"rank {ending.silent[0]}" if ending.silent else ANOTHER), True
     last = _without_noise(said).strip().splitlines()
-    return lines[0] if lines else f"a process ended with code {max(ending.codes)}: {last[-1][:300] if last else ''}"
+    return f"a process ended with code {max(ending.codes)}: {last[-1][:300] if last else ''}", False
 
 
 def _without_noise(said: str) -> str:
