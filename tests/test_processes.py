@@ -325,6 +325,43 @@ for dtype in ("float64", "float32"):
 """
 
 
+def test_compare_judges_every_engine_beside_one_process(folder: Path, require) -> None:
+    require("torch")
+    require("jax")
+    options = ("--processes", "2", "--json", "--steps", "100", "--batch-size", "100", "--dtype", "float32")
+    done = command("compare", "t.npy", "--target", "c7", *options, cwd=folder, timeout=2 * LIMIT)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "agree"
+    rows = {row["backend"]: row for row in document["backends"]}
+    assert list(rows) == [*ENGINES[::2], ENGINES[1], *(f"{name} x 2" for name in (*ENGINES[::2], ENGINES[1]))]
+    for name in ENGINES:
+        several = rows[f"{name} x 2"]
+        assert (rows[name]["processes"], several["processes"]) == (1, 2)
+        assert several["status"] == "ok"
+        assert 0 < several["gradient_ratio"] <= 1
+        assert several["trajectory_ratio"] <= 1
+        assert several["step_s"] > 0
+
+
+def test_a_checkpoint_is_resumed_by_other_processes_and_other_backends(folder: Path, require) -> None:
+    require("torch")
+    require("jax")
+    how = ("fit", "t.npy", "--target", "c7", "--json", "--batch-size", "100", "--learning-rate", "0.05")
+    alone = numbers(command(*how, "--steps", "220", cwd=folder).stdout)
+    kept = ("--checkpoint", "kept.npz", "--resume")
+    stages = [("jax", "2", "66"), ("numpy", "3", "110"), ("torch", "1", "154"), ("torch", "2", "220")]
+    for backend, processes, steps in stages:
+        done = command(
+            *how, *kept, "--backend", backend, "--processes", processes, "--steps", steps, cwd=folder, timeout=LIMIT
+        )
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(numbers(done.stdout), alone, rtol=1e-11)
+    other = command(*how, *kept, "--steps", "220", "--seed", "1", "--processes", "2", cwd=folder)
+    assert other.returncode == 2
+    assert "seed" in other.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("backend", ENGINES)
 def test_within_the_bound_and_the_same_bits(backend: str, folder: Path, require) -> None:
     """From Python, by `join`; the bound of rounding is that of one process."""

@@ -19,6 +19,7 @@ from gdbackends.cli.console import (
     labels_line,
     plain_table,
     print_json,
+    print_unwrapped,
     printable,
 )
 from gdbackends.cli.options import (
@@ -51,6 +52,13 @@ _STYLES = {"agree": "green", "disagree": "bold red", "inconclusive": "yellow", "
     show_default=True,
     help="The seconds after which a backend is stopped.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Also make each fit with the rows divided among N processes.",
+)
 @click.pass_context
 def command(ctx: click.Context, **options: Any) -> None:
     """Fit SOURCE on every backend, check that the backends agree, and time them.
@@ -67,6 +75,7 @@ def command(ctx: click.Context, **options: Any) -> None:
     """
     backends = None if options["backends"] is None else split("--backends", options["backends"])
     given: dict[str, Any] = {"backends": backends, "isolate": True, "timeout": options["timeout"]}
+    given["processes"] = options["processes"]
     with redirect_stdout(sys.stderr):  # what a file prints does not belong to the result
         make = problem_maker(options)
     if make is None:
@@ -85,7 +94,7 @@ def _show(comparison: Comparison) -> None:
     terminal, data = console(), comparison.dataset
     predicting = f", predicting {printable(data['target'])}" if data["target"] else ""
     terminal.print(f"{printable(data['name'])}: {count_of_rows(data['rows'])}{predicting}")
-    terminal.print(_table(comparison))
+    print_unwrapped(console(), _table(comparison))
     if sentence := busy(comparison.load, len(affinity())):
         terminal.print(sentence, style="yellow")
     if comparison.labels is not None:
@@ -132,6 +141,8 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, Callable[[BackendResul
     )
     numpy_step = next((row.step_s for row in comparison.rows if row.backend == "numpy"), None)
     yield "device", lambda row: row.device, ""
+    if any(row.processes > 1 for row in comparison.rows):
+        yield "processes", lambda row: str(row.processes), ""
     for j, feature in enumerate(features[:_MAX_FEATURES]):
         yield printable(feature, 24), of_fit(lambda fit, j=j: format_number(fit.theta[j])), exact[j]
     if len(features) > _MAX_FEATURES:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from gdbackends.backends import Backend, check_installed, installed, names
-from gdbackends.comparison.backend_run import BackendRun, run_backend
+from gdbackends.comparison.backend_run import BackendRun, run_backend, run_backend_on_ranks
 from gdbackends.comparison.function_comparison import Make, compare_function
 from gdbackends.comparison.function_problem import function_problem, random_theta
 from gdbackends.comparison.judging import (
@@ -23,8 +23,10 @@ from gdbackends.comparison.judging import (
 )
 from gdbackends.comparison.outcome import Comparison, Settings
 from gdbackends.datasets import Dataset, women
-from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
+from gdbackends.descent.rates import LazyRates
+from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line, whole_number
 from gdbackends.measurement.environment import environment, load
+from gdbackends.measurement.rank_launcher import run_on_ranks
 from gdbackends.measurement.subprocess_worker import Crashed, in_fresh_process
 from gdbackends.objectives import FunctionObjective, LinearModel, Objective, as_objective
 from gdbackends.rounding import has_bound
@@ -36,6 +38,7 @@ def compare(
     backends: Sequence[str | Backend] | None = None,
     isolate: bool = False,
     timeout: float | None = None,
+    processes: int = 1,
     **settings: Any,
 ) -> Comparison:
     """Fit the same data on several backends, prove that they agree, and time them.
@@ -48,6 +51,8 @@ def compare(
         isolate: whether to run each backend in its own process, as the command line does. In one process they slow
             each other down, and the times are less comparable.
         timeout: seconds after which a backend in its own process is stopped; None means never.
+        processes: with more than one, every backend named also makes the fit with the rows divided among so many
+            processes, which its engine connects: a row of its own, "numpy x 2".
         **settings: the fields of `Settings`: the arguments of `fit`, and `device`, `dtype` and `tuning`. The objective
             may also be a loss function, loss(theta, *data), or a FunctionObjective, which has its gradient by hand too;
             then theta0 may be an array of any shape, or a structure of arrays, and the data are not scaled.
@@ -56,15 +61,19 @@ def compare(
         InputError: as in `fit` and `get_backend`.
     """
     chosen, wanted, busy = _settings(settings), _wanted(backends), load()
-    _check_isolation(chosen, isolate, timeout)
+    _check_isolation(chosen, isolate, timeout, processes)
     data = women() if data is None else data
     if isinstance(chosen.objective, FunctionObjective) or callable(data):
+        if processes != 1:
+            raise InputError("compare over several processes needs a bundled loss; leave processes out")
         make = data if callable(data) else _problem_of(chosen.objective, data, chosen)
         notes = _notes(chosen, wanted, isolate, insisted=backends is not None)
         return replace(compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout, notes=notes), load=busy)
     data = _checked(data, chosen)
     base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
+    if processes > 1:
+        runs |= _runs_on_ranks(wanted, data, chosen, base, processes)
     with np.errstate(all="ignore"):
         rows = judge_backends(base, runs)
         verdict, sentence = conclusion(base, rows)
@@ -118,7 +127,9 @@ def _checked(data: Any, settings: Settings) -> Dataset:
     return data
 
 
-def _check_isolation(settings: Settings, isolate: bool, timeout: float | None) -> None:
+def _check_isolation(settings: Settings, isolate: bool, timeout: float | None, processes: int) -> None:
+    if whole_number("processes", processes) < 1 or (processes > 1 and not isolate):
+        raise InputError(f"processes must be at least 1, and more need isolate=True, got {processes!r}")
     if timeout is not None and not (isolate and timeout > 0):
         raise InputError(f"timeout must be positive, and needs isolate=True, got {timeout!r}")
     if isolate and callable(settings.learning_rate):
@@ -145,6 +156,23 @@ def _runs(
             runs[label] = str(error)
         except Exception as error:  # any error of a framework, and the end of its process
             runs[label] = str(error) if isinstance(error, Crashed) else in_one_line(error)
+    return runs
+
+
+def _runs_on_ranks(
+    wanted: Mapping[str, str | Backend], data: Dataset, settings: Settings, base: Baseline, processes: int
+) -> dict[str, BackendRun | str]:
+    """Run every backend that is named over so many processes; a text is the reason why one gave no answer."""
+    rates = None if isinstance(base.rates, LazyRates) else base.rates
+    shared = data.X, data.y, settings, base.points, base.check.rates, base.problem.scaling, rates
+    runs: dict[str, BackendRun | str] = {}
+    for label, name in wanted.items():
+        if not isinstance(name, str):
+            continue
+        try:
+            runs[f"{label} x {processes}"] = run_on_ranks(name, processes, run_backend_on_ranks, name, *shared)
+        except InputError as error:
+            runs[f"{label} x {processes}"] = str(error)
     return runs
 
 

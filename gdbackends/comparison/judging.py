@@ -165,6 +165,7 @@ def _result(base: Baseline, name: str, runs: Mapping[str, BackendRun]) -> Backen
         fit=run.fit,
         gradient_ratio=worst,
         trajectory_ratio=max(trajectories, default=None),
+        processes=run.processes,
     ).timed(run.first_call_s, run.step)
 
 

@@ -60,6 +60,7 @@ class BackendResult:
             measures.
         step_high_s: the upper end, infinite if unknown; None unless the status is ok.
         reason: why it failed or is unsupported; "" unless it did or is.
+        processes: the number of processes among which the rows were divided.
     """
 
     backend: str
@@ -73,6 +74,7 @@ class BackendResult:
     step_low_s: float | None = None
     step_high_s: float | None = None
     reason: str = ""
+    processes: int = 1
 
     @property
     def step_spread(self) -> float:
@@ -92,6 +94,7 @@ class BackendResult:
         return {
             "backend": self.backend,
             "device": self.device,
+            "processes": self.processes,
             "dtype": dtype,
             "status": self.status,
             **({"reason": self.reason} if self.reason else {}),

@@ -46,10 +46,13 @@ def probe_points(problem: TableProblem, minimum: Array, count: int = 3) -> Array
     return np.concatenate((problem.theta0[None], random, minimum[None])).astype(problem.backend.dtype)
 
 
-def values(backend: Backend, problem: TableProblem, points: Array) -> Values:
-    """Evaluate the problem's objective on a backend, in that backend's dtype; the points are NumPy arrays."""
+def values(backend: Backend, problem: TableProblem, points: Array, data: tuple[Any, ...] | None = None) -> Values:
+    """Evaluate the problem's objective on a backend, in that backend's dtype; the points are NumPy arrays.
+
+    The data are those of the problem, unless they are given as the backend holds them.
+    """
     value_and_grad = backend.value_and_grad(problem.objective)
-    data = backend.asarray(problem.X), backend.asarray(problem.y)
+    data = (backend.asarray(problem.X), backend.asarray(problem.y)) if data is None else data
     with np.errstate(all="ignore"):
         pairs = [[backend.to_numpy(a) for a in value_and_grad(backend.asarray(point), *data)] for point in points]
     return Values(*(np.array(column, np.float64) for column in zip(*pairs, strict=True)))
