@@ -12,7 +12,7 @@ import gdbackends
 
 PACKAGE = Path(gdbackends.__file__).parent
 FLOORS = [  # a room imports only from floors below its own, or from its own folder
-    {"errors", "atomic_files", "schedules", "objectives"},
+    {"errors", "atomic_files", "launchers", "schedules", "objectives"},
     {
         "blocks",
         "ranks",
@@ -36,6 +36,7 @@ FLOORS = [  # a room imports only from floors below its own, or from its own fol
 ]
 GROUND = [
     "errors",
+    "launchers",
     "python_files",
     "schedules",
     "objectives",

@@ -21,8 +21,6 @@ import numpy as np
 import pytest
 
 from gdbackends import fit
-from gdbackends.backends.joining import Place, _addresses, place
-from gdbackends.errors import InputError
 from gdbackends.objectives import LinearModel, parse_loss
 
 pytestmark = pytest.mark.distributed
@@ -232,29 +230,6 @@ def test_options_that_do_not_go_together(options: list[str], message: str, folde
 def test_several_processes_cannot_share_standard_input(folder: Path) -> None:
     done = command("fit", "-", "--processes", "2", cwd=folder)
     assert done.stderr == "gdbackends: several processes cannot share standard input; name a file\n"
-
-
-def test_places() -> None:
-    assert place({}) is None
-    assert place({"RANK": "0", "WORLD_SIZE": "1"}) is None
-    assert place({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}) is None  # an allocation without srun
-    assert place({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Place("torchrun", 3, 4, 1)
-    assert place({"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1"}) == Place("mpiexec", 1, 2, 1)
-    slurm = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "123456"}
-    at = place(slurm)
-    assert at == Place("srun", 5, 8, 1)
-    for nodes, first in {"n[07-09,12]": "n07", "gpu1,gpu2": "gpu1", "login": "login"}.items():
-        found = _addresses(slurm | {"SLURM_STEP_NODELIST": nodes}, at)
-        assert found == {
-            "MASTER_ADDR": first,
-            "MASTER_PORT": "23456",
-            "RANK": "5",
-            "WORLD_SIZE": "8",
-            "LOCAL_RANK": "1",
-        }
-    assert _addresses(slurm | {"SLURM_STEP_NODELIST": "a", "MASTER_ADDR": "b"}, at)["MASTER_ADDR"] == "b"
-    with pytest.raises(InputError, match="names no node"):
-        _addresses({}, at)
 
 
 _DEVICES = """

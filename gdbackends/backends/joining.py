@@ -5,53 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from gdbackends.errors import InputError, MissingPackageError
+from gdbackends.errors import BackendError, InputError, MissingPackageError, in_one_line
+from gdbackends.launchers import Place, place
 from gdbackends.ranks import Ranks
-
-_VARIABLES = {
-    "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    "mpiexec": ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
-    "mpirun": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    "srun": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-}
-"""The variables in which launchers say the rank, the number of processes, and the rank on the machine.
-
-Slurm also sets SLURM_NTASKS, but in an allocation without srun there is a single process.
-"""
-ENGINES = {"torch": ("torchrun", "srun"), "jax": ("srun",), "numpy": ("mpiexec", "mpirun", "srun")}
-"""The launchers that serve a backend; NumPy's serve every backend whose arrays are NumPy's."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place of this process among those that a launcher has started.
-
-    Attributes:
-        launcher: its name.
-        rank: the number of this process.
-        size: the number of processes.
-        local_rank: the number of this process on its machine.
-    """
-
-    launcher: str
-    rank: int
-    size: int
-    local_rank: int
-
-
-def place(environment: Mapping[str, str] | None = None) -> Place | None:
-    """Return the place of this process; None if no launcher has started several processes."""
-    environment = os.environ if environment is None else environment
-    for launcher, names in _VARIABLES.items():
-        rank, size, local = (environment.get(name, "") for name in names)
-        if rank.isdigit() and size.isdigit() and int(size) > 1:
-            return Place(launcher, int(rank), int(size), int(local) if local.isdigit() else int(rank))
-    return None
 
 
 def join(
@@ -98,7 +58,11 @@ def join(
             "several processes of NumPy need the package mpi4py, which is not installed; "
             "run: pip install 'gdbackends[distributed]'"
         )
-    return _of("mpi_ranks").joined()
+    try:
+        return _of("mpi_ranks").joined()
+    except (ImportError, RuntimeError) as error:  # of mpi4py, which finds no MPI
+        reason = in_one_line(error)[:200]
+        raise BackendError(f"mpi4py does not work: {reason}; run: pip install 'gdbackends[distributed]'") from None
 
 
 def _of(module: str) -> Any:

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 import click
 
 from gdbackends.errors import InputError, in_one_line
+from gdbackends.launchers import refuse_launcher
 
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE, errno.ENXIO)
 """Errors of writing to stdout; others have been reported with the name of their file."""
@@ -57,8 +58,6 @@ class _Commands(click.Group):
 def group(ctx: click.Context) -> None:
     """Fit one linear regression by hand-derived NumPy gradients, JAX and PyTorch; compare and time the results."""
     if ctx.invoked_subcommand not in ("fit", "ranks"):
-        from gdbackends.cli.rank_process import refuse_launcher  # imports NumPy, which --help does not need
-
         refuse_launcher(ctx.invoked_subcommand or "this command")
 
 

@@ -17,7 +17,6 @@ from rich.progress import Progress
 from rich.text import Text
 
 from gdbackends.backends import Backend, capabilities, get_backend
-from gdbackends.backends.joining import place
 from gdbackends.cli.console import (
     console,
     count_of_rows,
@@ -48,6 +47,7 @@ from gdbackends.comparison.function_problem import is_function, on_backend
 from gdbackends.datasets import Dataset
 from gdbackends.descent import Check, Fit, ProblemOptions, Stop, fit, fit_prepared
 from gdbackends.errors import InputError
+from gdbackends.launchers import place
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import jsonable
 from gdbackends.measurement.rank_launcher import launch

@@ -14,9 +14,10 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from gdbackends.backends.joining import ENGINES, Place, join, place
+from gdbackends.backends.joining import join
 from gdbackends.blocks import Parts
 from gdbackends.errors import InputError, in_one_line
+from gdbackends.launchers import ENGINES, Place, place
 from gdbackends.measurement.rank_launcher import ANOTHER, FOLDER, LAUNCHER, SAID
 from gdbackends.objectives import Array
 from gdbackends.ranks import Ranks, RelayedError, Share
@@ -130,15 +131,6 @@ def _not_served(launcher: str, size: int, backend: str) -> str:
     """Return what to do instead of a launcher that starts processes which would all make the whole fit."""
     way = {"jax": "use srun, or --coordinator", "torch": "use torchrun or srun"}.get(backend, "use mpiexec")
     return f"{launcher} has started {size} processes, each of which would make the whole fit with {backend}; {way}"
-
-
-def refuse_launcher(command: str) -> None:
-    """Refuse a command that several processes would all run, and print, as a whole."""
-    at = place()
-    if at is not None:
-        raise InputError(
-            f"{at.launcher} has started {at.size} processes, and {command} runs in one; only fit runs over several"
-        )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from gdbackends.comparison.judging import (
     exact_uncertainty,
     judge_backends,
 )
-from gdbackends.comparison.outcome import Comparison, Settings
+from gdbackends.comparison.outcome import BackendResult, Comparison, Settings
 from gdbackends.datasets import Dataset, women
 from gdbackends.descent.rates import LazyRates
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line, whole_number
@@ -61,19 +61,17 @@ def compare(
         InputError: as in `fit` and `get_backend`.
     """
     chosen, wanted, busy = _settings(settings), _wanted(backends), load()
-    _check_isolation(chosen, isolate, timeout, processes)
     data = women() if data is None else data
+    own_loss = isinstance(chosen.objective, FunctionObjective) or callable(data)
+    _check_isolation(chosen, isolate, timeout, processes, own_loss)
+    notes = _notes(chosen, wanted, isolate, insisted=backends is not None)
     if isinstance(chosen.objective, FunctionObjective) or callable(data):
-        if processes != 1:
-            raise InputError("compare over several processes needs a bundled loss; leave processes out")
         make = data if callable(data) else _problem_of(chosen.objective, data, chosen)
-        notes = _notes(chosen, wanted, isolate, insisted=backends is not None)
         return replace(compare_function(make, wanted, chosen, isolate=isolate, timeout=timeout, notes=notes), load=busy)
     data = _checked(data, chosen)
     base = baseline(data, chosen)
     runs = _runs(wanted, data, chosen, base, isolate, timeout)
-    if processes > 1:
-        runs |= _runs_on_ranks(wanted, data, chosen, base, processes)
+    runs |= _runs_on_ranks(wanted, data, chosen, base, processes)
     with np.errstate(all="ignore"):
         rows = judge_backends(base, runs)
         verdict, sentence = conclusion(base, rows)
@@ -95,11 +93,7 @@ def compare(
         isolated=isolate,
         labels=data.labels or base.problem.labels,
         load=busy,
-        notes=(
-            *dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"),
-            *_on_the_answer(base),
-            *_notes(chosen, wanted, isolate, insisted=backends is not None),
-        ),
+        notes=(*_of_fits(rows), *_on_the_answer(base), *notes),
     )
 
 
@@ -127,7 +121,9 @@ def _checked(data: Any, settings: Settings) -> Dataset:
     return data
 
 
-def _check_isolation(settings: Settings, isolate: bool, timeout: float | None, processes: int) -> None:
+def _check_isolation(settings: Settings, isolate: bool, timeout: float | None, processes: int, own_loss: bool) -> None:
+    if processes != 1 and own_loss:
+        raise InputError("compare over several processes needs a bundled loss; leave processes out")
     if whole_number("processes", processes) < 1 or (processes > 1 and not isolate):
         raise InputError(f"processes must be at least 1, and more need isolate=True, got {processes!r}")
     if timeout is not None and not (isolate and timeout > 0):
@@ -162,13 +158,12 @@ def _runs(
 def _runs_on_ranks(
     wanted: Mapping[str, str | Backend], data: Dataset, settings: Settings, base: Baseline, processes: int
 ) -> dict[str, BackendRun | str]:
-    """Run every backend that is named over so many processes; a text is the reason why one gave no answer."""
+    """Run every backend that is named over several processes; a text is the reason why one gave no answer."""
     rates = None if isinstance(base.rates, LazyRates) else base.rates
     shared = data.X, data.y, settings, base.points, base.check.rates, base.problem.scaling, rates
     runs: dict[str, BackendRun | str] = {}
-    for label, name in wanted.items():
-        if not isinstance(name, str):
-            continue
+    named = {label: name for label, name in wanted.items() if isinstance(name, str) and processes > 1}
+    for label, name in named.items():
         try:
             runs[f"{label} x {processes}"] = run_on_ranks(name, processes, run_backend_on_ranks, name, *shared)
         except InputError as error:
@@ -202,6 +197,11 @@ def _wanted(backends: Sequence[str | Backend] | None) -> dict[str, str | Backend
         if wanted.setdefault(label, backend) != backend:
             raise InputError(f"two backends are called {label!r}; compare them one at a time, or rename one")
     return wanted
+
+
+def _of_fits(rows: Sequence[BackendResult]) -> list[str]:
+    """Return the different notes of the fits."""
+    return list(dict.fromkeys(row.fit.note for row in rows if row.fit and row.fit.note and row.status != "diverged"))
 
 
 def _on_the_answer(base: Baseline) -> list[str]:

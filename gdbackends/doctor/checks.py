@@ -28,6 +28,11 @@ TESTED = {
     "polars": ("2.1.0", "polars", "data"),
     "pyarrow": ("26.0.1", "pyarrow", "data"),
     "scikit-learn": ("1.9.1", "sklearn", "sklearn"),
+    "sympy": ("1.14.0", "sympy", "derive"),
+    "altair": ("6.3.0", "altair", "viz"),
+    "Jinja2": ("3.1.6", "jinja2", "viz"),
+    "vl-convert-python": ("1.9.0.post1", "vl_convert", "viz"),
+    "mpi4py": ("4.1.2", "mpi4py.MPI", "distributed"),
 }
 """For each distribution the version in constraints.txt, the module, and the extra that installs it."""
 
@@ -35,7 +40,17 @@ BACKENDS = ("numpy", "jax", "torch")
 """The same as `gdbackends.backends.names()`, which cannot be imported if NumPy is broken."""
 
 
-IMPORTED = ("narwhals", "polars", "pyarrow", "scikit-learn")
+IMPORTED = (
+    "narwhals",
+    "polars",
+    "pyarrow",
+    "scikit-learn",
+    "sympy",
+    "altair",
+    "Jinja2",
+    "vl-convert-python",
+    "mpi4py",
+)
 """Packages that neither a backend nor the command line has imported already."""
 
 
@@ -54,7 +69,7 @@ def check_up() -> Diagnostics:
 
 def _package(name: str) -> Package:
     tested, module, extra = TESTED[name]
-    if find_spec(module) is None:
+    if find_spec(module.partition(".")[0]) is None:
         return Package(name, tested, extra, None)
     try:
         problem = in_fresh_process(_import, module, timeout=PATIENCE) if name in IMPORTED else None
