@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gdbackends.backends.capabilities import Capabilities, SystemInfo, capabilities
+from gdbackends.backends.joining import join
 from gdbackends.backends.plugins import check_importable, load, made, plugins
 from gdbackends.errors import BackendError, InputError, InputTypeError, MissingBackendError, in_one_line
 from gdbackends.objectives import Array, Objective
@@ -30,6 +31,7 @@ __all__ = [
     "installed",
     "is_cacheable",
     "is_table",
+    "join",
     "names",
     "tunings",
     "validate_settings",

@@ -63,6 +63,10 @@ class Capabilities:
         """Return the arguments of `LinearModel.prepare` that suit the backend."""
         return {}
 
+    def adopted(self, array: Array) -> Array | None:
+        """Return a NumPy array on the device without a copy, which nobody else may use; None if it must be copied."""
+        return None
+
     def for_batches(self) -> Any:
         """Return the backend that gathers rows fastest; None if it is this one."""
         return None

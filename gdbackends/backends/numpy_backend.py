@@ -44,6 +44,11 @@ class NumpyBackend(Capabilities):
             return np.array(array)
         return np.array(array, self.dtype, order="F" if self.tuning == "best" else "C")
 
+    def adopted(self, array: Array) -> Array | None:
+        """Return the array itself if it is stored as `asarray` stores it."""
+        order = "F" if self.tuning == "best" else "C"
+        return array if array.dtype == self.dtype and array.flags[f"{order}_CONTIGUOUS"] else None
+
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
         return np.array(array)

@@ -67,6 +67,16 @@ class TorchBackend(Capabilities):
             placed = torch.from_numpy(stored).to(self.device.replace("gpu", "cuda"))
             return placed.T if turned else placed
 
+    def adopted(self, array: Array) -> Array | None:
+        """Return a tensor of the same memory if it is on the CPU and stored as `asarray` stores it."""
+        turned = array.ndim == 2 and self._feature_major
+        stored = array.T if turned else array
+        if self.device != "cpu" or array.dtype != self.dtype or not stored.flags.c_contiguous:
+            return None
+        with torch.inference_mode(False):
+            placed = torch.from_numpy(stored)
+        return placed.T if turned else placed
+
     def to_numpy(self, array: Array) -> Array:
         """Copy."""
         return np.array(array.detach().cpu().numpy())

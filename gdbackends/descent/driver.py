@@ -68,7 +68,7 @@ def fit(
             other than squared errors, the best constant prediction as the intercept, or nearly.
         record_path: whether to keep theta at every step.
         on_check: called with a Check at every check, including the one before the first step.
-        ranks: the processes among which the rows are divided, from `gdbackends.distributed.join`: X and y are the rows
+        ranks: the processes among which the rows are divided, from `gdbackends.backends.join`: X and y are the rows
             of this process, all rows are those of all processes in the order of their ranks, and every process calls
             `fit` with the same other arguments and returns the same fit.
         checkpoint: a file to write on the way and at the end, from which the fit can be resumed after the process has

@@ -72,9 +72,11 @@ class ShardedBackend(Capabilities):
         return self.inner.dtype
 
     def placed(self, X: Array, y: Array) -> tuple[Any, Any]:
-        """Return the own rows, in NumPy, as the data of a descent."""
-        weight = self.share.own / self.share.rows
-        return tuple(Sharded(self.inner.asarray(a), self.share, weight) for a in (X, y))  # pyright: ignore
+        """Return the own rows, in NumPy, as the data of a descent; where that is possible, the arrays themselves."""
+        weight, offered = self.share.own / self.share.rows, capabilities(self.inner)
+        adopted = [(offered.adopted(array), array) for array in (X, y)]
+        placed = [self.inner.asarray(array) if own is None else own for own, array in adopted]
+        return Sharded(placed[0], self.share, weight), Sharded(placed[1], self.share, weight)
 
     def asarray(self, array: Array) -> Array:
         """Copy to the device of this process."""
