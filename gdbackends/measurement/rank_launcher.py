@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import IO, Any, NoReturn
 
 from gdbackends.errors import InputError, require_package
@@ -164,7 +165,8 @@ class _Run:
         for sign, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 10.0)):
             running = [process for process in self.started if process.poll() is None]
             for process in running:
-                os.killpg(process.pid, sign)
+                with suppress(ProcessLookupError):  # ended just now
+                    os.killpg(process.pid, sign)
             until = time.monotonic() + patience
             while any(process.poll() is None for process in running) and time.monotonic() < until:
                 time.sleep(0.02)
@@ -221,7 +223,10 @@ def _cores(processes: int) -> list[list[int]]:
 
 @contextmanager
 def _ended_by_signals(run: _Run) -> Generator[None]:
-    """End the processes if this one is asked to end."""
+    """End the processes if this one is asked to end; only the main thread is told."""
+    if current_thread() is not main_thread():
+        yield
+        return
 
     def end(number: int, frame: object) -> NoReturn:
         run.stop()
