@@ -6,13 +6,19 @@ import os
 import sys
 from functools import partial
 
-import numpy as np
 import pytest
 
-from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
-from gdbackends.comparison import backend_run
-from gdbackends.errors import MissingBackendError
-from gdbackends.measurement.timing import marginal_steps
+# Idle threads of OpenBLAS and OpenMP sleep rather than spin, which takes the cores from the other processes of tests
+# that run in parallel; read when NumPy, SciPy and PyTorch are loaded, also by the processes that tests start.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np  # noqa: E402
+
+from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names  # noqa: E402
+from gdbackends.comparison import backend_run  # noqa: E402
+from gdbackends.errors import MissingBackendError  # noqa: E402
+from gdbackends.measurement.timing import marginal_steps  # noqa: E402
 
 # The processes that tests start read compiled modules, also where the environment says to write none.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
