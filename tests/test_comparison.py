@@ -23,9 +23,10 @@ from gdbackends.objectives import parse_loss
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_three_agree(dtype: str, require) -> None:
+def test_the_three_agree(dtype: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
+    monkeypatch.setattr(trajectory, "STEPS", 1000)  # as users have it
     result = compare(dtype=dtype, backends=["numpy", "jax", "torch"])
     assert result.verdict == "agree"
     assert result.sentence.startswith("numpy, jax and torch agree: ")
@@ -342,7 +343,6 @@ def test_every_loss_is_agreed_on(text: str, dtype: str, batch_size: int | None, 
 def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
-    monkeypatch.setattr(trajectory, "STEPS", 200)  # fewer steps hide more
     data, objective, right = suited(text), LinearRegression(row_loss=parse_loss(text)), {}
     for how in ("gradient", "loss", "nan", "trajectory"):
 

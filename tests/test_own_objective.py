@@ -389,6 +389,7 @@ def test_an_honest_backend_is_timed(endings: list) -> None:
     assert all(row.agreement <= 1 for row in rows)
 
 
+@pytest.mark.usefixtures("few_turns")
 class TestCommands:
     """The commands with FILE.py:NAME."""
 
