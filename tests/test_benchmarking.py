@@ -87,7 +87,7 @@ def test_a_task_that_cannot_be_is_refused(settings: dict, text: str) -> None:
 
 
 @pytest.mark.parametrize("objective", ["squared", "absolute", "huber:1", "logistic", "poisson"])
-@pytest.mark.parametrize("rows", [2, 50, 3000])
+@pytest.mark.parametrize("rows", [2, 1000])
 def test_the_backends_agree_on_every_work(backend, objective: str, rows: int) -> None:
     """The closures that are timed compute what the judge has seen."""
     spec = ProblemSpec(objective, rows, 3, backend.dtype)
