@@ -16,7 +16,7 @@ demo: $(VENV)/run.stamp  ## set up, and compare the three backends on the bundle
 	$(BIN)/gdbackends compare
 
 test: $(VENV)/dev.stamp $(VENV)/axe.min.js  ## set up, and run the tests; those of pages need Chromium (make browser)
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --require-backends=numpy,jax,torch
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --require-backends=numpy,jax,torch
 
 browser: $(VENV)/axe.min.js  ## install Chromium and its driver from Debian packages (as root), and axe-core
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import pytest
 
+# Idle threads of OpenBLAS and OpenMP sleep rather than spin, which takes the cores from the other processes of tests
+# that run in parallel; read when NumPy, SciPy and PyTorch are loaded, also by the processes that tests start.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+
 from gdbackends.backends import DTYPES, Backend, check_installed, get_backend, installed, names
-from gdbackends.comparison import backend_run
+from gdbackends.comparison import backend_run, trajectory
 from gdbackends.errors import MissingBackendError
 from gdbackends.measurement.timing import marginal_steps
 
@@ -89,6 +96,12 @@ def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend_run, "marginal_steps", partial(marginal_steps, least=0.002, rounds=3))
 
 
+@pytest.fixture(autouse=True)
+def fewer_fixed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge a comparison by 200 fixed steps rather than 1,000, of which test_trajectory.py has the tests."""
+    monkeypatch.setattr(trajectory, "STEPS", 200)
+
+
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile 4 steps of PyTorch into one call rather than 32, which takes tens of seconds."""
@@ -96,6 +109,16 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         from gdbackends.backends import torch_compiled
 
         monkeypatch.setattr(torch_compiled, "STEPS", 4)
+
+
+@pytest.fixture(scope="module")
+def few_turns() -> Iterator[None]:
+    """Time a case of `bench` in 6 slices of a launch rather than 24, where no test is of its times."""
+    from gdbackends.cli import bench_command
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_command, "Plan", partial(bench_command.Plan, turns=6))
+        yield
 
 
 @pytest.fixture

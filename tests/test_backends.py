@@ -484,7 +484,8 @@ def test_data_may_be_any_arrays(variant: Backend, kind: str) -> None:
     objective, offered = Powers(), capabilities(variant)
     data = arrays(kind)
     placed = [variant.asarray(a) for a in data]
-    for size in (1, 4) if not is_slow(variant) else (4,):
+    even = (KINDS.index(kind) + (variant.dtype == "float32")) % 2 == 0  # every kind has either size in one dtype
+    for size in (1,) if even and not is_slow(variant) else (4,):
         theta, v = np.random.default_rng(size).normal(size=(2, size)).astype(variant.dtype)
         at, along, wide = variant.asarray(theta), variant.asarray(v), theta.astype(float)
         value, gradient = variant.value_and_grad(objective)(at, *placed)

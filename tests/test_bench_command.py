@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import run_command as run
 
 from gdbackends.benchmarking.published import publish
 from gdbackends.benchmarking.results import read_results
@@ -26,6 +27,7 @@ from gdbackends.cli import bench_command, diff_command, export_command, show_com
 from gdbackends.cli.result_table import fitted
 from gdbackends.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("few_turns")
 COMMAND = [sys.executable, "-m", "gdbackends"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 ENVIRONMENT.pop("COLUMNS", None)  # the table has all columns unless stdout is a terminal or this is set
@@ -34,13 +36,13 @@ LIGHT = ["--backends", "fakes:Light", "--rows", "10,20", "--features", "1,2", "-
 LIGHT += ["--launches", "4", "--most", "4"]
 
 
-def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    options = {"capture_output": True, "text": True, "timeout": 200, "check": False, "env": ENVIRONMENT} | options
-    return subprocess.run([*COMMAND, *arguments], **options)
+@pytest.fixture(autouse=True)
+def all_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Path:
+def results(tmp_path_factory, few_turns: None) -> Path:
     path = tmp_path_factory.mktemp("results") / "r.jsonl"
     shown = run("bench", *LIGHT, "--backends", "numpy,fakes:Light", "--out", str(path))
     assert shown.returncode == 0, shown.stderr
@@ -442,7 +444,8 @@ def test_a_file_edited_by_hand_is_read_or_refused_in_one_line(results: Path, tmp
 def test_another_version_is_timed_in_turn(tmp_path: Path) -> None:
     """The other version is this one, so that nothing may be called slower by a factor of three."""
     asked = ["--against", str(Path(__file__).parents[1]), "--fail-above", "200%", "--most", "5", "--out", "r.jsonl"]
-    shown = run("bench", *LIGHT[:2], "--rows", "20", "--features", "2", "--work", "gradient", *asked, cwd=tmp_path)
+    command = [*COMMAND, "bench", *LIGHT[:2], "--rows", "20", "--features", "2", "--work", "gradient", *asked]
+    shown = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "1 compared, 0 regressions" in shown.stdout
     new, old = (read_results(str(tmp_path / name)) for name in ("r.jsonl", "r.against.jsonl"))

@@ -23,9 +23,10 @@ from gdbackends.objectives import parse_loss
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_three_agree(dtype: str, require) -> None:
+def test_the_three_agree(dtype: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
+    monkeypatch.setattr(trajectory, "STEPS", 1000)  # as users have it
     result = compare(dtype=dtype, backends=["numpy", "jax", "torch"])
     assert result.verdict == "agree"
     assert result.sentence.startswith("numpy, jax and torch agree: ")
@@ -342,7 +343,6 @@ def test_every_loss_is_agreed_on(text: str, dtype: str, batch_size: int | None, 
 def test_with_every_loss_the_one_that_errs_is_named(text: str, monkeypatch: pytest.MonkeyPatch, require) -> None:
     for name in ("jax", "torch"):
         require(name)
-    monkeypatch.setattr(trajectory, "STEPS", 200)  # fewer steps hide more
     data, objective, right = suited(text), LinearRegression(row_loss=parse_loss(text)), {}
     for how in ("gradient", "loss", "nan", "trajectory"):
 
@@ -527,8 +527,8 @@ def test_a_broken_framework_does_not_take_the_others_along(name: str, tmp_path: 
 )
 def test_an_environment_that_stops_jax_is_named(variable: str, value: str, reason: str) -> None:
     environment = os.environ | {variable: value}
-    commands = [["fit", "--backend", "jax"], ["compare", "--backends", "numpy,jax"], ["doctor"]]
-    for command in commands if variable == "JAX_DISABLE_JIT" else commands[::2]:
+    fitted, compared = ["fit", "--backend", "jax"], ["compare", "--backends", "numpy,jax"]
+    for command in (compared if variable == "JAX_DISABLE_JIT" else fitted, ["doctor"]):
         full = [sys.executable, "-m", "gdbackends", *command]
         shown = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert "Traceback" not in shown.stderr

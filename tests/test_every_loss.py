@@ -17,7 +17,6 @@ from gdbackends.benchmarking.case import BackendConfig, Case, ProblemSpec
 from gdbackends.benchmarking.result_rows import result_rows
 from gdbackends.benchmarking.results import ResultsFile
 from gdbackends.cli.entry import run
-from gdbackends.comparison import trajectory
 from gdbackends.derivation import derive
 from gdbackends.objectives import Array, LinearModel, format_loss, loss_names, parse_loss, row_losses
 from gdbackends.objectives.row_losses import Formula, RowLoss
@@ -71,8 +70,7 @@ def test_the_text_form_is_read_back(loss: RowLoss) -> None:
     assert parse_loss(format_loss(loss)) == loss
 
 
-def test_it_is_fitted_compared_and_checked(loss: RowLoss, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trajectory, "STEPS", 200)
+def test_it_is_fitted_compared_and_checked(loss: RowLoss) -> None:
     X, y = table(loss)
     objective = LinearModel(row_loss=loss, l2=0.1)
     comparison = compare(Dataset(X, y), backends=names(), objective=objective, steps=100)
@@ -115,7 +113,7 @@ def test_every_bundled_loss_is_timed(tmp_path, require) -> None:
         require(name)
     timed = [(loss, backend) for k, loss in enumerate(BUNDLED) for backend in ("numpy", ("jax", "torch")[k % 2])]
     cases = [Case(BackendConfig(backend), ProblemSpec(loss, 40, 2), "gradient") for loss, backend in timed]
-    plan = Plan(launches=1, most=1, slice_s=0.005)
+    plan = Plan(launches=1, most=1, turns=4)
     with ResultsFile(str(tmp_path / "results.jsonl")) as file:
         bench(cases, file, plan, begin(file, plan, cases))
         rows = result_rows(file.results)

@@ -273,8 +273,8 @@ def test_a_platform_without_affinity_is_served(tmp_path: Path) -> None:
     lines = "import os\nfor name in ('sched_setaffinity', 'sched_getaffinity'):\n    delattr(os, name)\n"
     (tmp_path / "sitecustomize.py").write_text(lines, encoding="utf8")
     out = str(tmp_path / "r.jsonl")
-    command = ["bench", "--backends", "numpy", "--rows", "10", "--features", "1", "--launches", "2", "--out", out]
-    full = [sys.executable, "-m", "gdbackends", *command, "--time-budget", "20", "--threads", "1"]
+    command = ["bench", "--backends", "numpy", "--rows", "10", "--features", "1", "--work", "step,loss", "--out", out]
+    full = [sys.executable, "-m", "gdbackends", *command, "--launches", "2", "--most", "2", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     shown = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (shown.returncode, shown.stderr) == (0, "")

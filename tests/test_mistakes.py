@@ -236,6 +236,7 @@ def test_a_row_is_left_out_of_very_many(name: str, n: int) -> None:
         (n, name, (0, -1)[(j + k) % 2])
         for j, n in enumerate((3, 4, 40, 1000))
         for k, name in enumerate(("squared", "softmax", "network"))
+        if n < 1000 or name == "squared"
     ],
 )
 def test_a_row_that_counts_twice_or_half(n: int, name: str, row: int) -> None:
@@ -469,9 +470,10 @@ WEIGHTED = {
 }
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
-@pytest.mark.parametrize("n", [10, 300])
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("name", "n", "whole"),
+    [(name, n, (j + k) % 2 == 0) for j, name in enumerate(WEIGHTED) for k, n in enumerate((10, 100))],
+)
 def test_forgotten_weights_are_named(name: str, n: int, whole: bool) -> None:
     loss, gradient, d = WEIGHTED[name]
     theta, X, y = numbers(n, max(d, 1))

@@ -369,7 +369,7 @@ def endings(tmp_path_factory: pytest.TempPathFactory) -> list:
     cases = [case for backend, each in works.items() for case in Grid([backend], works=each, **size).cases()]
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parent))
-        plan, path = Plan(launches=1, most=1, slice_s=0.02, timeout_s=120), str(folder / "r.jsonl")
+        plan, path = Plan(launches=1, most=1, turns=4, timeout_s=120), str(folder / "r.jsonl")  # calls queue up
         with ResultsFile(path) as file:
             bench(cases, file, plan, begin(file, plan, cases))
         return result_rows(read_results(path))
@@ -389,6 +389,7 @@ def test_an_honest_backend_is_timed(endings: list) -> None:
     assert all(row.agreement <= 1 for row in rows)
 
 
+@pytest.mark.usefixtures("few_turns")
 class TestCommands:
     """The commands with FILE.py:NAME."""
 

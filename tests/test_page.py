@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from commands import run_command as run
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -100,11 +101,6 @@ def full_page(full: Results, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page([full]), "utf8")
     return path
-
-
-def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gdbackends", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, **options)
 
 
 def test_the_page_says_what_the_package_finds(full: Results) -> None:
@@ -323,8 +319,9 @@ CHARTS = (
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_takes_results_or_rows_and_is_saved_without_a_browser(name: str, full: Results, tmp_path: Path) -> None:
     make = getattr(result_charts, name)
-    assert make(full).to_dict() == make(result_rows(full)).to_dict()
-    make(full).save(tmp_path / "x.png")
+    chart = make(full)
+    assert chart.to_dict() == make(result_rows(full)).to_dict()
+    chart.save(tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
 
 

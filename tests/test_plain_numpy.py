@@ -333,7 +333,7 @@ def test_a_random_loss_is_said() -> None:
 
 
 def test_many_parameters() -> None:
-    d = 7000
+    d = 2000
     c, theta = GENERATOR.uniform(1, 2, d), GENERATOR.normal(size=d)
 
     def f(t, c):
@@ -345,13 +345,13 @@ def test_many_parameters() -> None:
     assert check_gradient(f, hand, theta, c).verdict == "pass"
     wrong = check_gradient(f, lambda t, c: np.where(np.arange(d) == 777, 1.01, 1) * hand(t, c), theta, c)
     assert wrong.components[0].name == "theta[777]"
-    assert "only 1 of 7000 components (theta[777]) differ" in wrong.notes[0]
+    assert "only 1 of 2000 components (theta[777]) differ" in wrong.notes[0]
     from scipy.special import jv, jvp
 
     theta = GENERATOR.uniform(0.5, 2, d)
     alone = check_gradient(lambda t: np.sum(jv(1.5, t * t + 0.1)), lambda t: jvp(1.5, t * t + 0.1) * 2 * t, theta)
     assert (alone.verdict, voters(alone)) == ("pass", ["differences"])
-    assert alone.notes[0].startswith("checked in 8 of 7000 components and 4 random directions")
+    assert alone.notes[0].startswith("checked in 32 of 2000 components and 16 random directions")
     turned = check_gradient(lambda t: np.sum(jv(1.5, t * t + 0.1)), lambda t: -jvp(1.5, t * t + 0.1) * 2 * t, theta)
     assert (turned.verdict, turned.cause.kind) == ("fail", "factor")
 
@@ -456,7 +456,7 @@ SAMPLED = {
     "sklearn_cases": (
         *("_huber_loss_and_gradient", "MLPRegressor relu", "MLPClassifier tanh", "NCA", "t-SNE _kl_divergence"),
         *("GaussianProcessRegressor Matern 1.5", "GaussianProcessRegressor RBF, noise 1e-10"),
-        *("GaussianProcessClassifier", "kernel RBF", "LinearModelLoss HalfPoissonLoss"),
+        *("kernel RBF", "LinearModelLoss HalfPoissonLoss"),
     ),
     "statsmodels_cases": (
         *("OLS", "MNLogit", "NegativeBinomial nb2", "ZeroInflatedPoisson", "ConditionalPoisson", "BetaModel"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import run_command as command
 
 from gdbackends import Dataset, check_gradient, compare, fit, get_backend
 from gdbackends.backends import Backend, installed
@@ -30,20 +30,22 @@ def example(monkeypatch: pytest.MonkeyPatch) -> str:
     return NAME
 
 
-def declared(folder: Path, **points: str) -> Path:
-    """Write the metadata of an installed package that declares these backends."""
-    info = folder / "others-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
-    lines = "\n".join(f"{name} = {value}" for name, value in points.items())
-    (info / "entry_points.txt").write_text(f"[gdbackends.backends]\n{lines}\n")
-    return folder
+@pytest.fixture
+def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str) -> Iterator[Callable[..., None]]:
+    """Return a function that installs a package which declares these backends."""
 
+    def declare(**points: str) -> None:
+        info = tmp_path / "others-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+        lines = "\n".join(f"{name} = {value}" for name, value in points.items())
+        (info / "entry_points.txt").write_text(f"[gdbackends.backends]\n{lines}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        plugins.cache_clear()
 
-def command(*arguments: str, path: tuple[Path, ...] = (EXAMPLE,)) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
-    full = [sys.executable, "-m", "gdbackends", *arguments]
-    return subprocess.run(full, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    yield declare
+    monkeypatch.undo()
+    plugins.cache_clear()
 
 
 LOSSES = [each.replace("=1", "") for each in loss_names()]
@@ -151,16 +153,16 @@ def test_a_wrong_backend_is_found_out() -> None:
     assert compare(backends=["numpy", f"{__name__}:Wrong"]).verdict == "disagree"
 
 
-def test_an_entry_point_stands_in_every_command(tmp_path: Path) -> None:
-    path = (declared(tmp_path, autograd=NAME, broken="nosuch_module:Thing", numpy="nosuch_module:Thing"), EXAMPLE)
-    document = json.loads(command("compare", "--json", path=path).stdout)
+def test_an_entry_point_stands_in_every_command(tmp_path: Path, declare) -> None:
+    declare(autograd=NAME, broken="nosuch_module:Thing", numpy="nosuch_module:Thing")
+    document = json.loads(command("compare", "--json").stdout)
     assert [row["backend"] for row in document["backends"]] == ["numpy", "jax", "torch", "autograd", "broken"]
     assert [row["status"] for row in document["backends"]] == ["ok", "ok", "ok", "ok", "failed"]
     reason = "backend 'broken' cannot be imported: ModuleNotFoundError: No module named 'nosuch_module'"
     assert document["sentence"].startswith(f"broken gave no answer: {reason}. numpy, jax, torch and autograd agree: ")
-    shown = command("fit", "--backend", "autograd", path=path)
+    shown = command("fit", "--backend", "autograd")
     assert "autograd on cpu" in shown.stdout
-    shown = command("doctor", "--json", path=path)
+    shown = command("doctor", "--json")
     found = {trial["backend"]: trial for trial in json.loads(shown.stdout)["backends"]}
     assert (found["autograd"]["problem"], found["autograd"]["devices"][0]["float32"]) == (None, True)
     assert found["broken"]["problem"].startswith("backend 'broken' cannot be imported: ModuleNotFoundError")
@@ -169,10 +171,10 @@ def test_an_entry_point_stands_in_every_command(tmp_path: Path) -> None:
     )
     rows = ["--rows", "20", "--features", "1", "--work", "step", "--launches", "2", "--most", "2", "--budget", "60"]
     out = str(tmp_path / "r.jsonl")
-    shown = command("bench", "--backends", "numpy,autograd,broken", *rows, "--out", out, path=path)
+    shown = command("bench", "--backends", "numpy,autograd,broken", *rows, "--out", out)
     assert (shown.returncode, "broken, step, 20 x 1: crashed: " in shown.stdout) == (1, True)
     assert "nosuch_module" in shown.stdout
-    shown = command("check", "logcosh", "--backends", "autograd", path=path)
+    shown = command("check", "logcosh", "--backends", "autograd")
     assert (shown.returncode, "agrees with autograd" in shown.stdout) == (0, True)
 
 

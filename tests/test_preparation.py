@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from datetime import date, datetime
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from commands import run_command
 
 from gdbackends import read
 from gdbackends.errors import InputError
@@ -29,9 +29,8 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    full = [sys.executable, "-m", "gdbackends", *map(str, arguments)]
-    return subprocess.run(full, capture_output=True, text=True, timeout=60, check=False)
+def command(*arguments: str | Path) -> CompletedProcess[str]:
+    return run_command(*map(str, arguments))
 
 
 def test_texts_become_columns(table: Path) -> None:

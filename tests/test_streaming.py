@@ -491,10 +491,10 @@ def test_memory_stays_below_256_mb(tmp_path, require, name: str, kind: str) -> N
     require(name)
     path = tmp_path / f"t.{kind}"
     if kind == "npy":
-        table = np.lib.format.open_memmap(path, "w+", np.float64, (400_000, 75))
+        table = np.lib.format.open_memmap(path, "w+", np.float64, (400_000, 50))
         table[:, :3] = np.random.default_rng(0).normal(
             size=(len(table), 3)
-        )  # 240 MB, most of it a hole; in memory it is held a few times
+        )  # 160 MB, most of it a hole; in memory it is held a few times
         table.flush()
     else:
         columns = np.random.default_rng(0).normal(size=(24, 500_000))

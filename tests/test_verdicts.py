@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from array_api_compat import array_namespace as namespace
 
 from gdbackends import check_gradient
+from gdbackends.errors import InputError
+from gdbackends.gradcheck.allowance import estimated_bounds
+from gdbackends.rounding.limit import Values
 
 GENERATOR = np.random.default_rng(0)
 X, Y, THETA = GENERATOR.normal(size=(20, 3)), GENERATOR.normal(size=20), np.array([0.5, -0.3, 0.8])
@@ -50,6 +55,27 @@ def test_an_ill_conditioned_likelihood_is_not_accused(noise: float) -> None:
     assert report.verdict == "pass" or noise < 1e-10
     wrong = check_gradient(nll, lambda *a, **k: 2 * hand(*a, **k), [0.3, 1.2], inputs, target, params={"noise": noise})
     assert wrong.verdict == "fail"
+
+
+@pytest.mark.parametrize("radius", [np.inf, 2.0**-40, 0.0])
+def test_errors_that_leave_the_domain_are_made_once(radius: float) -> None:
+    """Each may take long: an iteration that never ends with errors stops at a limit."""
+    start, calls = np.array([[0.5, -0.3, 0.8], [0.4, -0.2, 0.9]]), []
+
+    def evaluate(points, data):
+        calls.append(points)
+        if np.abs(points / start - 1).max() > radius:
+            raise InputError("outside")
+        return Values((points**2).sum(1), 2 * points)
+
+    bounds = estimated_bounds(evaluate, start, (), "float64", 0, lambda step, seed: nullcontext())
+    assert len(calls) == 2 + {np.inf: 6, 2.0**-40: 1 + 1 + 6, 0.0: 4}[radius]
+    assert np.isfinite(bounds.gradients).all() == np.isfinite(bounds.losses).all() == (radius > 0)
+    if radius:
+        moved = np.max([np.abs(2 * (points - start)) for points in calls[-6:]], axis=0)
+        step = 2.0**-30 if radius > 1 else 2.0**-44
+        allowed = 16 * 2.0**-53 * 3**0.5 * (moved / step + np.abs(2 * start))
+        np.testing.assert_allclose(bounds.gradients, allowed, rtol=1e-6)
 
 
 def test_a_loss_that_raises_outside_its_domain() -> None:

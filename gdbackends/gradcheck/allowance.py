@@ -113,19 +113,30 @@ def _movements(
 ) -> Values:
     """Return how far losses and gradients move, over the size of the errors made; infinite if they leave the domain."""
     losses, gradients = np.zeros_like(at.losses), np.zeros_like(at.gradients)
-    for step, with_data in _ATTEMPTS:
-        losses[:], gradients[:] = 0, 0
+    for attempt in _ATTEMPTS:
+        step, with_data = attempt
+        losses[:], gradients[:], useless = 0, 0, False
         for sample in range(_samples(points, data)):
+            errs = shaken(points, step), tuple(shaken(a, step) if with_data else a for a in data)
+            if useless:  # an iteration that never ends with errors takes long every time
+                continue
             with rounding(step, seed + sample):
-                moved = evaluate(shaken(points, step), tuple(shaken(a, step) if with_data else a for a in data))
+                moved = evaluate(*errs)
             losses = np.maximum(losses, np.abs(moved.losses - at.losses) / step)  # NaN stays
             gradients = np.maximum(gradients, np.abs(moved.gradients - at.gradients) / step)
-        inside = np.isfinite(losses).all() or not np.isfinite(at.losses).all()
-        if inside and (np.isfinite(gradients) | ~np.isfinite(at.gradients)).all():
+            some = bool(np.isfinite(losses).any() or np.isfinite(gradients).any())
+            useless = not (some and (attempt == _ATTEMPTS[-1] or _is_inside(losses, gradients, at)))
+        if _is_inside(losses, gradients, at):
             break
     losses = np.where(np.isfinite(at.losses) & ~np.isfinite(losses), np.inf, losses)
     gradients = np.where(np.isfinite(at.gradients) & ~np.isfinite(gradients), np.inf, gradients)
     return Values(losses, gradients)
+
+
+def _is_inside(losses: Array, gradients: Array, at: Values) -> bool:
+    """Return whether the movements are finite where the values themselves are."""
+    inside = np.isfinite(losses).all() or not np.isfinite(at.losses).all()
+    return bool(inside and (np.isfinite(gradients) | ~np.isfinite(at.gradients)).all())
 
 
 def _samples(points: Array, data: tuple[Array, ...]) -> int:

@@ -154,14 +154,6 @@ _IN_PLACE: dict[Any, Callable[..., None]] = {
 """Functions of NumPy that change their first argument."""
 _NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
 """The type of NumPy's mark of an argument that is not given."""
-_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
-"""The type of NumPy's mark of an argument that is not given."""
-_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
-"""The type of NumPy's mark of an argument that is not given."""
-_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
-"""The type of NumPy's mark of an argument that is not given."""
-_NO_VALUE = type(inspect.signature(np.sum).parameters["initial"].default)
-"""The type of NumPy's mark of an argument that is not given."""
 _LIKE = {np.zeros_like: np.zeros, np.ones_like: np.ones, np.empty_like: np.empty, np.full_like: np.full}
 _JOIN = {"concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "concat"}
 
