@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -218,6 +219,17 @@ def test_processes_that_would_all_make_the_whole_fit_are_refused(folder: Path) -
             ["--backend", "jax", "--coordinator", "localhost:1", "--processes", "2", "--process", "2"],
             "--process must be from 0 to 1, got 2",
         ),
+        *(
+            (["--backend", "jax", "--coordinator", address, "--processes", "2", "--process", "0"], message)
+            for address, message in {
+                "127.0.0.1:abc": "--coordinator must be HOST:PORT with a port from 1 to 65535, got '127.0.0.1:abc'",
+                "127.0.0.1": "got '127.0.0.1'",
+                "127.0.0.1:99999": "got '127.0.0.1:99999'",
+                "nosuchhost.invalid:5000": "--coordinator nosuchhost.invalid:5000 cannot be used",
+            }.items()
+        ),
+        (["--processes", "100000000000"], "on this machine of"),
+        (["--processes", "0"], "0 is not in the range"),
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], message: str, folder: Path) -> None:
@@ -225,6 +237,48 @@ def test_options_that_do_not_go_together(options: list[str], message: str, folde
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_occupied_port_is_refused(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        how = ("--backend", "jax", "--coordinator", address, "--processes", "2", "--process", "0")
+        done = command("fit", "t.npy", *how, cwd=folder)  # JAX ends with a segmentation fault
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"gdbackends: --coordinator {address} cannot be used: address already in use")
+
+
+@pytest.mark.parametrize(
+    ("variables", "backend", "message"),
+    [
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, "numpy", "they do not belong together"),
+        ({"RANK": "5", "WORLD_SIZE": "2"}, "torch", "torchrun must give a rank below 2"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "torch", "PyTorch's processes need MASTER_ADDR, MASTER_PORT"),
+    ],
+)
+def test_launchers_that_do_not_launch(variables: dict[str, str], backend: str, message: str, folder: Path) -> None:
+    done = command("fit", "t.npy", "--backend", backend, "--save", "none.json", cwd=folder, **variables)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+    assert not (folder / "none.json").exists()
+
+
+def test_more_processes_than_rows(folder: Path) -> None:
+    np.save(folder / "two.npy", np.load(folder / "t.npy")[:2])
+    done = command("fit", "two.npy", "--target", "c7", "--processes", "3", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr == "gdbackends: rank 0: 2 rows cannot be divided among 3 processes; use fewer\n"
+
+
+def test_a_result_that_cannot_be_saved_is_shown(folder: Path) -> None:
+    how = ("--target", "c7", "--json", "--save", "/dev/full", "--processes", "2")
+    done = command("fit", "t.npy", *how, cwd=folder)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["stop"] == "CONVERGED"
+    assert done.stderr == "gdbackends: rank 0: /dev/full: cannot be written: no space left on device\n"
 
 
 def test_several_processes_cannot_share_standard_input(folder: Path) -> None:

@@ -139,6 +139,8 @@ class ShardedJaxBackend(JaxBackend):
         """Return the rows of this process, in NumPy, as the data of a descent, divided among its devices."""
         devices = self.ranks.gathered(np.array(len(self.ranks.local_devices)))
         counts = [c for rows, k in zip(self.share.counts, devices, strict=True) for c in divided(rows, int(k))]
+        if not all(counts):
+            raise InputError(f"every device needs at least one row, got {', '.join(map(str, counts))}; use fewer")
         whole = 0 if self.tuning == "batches" else min(counts)
         return self._placed(X, counts, whole), self._placed(y, counts, whole)
 

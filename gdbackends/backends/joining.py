@@ -50,8 +50,9 @@ def join(
     if backend == "torch":
         if at is not None and at.launcher == "srun":
             os.environ.update(_addresses(os.environ, at))
-        if at is None and "RANK" not in os.environ:
-            raise InputError("no other processes of PyTorch are known; start this one with torchrun or srun")
+        absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if absent:
+            raise InputError(f"PyTorch's processes need {', '.join(absent)}; start them with torchrun or srun")
         return _of("torch_ranks").joined(kind, 0 if at is None else at.local_rank, timeout)
     if find_spec("mpi4py") is None:
         raise MissingPackageError(

@@ -16,7 +16,8 @@ from rich.table import Table
 
 def console() -> Console:
     """Return a console for stdout that interprets neither markup nor emoji codes."""
-    return Console(markup=False, emoji=False, highlight=False)
+    nothing = os.environ.get("COLUMNS", "").strip() == "0"  # some programs set it where there is no terminal
+    return Console(markup=False, emoji=False, highlight=False, width=80 if nothing else None)
 
 
 def width_to_fit(terminal: Console) -> int | None:

@@ -50,7 +50,7 @@ from gdbackends.errors import InputError
 from gdbackends.launchers import place
 from gdbackends.measurement.environment import environment
 from gdbackends.measurement.formatting import jsonable
-from gdbackends.measurement.rank_launcher import launch
+from gdbackends.measurement.rank_launcher import RankError, launch
 from gdbackends.objectives import format_loss
 from gdbackends.preparation import NOTHING, Preparation
 from gdbackends.ranks import Ranks, all_or_none, check_same, own_rows, shared
@@ -103,7 +103,11 @@ def command(ctx: click.Context, **options: Any) -> None:
     checkpoint_settings(options)
     if (processes := _to_start(options)) is not None:
         again = f"; continue with --checkpoint {options['checkpoint']} --resume" if options["checkpoint"] else ""
-        done = launch(options["backend"], processes, sys.argv[1:], again)
+        try:
+            done = launch(options["backend"], processes, sys.argv[1:], again)
+        except RankError as error:  # perhaps of a file that could not be written after the result was shown
+            click.echo(error.out, nl=False)
+            raise
         click.echo(done.err, nl=False, err=True)
         click.echo(done.out, nl=False)
         ctx.exit(done.code)
@@ -201,6 +205,8 @@ def _read(options: Mapping[str, Any], ranks: Ranks | None) -> Dataset | Streamed
     with all_or_none(ranks):
         data = read_table({**options, "stream": can_stream(options)}, labels=labels)
     check_same(ranks, {"table": (data.name, data.y.size, data.names, data.target)})
+    if data.y.size < ranks.size:
+        raise InputError(f"{data.y.size} rows cannot be divided among {ranks.size} processes; use fewer")
     rows = own_rows(data.y.size, ranks)
     if isinstance(data, Dataset):
         return replace(data, X=data.X[rows], y=data.y[rows])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
 import threading
 import time
@@ -93,13 +95,31 @@ def ranks_of(options: Mapping[str, Any], backend: str) -> Ranks | None:
     at = _place(options, backend)
     if at is None:
         return None
-    watchdog, seconds = Watchdog(at.rank, at.size, _registered(at.rank)), options["rank_timeout"]
-    _keep_stdout_clean()
+    seconds = options["rank_timeout"]
     given = {name: options[name] for name in ("coordinator", "processes", "process")} if backend == "jax" else {}
     joining = partial(join, backend, device=options["device"] or "cpu", timeout=seconds, **given)
     with ending(at.rank):
-        ranks = watchdog.wait(max(seconds, _LEAST_START), joining)
+        watchdog = Watchdog(at.rank, at.size, _registered(at.rank))
+        _keep_stdout_clean()
+        ranks = watchdog.wait(max(seconds, _LEAST_START), _within, max(seconds, _LEAST_START), joining)
+        if (ranks.rank, ranks.size) != (at.rank, at.size):
+            raise InputError(
+                f"{at.launcher} says that this is rank {at.rank} of {at.size}, and the engine of {backend} rank "
+                f"{ranks.rank} of {ranks.size}: they do not belong together; use the launcher of that engine"
+            )
     return ranks if backend == "jax" else Watched(ranks, watchdog, seconds)  # JAX watches its processes itself
+
+
+def _within(seconds: float, joining: Callable[[], Ranks]) -> Ranks:
+    """Return what joining() returns; if MPI starts for longer, in which no thread of Python runs, SIGALRM ends it."""
+    if not hasattr(signal, "alarm"):
+        return joining()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(seconds) + 2)
+    try:
+        return joining()
+    finally:
+        signal.alarm(0)
 
 
 def _place(options: Mapping[str, Any], backend: str) -> Place | None:
@@ -109,12 +129,31 @@ def _place(options: Mapping[str, Any], backend: str) -> Place | None:
             raise InputError("--coordinator HOST:PORT, --processes N and --process K go together, with --backend jax")
         if not 0 <= process < processes:
             raise InputError(f"--process must be from 0 to {processes - 1}, got {process}")
+        _check_address(str(options["coordinator"]), process)
         return Place("--coordinator", process, processes, process)
+    if at is not None and at.rank >= at.size:
+        raise InputError(f"{at.launcher} must give a rank below {at.size}, the number of processes, got {at.rank}")
     if at is not None and at.launcher not in ENGINES.get(backend, ENGINES["numpy"]):
         raise InputError(_not_served(at.launcher, at.size, backend))
     if at is not None and processes not in (None, at.size):
         raise InputError(f"--processes must be {at.size}, which {at.launcher} has started, got {processes}")
     return at
+
+
+def _check_address(coordinator: str, process: int) -> None:
+    """Refuse an address that JAX cannot use, on which it would crash or wait."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"--coordinator must be HOST:PORT with a port from 1 to 65535, got {coordinator!r}")
+    try:
+        socket.getaddrinfo(host, int(port))
+        if process == 0:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("", int(port)))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise InputError(f"--coordinator {coordinator} cannot be used: {why}; give another HOST:PORT") from None
 
 
 def _keep_stdout_clean() -> None:

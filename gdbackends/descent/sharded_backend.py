@@ -151,7 +151,10 @@ def sharded_input(
         _, labels = objective.row_loss.encode(values)  # refuses one label, and three
         target = (texts == values[1]).astype(np.float64)
     rows = X if target is None else replace(mapped_rows(X, target), in_memory=True)
-    return replace(rows, share=shared(ranks, rows.source.rows)), labels, names
+    share = shared(ranks, rows.source.rows)
+    if not all(share.counts):
+        raise InputError(f"every process needs at least one row, got {', '.join(map(str, share.counts))}; use fewer")
+    return replace(rows, share=share), labels, names
 
 
 def _check_kind(backend: Backend, objective: Objective, ranks: Ranks) -> None:

@@ -36,13 +36,26 @@ ANOTHER = "another process"
 """What a process says of others whose rank it does not know."""
 _GRACE = 3.0
 """Seconds that the other processes have to say why they end, after the first has failed."""
+_FEW, _MOST_PER_CORE = 16, 4
+"""Most processes of this machine: for each core, and whatever the cores."""
 _BANNER = re.compile(r"\n?=+\n=   BAD TERMINATION.*", re.DOTALL)
 """What MPICH prints on standard output when a process fails."""
 _MPI_DEAD = re.compile(r"PID (\d+) RUNNING.*?\(signal (\d+)\)", re.DOTALL)
 
 
+class RankError(InputError):
+    """A process of several failed."""
+
+    def __init__(self, reason: str, out: str) -> None:
+        """Take the reason, and what the processes have printed on standard output before."""
+        super().__init__(reason)
+        self.out = out
+
+
 def launch(backend: str, processes: int, arguments: Sequence[str], advice: str = "") -> Launched:
     """Run the command in so many processes.
+
+    They are ended when this process is asked to end.
 
     Args:
         backend: the name of the backend, which determines the engine.
@@ -57,12 +70,11 @@ def launch(backend: str, processes: int, arguments: Sequence[str], advice: str =
         InputError: a process failed; the message is what it said.
     """
     with ExitStack() as stack:
+        stack.enter_context(_exit_on_termination())
+        commands, cores = _commands(backend, processes, list(arguments)), _cores(processes)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gdbackends-")))
-        commands = _commands(backend, processes, list(arguments))
-        cores = _cores(processes)
         run = _Run(folder, [])
         stack.callback(run.stop)
-        stack.enter_context(_ended_by_signals(run))
         for k, (command, variables) in enumerate(commands):
             pinned = cores[k] if len(commands) > 1 else ()
             out, err = (stack.enter_context((folder / f"{name}{k}").open("w")) for name in ("out", "err"))
@@ -77,7 +89,7 @@ def launch(backend: str, processes: int, arguments: Sequence[str], advice: str =
     banner = _BANNER.search(shown)
     if any(code not in (0, 1) for code in ending.codes):
         reason, lost = _reason(ending, lines, said, banner[0] if banner else "", ranks)
-        raise InputError(reason + advice if lost else reason)
+        raise RankError(reason + advice if lost else reason, shown[: banner.start()] if banner else shown)
     return Launched(max(ending.codes), shown[: banner.start()] if banner else shown, _without_noise(said))
 
 
@@ -179,7 +191,15 @@ class _Run:
 
 def _commands(backend: str, processes: int, arguments: list[str]) -> list[tuple[list[str], dict[str, str]]]:
     """Return the commands to start, with their variables: one for each process, or mpiexec."""
-    program = [sys.executable, "-P", "-m", "gdbackends", *arguments]
+    most = max(_FEW, _MOST_PER_CORE * len(affinity()))
+    if processes > most:
+        raise InputError(
+            f"--processes must be at most {most} on this machine of {len(affinity())} cores, got {processes:,}"
+        )
+    safe = (
+        [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
+    )  # the current folder is on their path if it is on ours
+    program = [sys.executable, *safe, "-m", "gdbackends", *arguments]
     if backend not in ("torch", "jax"):
         require_package("several processes of NumPy", "mpi4py", "distributed")
         beside = Path(sys.executable).parent / "mpiexec"
@@ -222,17 +242,16 @@ def _cores(processes: int) -> list[list[int]]:
 
 
 @contextmanager
-def _ended_by_signals(run: _Run) -> Generator[None]:
-    """End the processes if this one is asked to end; only the main thread is told."""
+def _exit_on_termination() -> Generator[None]:
+    """Turn SIGTERM into an exit, on which the processes are ended; only the main thread is told."""
     if current_thread() is not main_thread():
         yield
         return
 
-    def end(number: int, frame: object) -> NoReturn:
-        run.stop()
+    def leave(number: int, frame: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
@@ -250,6 +269,8 @@ def _reason(ending: Ending, lines: list[str], said: str, banner: str, ranks: Map
     own = [line for line in lines if ANOTHER not in line and "no answer from" not in line]
     if own:
         return own[0], False
+    if signal.SIGALRM in dead.values():
+        return "the processes did not find each other in time (--rank-timeout)", True
     if ending.silent and set(dead.values()) == {signal.SIGABRT}:  # by which JAX ends a process that has lost another
         return f"rank {next(iter(dead))}: no answer from rank {ending.silent[0]} in time (--rank-timeout)", True
     if dead:
