@@ -6,8 +6,8 @@ AXE = 4.14.1
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser pictures timing check bench alternatives tuning same results ratios bounds corpus
-.PHONY: checkers reading real fuzz clean
+.PHONY: help demo test browser pictures timing check bench alternatives tuning processes same results ratios bounds
+.PHONY: corpus checkers reading real fuzz clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,9 @@ alternatives: $(VENV)/dev.stamp  ## time a step and a fit beside optax, torch.op
 
 tuning: $(VENV)/dev.stamp  ## time each backend beside its idiomatic variant; ARGS='--out FILE' for every size
 	$(BIN)/python benchmarks/speed/tuning.py $(ARGS)
+
+processes: $(VENV)/dev.stamp  ## time steps over several processes; writes docs/more-than-one-machine.md
+	$(BIN)/python benchmarks/speed/processes.py --out docs/more-than-one-machine.md
 
 same: $(VENV)/dev.stamp  ## compare every backend with itself under another name, 204 times
 	$(BIN)/python benchmarks/evidence/same.py
