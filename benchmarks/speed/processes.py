@@ -55,7 +55,7 @@ def main() -> int:
                 f"| {min(1.0, exchange / several):.0%} |"
             )
             print(lines[-1], file=sys.stderr, flush=True)
-    loaded = "" if busy is None else f" The load was {busy:.1f} before it began."
+    loaded = "" if busy is None else f"\n\nThe load was {busy:.1f} before it began."
     text = "\n".join([f"{measured(TIMED, ('mpi4py', 'mpich'))}{loaded}", "", *lines, ""])
     if options.out is None:
         print(text)
