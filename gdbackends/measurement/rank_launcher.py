@@ -276,6 +276,8 @@ def _reason(ending: Ending, lines: list[str], said: str, banner: str, ranks: Map
     if dead:
         rank, number = next(iter(dead.items()))
         return f"rank {rank} was ended by {signal.Signals(number).name}, and the others with it", True
+    if mpi:  # of a process that had not yet said its rank
+        return f"a process was ended by {signal.Signals(int(mpi[2])).name}, and the others with it", True
     if lines:
         return lines[0].replace(ANOTHER, f"rank {ending.silent[0]}" if ending.silent else ANOTHER), True
     last = _without_noise(said).strip().splitlines()
