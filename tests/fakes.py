@@ -269,7 +269,7 @@ class Minimal:
 def four_times_the_rows(name: str) -> list[float]:
     """Return by how much longer a gradient takes for four times the rows, past the last cache; sizes take turns."""
     works = []
-    for rows in (250_000, 1_000_000):
+    for rows in (500_000, 2_000_000):
         generator = np.random.default_rng(0)
         X, y = generator.normal(size=(rows, 40)), generator.normal(size=rows)
         problem = prepare(X, y, get_backend(name), LinearRegression(), ProblemOptions(standardize=False))
