@@ -201,7 +201,7 @@ def _commands(backend: str, processes: int, arguments: list[str]) -> list[tuple[
     )  # the current folder is on their path if it is on ours
     program = [sys.executable, *safe, "-m", "gdbackends", *arguments]
     if backend not in ("torch", "jax"):
-        require_package("several processes of NumPy", "mpi4py", "distributed")
+        require_package("NumPy over several processes", "mpi4py", "distributed")
         beside = Path(sys.executable).parent / "mpiexec"
         mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
         if mpiexec is None:
